@@ -1,0 +1,76 @@
+// swift-tools-version: 6.1
+import Foundation
+import PackageDescription
+
+/// libtorch: the link that `scripts/setup` makes, or any unpacked build named by LIBTORCH.
+let libtorch =
+  Context.environment["LIBTORCH"].flatMap { $0.isEmpty ? nil : $0 } ?? "\(Context.packageDirectory)/.libtorch"
+
+/// Only the C++ shim sees libtorch's headers. It is optimised in debug builds too: its kernels are the hot loops.
+let torchHeaders: [CXXSetting] = [
+  .unsafeFlags([
+    "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
+    "-O3", "-fno-math-errno", "-Wall", "-Werror",
+  ])
+]
+
+#if os(Linux)
+  let torchLibraries = ["-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10", "-Xlinker", "--as-needed", "-ltorch"]
+#else
+  let torchLibraries = ["-ltorch_cpu", "-lc10", "-ltorch"]
+#endif
+
+let torchLinking: [LinkerSetting] = [
+  .unsafeFlags(["-L\(libtorch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(libtorch)/lib"] + torchLibraries)
+]
+
+let package = Package(
+  name: "LiveTalk",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "livetalk", targets: ["livetalk"]),
+    .executable(name: "livetalk-compute", targets: ["livetalk-compute"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+  ],
+  targets: [
+    .target(name: "CTorch", cxxSettings: torchHeaders, linkerSettings: torchLinking),
+    .target(name: "Torch", dependencies: ["CTorch"]),
+    .target(name: "NN", dependencies: ["Torch"]),
+    .systemLibrary(
+      name: "CFFmpeg", pkgConfig: "libavformat",
+      providers: [
+        .apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libswresample-dev"]), .brew(["ffmpeg"]),
+      ]),
+    .target(name: "Media", dependencies: ["CFFmpeg"]),
+    .target(name: "TextTokenizer"),
+    .target(name: "Models", dependencies: ["NN", "Torch"]),
+    .target(name: "Generation", dependencies: ["Models", "NN", "Torch", "TextTokenizer"]),
+    .target(name: "Parity", dependencies: ["Generation", "Models", "NN", "Torch", "TextTokenizer"]),
+    .target(
+      name: "ComputeCommands",
+      dependencies: [
+        "Parity", "Generation", "Models", "NN", "Torch",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .executableTarget(
+      name: "livetalk",
+      dependencies: [
+        "ComputeCommands", "Media", "Generation", "Models", "Torch",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .executableTarget(
+      name: "livetalk-compute",
+      dependencies: ["ComputeCommands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .testTarget(name: "TorchTests", dependencies: ["Torch"]),
+    .testTarget(name: "MediaTests", dependencies: ["Media"]),
+    .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),
+    .testTarget(name: "GenerationTests", dependencies: ["Generation", "Models", "NN", "Torch"]),
+    .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["livetalk"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cxxLanguageStandard: .cxx20
+)

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct LiveTalk: ParsableCommand {
+  mutating func run() {}
+}

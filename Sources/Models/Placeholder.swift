@@ -1,1 +1,1 @@
-// Placeholder removed as the target fills.
+

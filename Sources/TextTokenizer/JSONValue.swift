@@ -116,26 +116,70 @@ enum JSONValue: Sendable {
       return .array(elements)
     }
 
+    /// A number as serde_json computes it, the reference's parser: the digits as an integer, multiplied or divided by a
+    /// power of ten. That is one unit in the last place off the nearest double now and then, which decides between
+    /// splits of a text that would otherwise score the same.
     private mutating func number() throws -> Double {
       let start = index
-      while index < bytes.count, isNumberByte(bytes[index]) { index += 1 }
-      let text = String(decoding: bytes[start..<index], as: UTF8.self)
-      guard let first = text.utf8.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "."),
-        let number = Double(text)
-      else {
+      let isNegative = take(UInt8(ascii: "-"))
+      var digits: UInt64 = 0
+      var exponent = 0
+      var isFull = false
+      func append(_ digit: UInt64) {
+        let (product, overflows) = digits.multipliedReportingOverflow(by: 10)
+        let (sum, overflowsToo) = product.addingReportingOverflow(digit)
+        isFull = isFull || overflows || overflowsToo
+        if !isFull { digits = sum }
+      }
+
+      let firstDigit = index
+      while let digit = takeDigit() {
+        append(digit)
+        if isFull { exponent += 1 }
+      }
+      guard index > firstDigit, index == firstDigit + 1 || bytes[firstDigit] != UInt8(ascii: "0") else {
         index = start
         throw error("no value")
       }
-      return number
+      if take(UInt8(ascii: ".")) {
+        let firstFraction = index
+        while let digit = takeDigit() {
+          append(digit)
+          if !isFull { exponent -= 1 }
+        }
+        guard index > firstFraction else { throw error("no digit") }
+      }
+      if take(UInt8(ascii: "e")) || take(UInt8(ascii: "E")) {
+        let isSmall = take(UInt8(ascii: "-"))
+        if !isSmall { _ = take(UInt8(ascii: "+")) }
+        let firstPower = index
+        var power = 0
+        while let digit = takeDigit() { power = min(power * 10 + Int(digit), 100_000) }
+        guard index > firstPower else { throw error("no digit") }
+        exponent += isSmall ? -power : power
+      }
+
+      var value = Double(digits)
+      while exponent < -Self.largestPower, value != 0 {
+        value /= Self.powersOfTen[Self.largestPower]
+        exponent += Self.largestPower
+      }
+      if value != 0 {
+        guard exponent <= Self.largestPower else { throw error("number too large") }
+        let power = Self.powersOfTen[abs(exponent)]
+        value = exponent < 0 ? value / power : value * power
+        guard value.isFinite else { throw error("number too large") }
+      }
+      return isNegative ? -value : value
     }
 
-    private func isNumberByte(_ byte: UInt8) -> Bool {
-      switch byte {
-      case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "+"), UInt8(ascii: "."),
-        UInt8(ascii: "e"), UInt8(ascii: "E"):
-        true
-      default: false
-      }
+    private static let largestPower = 308
+    private static let powersOfTen = (0...largestPower).map { Double("1e\($0)") ?? .infinity }
+
+    private mutating func takeDigit() -> UInt64? {
+      guard index < bytes.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index]) else { return nil }
+      index += 1
+      return UInt64(bytes[index - 1] - UInt8(ascii: "0"))
     }
 
     private mutating func string() throws -> String {

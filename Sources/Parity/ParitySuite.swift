@@ -40,7 +40,9 @@ package enum ParitySuite {
   package typealias Runner = @Sendable (ParityCase, ParityRecorder) throws -> Void
 
   /// What compares each component. A component without one fails its case.
-  package static let runners: [String: Runner] = [:]
+  package static let runners: [String: Runner] = [
+    "vae": VAECases.run
+  ]
 
   /// Every directory with a `case.json` under the given ones, in order of path.
   package static func directories(under roots: [URL]) -> [URL] {

@@ -62,8 +62,14 @@ public final class ParameterStore {
     if case .weights(let weights, _) = source { weights[key] != nil } else { false }
   }
 
-  func parameter(_ key: String, _ shape: [Int], _ initial: Initial, dtype override: DType?) -> Tensor {
-    let tensor = make(key, shape, initial, dtype: override ?? dtype)
+  func parameter(_ key: String, _ shape: [Int], _ initial: Initial, dtype override: DType?, channelsLast: Bool)
+    -> Tensor
+  {
+    var tensor = make(key, shape, initial, dtype: override ?? dtype)
+    if channelsLast {
+      if tensor.rank == 5 { tensor = tensor.channelsLast3D() }
+      if tensor.rank == 4 { tensor = tensor.unsqueeze(2).channelsLast3D().squeeze(2) }
+    }
     used.insert(key)
     layout.append((key, shape))
     parameters.append((key, tensor))
@@ -137,10 +143,13 @@ public struct ParameterPath {
   public static func / (path: ParameterPath, index: Int) -> ParameterPath { path / "\(index)" }
 
   /// The parameter `name` here. A wrong or missing one is reported by the store's `finish`.
+  ///
+  /// - Parameter channelsLast: whether the weight of a convolution is laid out in memory with its input channels innermost.
   public func parameter(
-    _ name: String, _ shape: [Int], _ initial: ParameterStore.Initial = .zeros, dtype: DType? = nil
+    _ name: String, _ shape: [Int], _ initial: ParameterStore.Initial = .zeros, dtype: DType? = nil,
+    channelsLast: Bool = false
   ) -> Tensor {
-    store.parameter((self / name).key, shape, initial, dtype: dtype)
+    store.parameter((self / name).key, shape, initial, dtype: dtype, channelsLast: channelsLast)
   }
 
   /// Whether the checkpoint holds `name` here.

@@ -44,6 +44,7 @@ package enum ParitySuite {
     "dit": TransformerCases.run,
     "image": ImageCases.run,
     "schedule": ScheduleCases.run,
+    "vae": VAECases.run,
   ]
 
   /// Every directory with a `case.json` under the given ones, in order of path.

@@ -58,16 +58,12 @@ void norm_pixels(int64_t pixels, int64_t channels, const T* x, const float* gamm
   });
 }
 
-/// tanh's form of GELU is x · sigmoid(2 √(2/π) (x + 0.044715 x³)).
 template <class T>
 void gelu_elements(int64_t count, T* x) {
   parallel_ranges(count / 16 + 1, element_grain / 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * 16; i < std::min(end * 16, count); i += 16) {
       const __mmask16 lanes = first_lanes(count - i);
-      const Lanes value = avx512::load(x + i, lanes);
-      const Lanes cubic = _mm512_fmadd_ps(
-          _mm512_mul_ps(value, value), _mm512_set1_ps(1.59576912f * 0.044715f), _mm512_set1_ps(1.59576912f));
-      avx512::store(x + i, avx512::times_sigmoid(value, _mm512_mul_ps(value, cubic)), lanes);
+      avx512::store(x + i, avx512::gelu_tanh(avx512::load(x + i, lanes)), lanes);
     }
   });
 }

@@ -19,6 +19,7 @@
 #include "dispatch.h"
 #include "kernels.h"
 #include "parallel.h"
+#include "product.h"
 
 namespace ctorch::kernels {
 
@@ -81,77 +82,18 @@ CTORCH_AVX512_BF16_BEGIN
 namespace {
 
 using avx512::first_lanes;
-
-inline __m512bh as_pairs(__m512i words) { return reinterpret_cast<__m512bh>(words); }
-
-/// c[rows, Columns·16] = (c · shrink per row, or 0) + a[rows, depth pairs] · b[depth pairs, Columns·16], for Rows rows.
-template <int Rows, int Columns, bool Continue>
-inline void block(
-    const uint32_t* a, int64_t a_row, const uint32_t* b, int64_t depth, float* c, int64_t c_row, const float* shrink) {
-  __m512 sum[Rows][Columns];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < Rows; ++i) {
-    [[maybe_unused]] const __m512 factor = Continue ? _mm512_set1_ps(shrink[i]) : _mm512_setzero_ps();
-#pragma clang loop unroll(full)
-    for (int j = 0; j < Columns; ++j)
-      sum[i][j] = Continue ? _mm512_mul_ps(_mm512_loadu_ps(c + i * c_row + j * 16), factor) : _mm512_setzero_ps();
-  }
-  for (int64_t p = 0; p < depth; ++p) {
-    __m512i columns[Columns];
-#pragma clang loop unroll(full)
-    for (int j = 0; j < Columns; ++j) columns[j] = _mm512_loadu_si512(b + (p * Columns + j) * 16);
-#pragma clang loop unroll(full)
-    for (int i = 0; i < Rows; ++i) {
-      const __m512i pair = _mm512_set1_epi32(static_cast<int>(a[i * a_row + p]));
-#pragma clang loop unroll(full)
-      for (int j = 0; j < Columns; ++j) sum[i][j] = _mm512_dpbf16_ps(sum[i][j], as_pairs(pair), as_pairs(columns[j]));
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < Rows; ++i)
-#pragma clang loop unroll(full)
-    for (int j = 0; j < Columns; ++j) _mm512_storeu_ps(c + i * c_row + j * 16, sum[i][j]);
-}
+using avx512::Start;
 
 /// `block` over all rows (rounded up to whole blocks) and panels.
-template <int Rows, int Columns, bool Continue>
+template <int Rows, int Columns, Start start>
 void product(
     const uint32_t* a, int64_t a_row, const uint32_t* b, int64_t depth, int64_t b_panel, float* c, int64_t c_row,
     int64_t rows, int64_t panels, const float* shrink) {
   for (int64_t panel = 0; panel < panels; ++panel)
     for (int64_t row = 0; row < rows; row += Rows)
-      block<Rows, Columns, Continue>(
+      avx512::block<Rows, Columns, start>(
           a + row * a_row, a_row, b + panel * b_panel, depth, c + row * c_row + panel * Columns * 16, c_row,
           shrink + row);
-}
-
-/// Transposes 16 rows of 16 words.
-inline void transpose(__m512i (&r)[16]) {
-  __m512i t[16];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 8; ++i) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 4; ++i) {
-    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 8; ++i) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-  }
 }
 
 /// Packs `count` keys: panels of 64 keys, each [D/2, 64] pairs of neighbouring channels; missing keys are zero.
@@ -168,7 +110,7 @@ void pack_keys(const View& k, int64_t b, int64_t first, int64_t h, int64_t count
           rows[i] = key < count ? _mm512_maskz_loadu_epi32(lanes, k.at(b, first + key, h) + 2 * p)
                                 : _mm512_setzero_si512();
         }
-        transpose(rows);
+        avx512::transpose(rows);
 #pragma clang loop unroll(full)
         for (int64_t i = 0; i < 16; ++i)
           if (p + i < pairs) _mm512_storeu_si512(to + (panel * pairs + p + i) * score_columns + group, rows[i]);
@@ -227,7 +169,7 @@ void soften(Scratch& s, int64_t rows, int64_t keys, float scale) {
   }
 }
 
-template <bool Continue>
+template <Start start>
 void weighted_values(Scratch& s, const uint32_t* values, const Shape& shape, int64_t rows, int64_t padded) {
   const int64_t panels = shape.width / shape.value_columns;
   const int64_t panel = key_tile / 2 * shape.value_columns;
@@ -237,10 +179,10 @@ void weighted_values(Scratch& s, const uint32_t* values, const Shape& shape, int
         s.shrink.data());
   };
   switch (shape.value_columns) {
-    case 64: return run(product<6, 4, Continue>);
-    case 48: return run(product<8, 3, Continue>);
-    case 32: return run(product<12, 2, Continue>);
-    default: return run(product<12, 1, Continue>);
+    case 64: return run(product<6, 4, start>);
+    case 48: return run(product<8, 3, start>);
+    case 32: return run(product<12, 2, start>);
+    default: return run(product<12, 1, start>);
   }
 }
 
@@ -261,13 +203,13 @@ void attend(
     const int64_t panels = (keys + score_columns - 1) / score_columns;
     const uint32_t* k = packed + tile * 2 * shape.tile_words();
     const uint32_t* v = k + shape.tile_words();
-    product<6, 4, false>(
+    product<6, 4, Start::zero>(
         s.q.data(), pairs, k, pairs, pairs * score_columns, s.scores.data(), key_tile, rows, panels, s.shrink.data());
     soften(s, rows, keys, shape.scale);
     if (tile == 0)
-      weighted_values<false>(s, v, shape, rows, panels * score_columns);
+      weighted_values<Start::zero>(s, v, shape, rows, panels * score_columns);
     else
-      weighted_values<true>(s, v, shape, rows, panels * score_columns);
+      weighted_values<Start::scaled>(s, v, shape, rows, panels * score_columns);
   }
   for (int64_t row = 0; row < rows; ++row) {
     const __m512 factor = _mm512_set1_ps(1.0f / s.total[row]);

@@ -75,6 +75,13 @@ inline Lanes times_sigmoid(Lanes x, Lanes y) {
   return _mm512_div_ps(x, _mm512_add_ps(one, exp2_fine(_mm512_mul_ps(y, _mm512_set1_ps(-1.44269504f)))));
 }
 
+/// tanh's form of GELU is x · sigmoid(2 √(2/π) (x + 0.044715 x³)).
+inline Lanes gelu_tanh(Lanes x) {
+  const Lanes slope = _mm512_fmadd_ps(
+      _mm512_mul_ps(x, x), _mm512_set1_ps(1.59576912f * 0.044715f), _mm512_set1_ps(1.59576912f));
+  return times_sigmoid(x, _mm512_mul_ps(x, slope));
+}
+
 }  // namespace ctorch::kernels::avx512
 
 CTORCH_AVX512_END

@@ -12,6 +12,7 @@
 
 // Names for what Swift cannot import (function-like macros), and for what differs between FFmpeg 5, 6 and 7.
 
+static inline int cff_posix_error(int code) { return AVERROR(code); }
 static inline int cff_error_end(void) { return AVERROR_EOF; }
 static inline int cff_error_again(void) { return AVERROR(EAGAIN); }
 static inline int cff_error_invalid(void) { return AVERROR_INVALIDDATA; }

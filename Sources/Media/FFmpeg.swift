@@ -92,6 +92,28 @@ final class Codec {
   }
 }
 
+/// Owns one AVFormatContext: an input, or an output over `cmedia_io_new`.
+final class Container {
+  let pointer: UnsafeMutablePointer<AVFormatContext>
+  private let isInput: Bool
+
+  /// Takes over what avformat_open_input or avformat_alloc_output_context2 gave.
+  init(owning pointer: UnsafeMutablePointer<AVFormatContext>, isInput: Bool) {
+    self.pointer = pointer
+    self.isInput = isInput
+  }
+
+  deinit {
+    var pointer: UnsafeMutablePointer<AVFormatContext>? = pointer
+    if isInput {
+      avformat_close_input(&pointer)
+    } else {
+      cmedia_io_free(pointer?.pointee.pb)
+      avformat_free_context(pointer)
+    }
+  }
+}
+
 /// The text in a C buffer, up to its zero.
 func text(_ buffer: [CChar]) -> String {
   String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

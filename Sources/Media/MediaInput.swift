@@ -38,7 +38,7 @@ final class MediaInput {
   let path: String
   let kind: MediaKind
   let stream: UnsafeMutablePointer<AVStream>
-  private let context: UnsafeMutablePointer<AVFormatContext>
+  private let container: Container
   private let codec: Codec
   private let packet: Packet
   private let frame: Frame
@@ -53,30 +53,25 @@ final class MediaInput {
     frame = try Frame()
     self.path = path
     self.kind = kind
-    context = try Self.open(path, kind)
-    do {
-      if kind != .picture, cff_find_stream_info(context, Int64(Picture.maximumPixels)) < 0 {
-        throw MediaError.unreadable(kind.rawValue, path, "it is damaged")
-      }
-      var decoder: UnsafePointer<AVCodec>?
-      let index = av_find_best_stream(context, type, -1, -1, &decoder, 0)
-      guard index >= 0, let stream = context.pointee.streams[Int(index)], let decoder else {
-        let wanted = type == AVMEDIA_TYPE_AUDIO ? "sound" : "picture"
-        throw MediaError.unreadable(kind.rawValue, path, "it holds no \(wanted) that can be decoded")
-      }
-      self.stream = stream
-      codec = try Self.decoder(decoder, stream, kind, path)
-      for other in 0..<Int(context.pointee.nb_streams) where other != Int(index) {
-        context.pointee.streams[other]?.pointee.discard = AVDISCARD_ALL
-      }
-    } catch {
-      var context: UnsafeMutablePointer<AVFormatContext>? = context
-      avformat_close_input(&context)
-      throw error
+    container = try Self.open(path, kind)
+    let context = container.pointer
+    if kind != .picture, cff_find_stream_info(context, Int64(Picture.maximumPixels)) < 0 {
+      throw MediaError.unreadable(kind.rawValue, path, "it is damaged")
+    }
+    var decoder: UnsafePointer<AVCodec>?
+    let index = av_find_best_stream(context, type, -1, -1, &decoder, 0)
+    guard index >= 0, let stream = context.pointee.streams[Int(index)], let decoder else {
+      let wanted = type == AVMEDIA_TYPE_AUDIO ? "sound" : "picture"
+      throw MediaError.unreadable(kind.rawValue, path, "it holds no \(wanted) that can be decoded")
+    }
+    self.stream = stream
+    codec = try Self.decoder(decoder, stream, kind, path)
+    for other in 0..<Int(context.pointee.nb_streams) where other != Int(index) {
+      context.pointee.streams[other]?.pointee.discard = AVDISCARD_ALL
     }
   }
 
-  private static func open(_ path: String, _ kind: MediaKind) throws -> UnsafeMutablePointer<AVFormatContext> {
+  private static func open(_ path: String, _ kind: MediaKind) throws -> Container {
     var options: OpaquePointer?
     defer { av_dict_free(&options) }
     av_dict_set(&options, "format_whitelist", kind.formats, 0)
@@ -84,12 +79,13 @@ final class MediaInput {
     var context: UnsafeMutablePointer<AVFormatContext>?
     let status = avformat_open_input(&context, "file:\(path)", nil, &options)
     guard status >= 0, let context else {
-      let isUnknown = status == cff_error_invalid()
+      // An unknown format is "invalid data"; a known one that is not whitelisted is "invalid argument".
+      let isUnknown = status == cff_error_invalid() || status == cff_posix_error(EINVAL)
       let reason =
         isUnknown ? "it is not a \(kind.rawValue) of a known format, or it is damaged" : FFmpeg.reason(status)
       throw MediaError.unreadable(kind.rawValue, path, reason)
     }
-    return context
+    return Container(owning: context, isInput: true)
   }
 
   private static func decoder(
@@ -104,10 +100,7 @@ final class MediaInput {
     return codec
   }
 
-  deinit {
-    var context: UnsafeMutablePointer<AVFormatContext>? = context
-    avformat_close_input(&context)
-  }
+  private var context: UnsafeMutablePointer<AVFormatContext> { container.pointer }
 
   /// Seconds that the container claims, or nil when it says nothing or FFmpeg only guessed from the bit rate.
   var claimedSeconds: Double? {
@@ -123,6 +116,15 @@ final class MediaInput {
     guard index >= 0, let stream = context.pointee.streams[Int(index)] else { return nil }
     guard stream.pointee.duration != cff_no_timestamp() else { return claimedSeconds }
     return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
+  }
+
+  /// The stream's length in its own ticks where one tick is one sample, as in Ogg and M4A; else nil.
+  var exactSampleCount: Int? {
+    let base = stream.pointee.time_base
+    guard base.num == 1, base.den == stream.pointee.codecpar.pointee.sample_rate,
+      stream.pointee.duration != cff_no_timestamp(), stream.pointee.duration > 0
+    else { return nil }
+    return Int(stream.pointee.duration)
   }
 
   /// The container's metadata.

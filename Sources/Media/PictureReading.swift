@@ -100,7 +100,8 @@ extension Picture {
   private static func decodeFirstFrame(_ path: String) throws -> Picture {
     let input = try MediaInput(path: path, kind: .picture, type: AVMEDIA_TYPE_VIDEO)
     try requireSize(
-      max(1, Int(input.stream.pointee.codecpar.pointee.width)), max(1, Int(input.stream.pointee.codecpar.pointee.height)))
+      max(1, Int(input.stream.pointee.codecpar.pointee.width)),
+      max(1, Int(input.stream.pointee.codecpar.pointee.height)))
     guard let frame = try input.next() else { throw PictureProblem(reason: "nothing in it can be decoded") }
     try requireSize(Int(frame.pointee.width), Int(frame.pointee.height))
     return try RGBConverter().picture(frame)

@@ -104,7 +104,8 @@ final class RGBConverter {
       target = try Frame(width: Int(value.width), height: Int(value.height), format: AV_PIX_FMT_RGB24)
       shape = wanted
     }
-    guard let scaler, let target, cff_scale(scaler, frame, target.pointer) >= 0, let plane = target.pointer.pointee.data.0
+    guard let scaler, let target, cff_scale(scaler, frame, target.pointer) >= 0,
+      let plane = target.pointer.pointee.data.0
     else {
       shape = []
       throw MediaError("A decoded picture cannot be converted to RGB.")

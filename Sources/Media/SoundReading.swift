@@ -37,6 +37,7 @@ extension Sound {
     }
     guard let resampler, sourceCount > 0 else { throw MediaError.unreadable("sound", path, "it holds no samples") }
     try resampler.push(nil, into: &samples)
+    if let exact = input.exactSampleCount, (0...paddingSamples).contains(sourceCount - exact) { sourceCount = exact }
     let expected = resampler.length(of: sourceCount)
     if samples.count > expected {
       samples.removeLast(samples.count - expected)
@@ -47,11 +48,15 @@ extension Sound {
   }
 }
 
+/// The most that a last packet's padding adds to the sound; FFmpeg does not always take it away (Ogg Vorbis, AAC).
+private let paddingSamples = 8_192
+
 private func duration(_ seconds: Double) -> String {
-  let whole = Int(seconds)
-  if Double(whole) != seconds { return "\(seconds) seconds" }
-  if whole % 3_600 == 0, whole > 0 { return whole == 3_600 ? "one hour" : "\(whole / 3_600) hours" }
-  return whole % 60 == 0 && whole > 0 ? "\(whole / 60) minutes" : "\(whole) seconds"
+  for (length, one, many) in [(3_600.0, "one hour", "hours"), (60, "one minute", "minutes")]
+  where seconds >= length && seconds.truncatingRemainder(dividingBy: length) == 0 {
+    return seconds == length ? one : "\(Int(seconds / length)) \(many)"
+  }
+  return seconds == seconds.rounded() ? "\(Int(seconds)) seconds" : "\(seconds) seconds"
 }
 
 /// Turns decoded frames of any sample format into the mean of their channels.

@@ -26,7 +26,8 @@ package struct VideoFormat: Sendable, Equatable {
       (1...1_000).contains(framesPerSecond), (1_000...384_000).contains(soundSampleRate ?? 16_000)
     else {
       throw MediaError.unwritable(
-        path, "\(width) × \(height) pixels at \(framesPerSecond) frames and \(soundSampleRate ?? 0) samples a second "
+        path,
+        "\(width) × \(height) pixels at \(framesPerSecond) frames and \(soundSampleRate ?? 0) samples a second "
           + "is no video")
     }
   }

@@ -103,7 +103,9 @@ final class SoundTrack {
   private var count = 0
 
   init(sourceRate: Int, globalHeader: Bool) throws {
-    guard let encoder = avcodec_find_encoder(AV_CODEC_ID_AAC) else { throw MediaError("This FFmpeg has no AAC encoder.") }
+    guard let encoder = avcodec_find_encoder(AV_CODEC_ID_AAC) else {
+      throw MediaError("This FFmpeg has no AAC encoder.")
+    }
     codec = try Codec(encoder)
     let context = codec.pointer
     context.pointee.sample_fmt = AV_SAMPLE_FMT_FLTP
@@ -153,7 +155,9 @@ final class SoundTrack {
     let frame = try Frame(samples: samples.count, sampleRate: Self.rate)
     guard let plane = frame.pointer.pointee.data.0 else { throw MediaError("Memory for a media frame is exhausted.") }
     samples.withUnsafeBytes { source in
-      if let base = source.baseAddress { UnsafeMutableRawPointer(plane).copyMemory(from: base, byteCount: source.count) }
+      if let base = source.baseAddress {
+        UnsafeMutableRawPointer(plane).copyMemory(from: base, byteCount: source.count)
+      }
     }
     frame.pointer.pointee.pts = Int64(count)
     count += samples.count

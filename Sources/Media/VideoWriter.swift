@@ -113,7 +113,7 @@ private final class Output {
   private let path: String
   private let file: TemporaryFile
   private let packet: Packet
-  private let context: UnsafeMutablePointer<AVFormatContext>
+  private let container: Container
   private let picture: VideoTrack
   private let sound: SoundTrack?
 
@@ -125,23 +125,14 @@ private final class Output {
     // The name is the temporary file's own: the second pass that moves the index to the front opens it by name.
     let status = avformat_alloc_output_context2(&opened, nil, nil, "file:\(file.path)")
     guard status >= 0, let opened else { throw MediaError.unwritable(path, FFmpeg.reason(status)) }
-    context = opened
-    do {
-      let global = opened.pointee.oformat.pointee.flags & AVFMT_GLOBALHEADER != 0
-      picture = try VideoTrack(format: format, globalHeader: global)
-      sound = try format.soundSampleRate.map { try SoundTrack(sourceRate: $0, globalHeader: global) }
-      try begin()
-    } catch {
-      cmedia_io_free(opened.pointee.pb)
-      avformat_free_context(opened)
-      throw error
-    }
+    container = Container(owning: opened, isInput: false)
+    let global = opened.pointee.oformat.pointee.flags & AVFMT_GLOBALHEADER != 0
+    picture = try VideoTrack(format: format, globalHeader: global)
+    sound = try format.soundSampleRate.map { try SoundTrack(sourceRate: $0, globalHeader: global) }
+    try begin()
   }
 
-  deinit {
-    cmedia_io_free(context.pointee.pb)
-    avformat_free_context(context)
-  }
+  private var context: UnsafeMutablePointer<AVFormatContext> { container.pointer }
 
   private func begin() throws {
     guard let io = cmedia_io_new(file.file) else { throw MediaError.unwritable(path, "memory is exhausted") }

@@ -71,7 +71,7 @@ import Testing
     let scratch = try Scratch()
     let path = scratch.file("pipe")
     #expect(mkfifo(path, 0o600) == 0)
-    let reader = Task.detached { try? Data(contentsOf: URL(fileURLWithPath: path)) }
+    let reader = Task.detached { try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).readToEnd() }
     let sink = try makeVideoSink(path: path, format: VideoFormat(width: 100, height: 100))
     #expect(sink is RawVideoWriter)
     for i in 0..<5 { try sink.append(frame: plain(100, 100, [UInt8(i), 9, 9])) }

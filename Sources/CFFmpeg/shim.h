@@ -78,7 +78,7 @@ static inline int cff_find_stream_info(AVFormatContext *context, int64_t maximum
 
 /// The 3×3 matrix that turns decoded pictures upright, or null; borrowed from the stream.
 static inline const int32_t *cff_display_matrix(const AVStream *stream) {
-#if LIBAVFORMAT_VERSION_MAJOR >= 61
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 102)
   const AVPacketSideData *found = av_packet_side_data_get(
       stream->codecpar->coded_side_data, stream->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
   return found && found->size >= 36 ? (const int32_t *)found->data : NULL;

@@ -10,19 +10,24 @@
 #include "CMedia.h"
 
 static _Thread_local char last_line[512];
+static _Thread_local char open_line[512];
 
+// A line may come in several pieces; only its end has the line feed.
 static void keep_errors(void *source, int level, const char *format, va_list arguments) {
   (void)source;
   if (level > AV_LOG_ERROR) return;
-  char line[sizeof last_line];
-  vsnprintf(line, sizeof line, format, arguments);
-  size_t length = strlen(line);
-  while (length && (line[length - 1] == '\n' || line[length - 1] == ' ' || line[length - 1] == '.')) line[--length] = 0;
-  if (length) memcpy(last_line, line, length + 1);
+  size_t length = strlen(open_line);
+  vsnprintf(open_line + length, sizeof open_line - length, format, arguments);
+  length = strlen(open_line);
+  int is_whole = length + 1 == sizeof open_line || (length && open_line[length - 1] == '\n');
+  if (!is_whole) return;
+  while (length && strchr("\n .", open_line[length - 1])) open_line[--length] = 0;
+  if (length) memcpy(last_line, open_line, length + 1);
+  open_line[0] = 0;
 }
 
 void cmedia_quiet_log(void) { av_log_set_callback(keep_errors); }
-void cmedia_clear_log(void) { last_line[0] = 0; }
+void cmedia_clear_log(void) { last_line[0] = open_line[0] = 0; }
 const char *cmedia_last_log(void) { return last_line; }
 
 #if LIBAVFORMAT_VERSION_MAJOR >= 61

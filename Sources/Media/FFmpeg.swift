@@ -18,7 +18,7 @@ enum FFmpeg {
   static func reason(_ status: Int32) -> String {
     var buffer = [CChar](repeating: 0, count: 256)
     av_strerror(status, &buffer, buffer.count)
-    let words = text(buffer)
+    let words = status == cff_error_invalid() ? "it is damaged" : text(buffer)
     let line = String(cString: cmedia_last_log())
     return line.isEmpty ? words : "\(words) (\(line))"
   }

@@ -7,6 +7,8 @@ struct PictureHeader {
   var size: (width: Int, height: Int)?
   var orientation = Orientation.upright
   var isTruncated = false
+  /// In an animated WebP, the chunk that holds the first frame's pixels and that frame's size.
+  var firstFrame: (chunk: Range<Int>, width: Int, height: Int)?
 
   init(_ file: [UInt8]) {
     if file.starts(with: [0xFF, 0xD8, 0xFF]) {
@@ -75,8 +77,23 @@ struct PictureHeader {
       if name(file, place) == "EXIF" {
         orientation = exifOrientation(file[(place + 8)..<(place + 8 + length)]) ?? orientation
       }
+      if name(file, place) == "ANMF", firstFrame == nil { firstFrame = webPFrame(file, place, length) }
       place += 8 + length + length % 2
     }
+  }
+
+  /// What an ANMF chunk holds: 16 bytes about the frame, then chunks of its own, of which one is the pixels.
+  private func webPFrame(_ file: [UInt8], _ place: Int, _ length: Int) -> (chunk: Range<Int>, width: Int, height: Int)?
+  {
+    let end = place + 8 + length
+    var inner = place + 8 + 16
+    while inner + 8 <= end, let size = littleEndian(file, inner + 4), inner + 8 + size <= end {
+      if let word = name(file, inner), word == "VP8 " || word == "VP8L", let shape = webPSize(file, inner) {
+        return (inner..<min(end, inner + 8 + size + size % 2), shape.width, shape.height)
+      }
+      inner += 8 + size + size % 2
+    }
+    return nil
   }
 
   /// The size in the chunk at `place`, by RFC 9649.

@@ -38,10 +38,21 @@ extension Picture {
     switch header.format {
     case .jpeg: picture = try decodeJPEG(file)
     case .png: picture = try decodeWhole(file, AV_CODEC_ID_PNG)
-    case .webp: picture = try decodeWhole(file, AV_CODEC_ID_WEBP)
+    case .webp: picture = try decodeWhole(stillWebP(file, header), AV_CODEC_ID_WEBP)
     case .other: picture = try decodeFirstFrame(path)
     }
     return applyOrientation ? picture.upright(from: header.orientation) : picture
+  }
+
+  /// FFmpeg's decoder knows no animations: their first frame is given to it as a file of its own.
+  private static func stillWebP(_ file: [UInt8], _ header: PictureHeader) throws -> [UInt8] {
+    guard let frame = header.firstFrame else { return file }
+    guard let size = header.size, size == (frame.width, frame.height) else {
+      throw PictureProblem(reason: "the first frame of its animation does not fill it")
+    }
+    let length = UInt32(4 + frame.chunk.count)
+    return Array("RIFF".utf8) + (0..<4).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) } + Array("WEBP".utf8)
+      + file[frame.chunk]
   }
 
   private static func requireSize(_ width: Int, _ height: Int) throws {

@@ -6,7 +6,7 @@ import Testing
 @Suite struct PictureReadingTests {
   @Test(arguments: [
     "rgb.png", "rgba.png", "gray.png", "gray-alpha.png", "palette.png", "palette-small.png", "palette-transparent.png",
-    "bilevel.png", "lossless.webp", "two-frames.gif", "animated.png", "444.jpg", "422.jpg", "420.jpg",
+    "bilevel.png", "lossless.webp", "two-frames.gif", "animated.png", "animated.webp", "444.jpg", "422.jpg", "420.jpg",
     "progressive.jpg", "gray.jpg", "inks.jpg",
   ])
   func `A picture has the bytes that Pillow reads`(name: String) throws {

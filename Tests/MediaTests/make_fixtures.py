@@ -80,6 +80,8 @@ save("progressive.jpg", photo, format="jpeg", quality=70, progressive=True)
 save("gray.jpg", photo.convert("L"), format="jpeg", quality=80)
 save("inks.jpg", photo.convert("CMYK"), format="jpeg", quality=85)
 save("lossless.webp", base, format="webp", lossless=True)
+save("animated.webp", base, format="webp", lossless=True, save_all=True,
+     append_images=[Image.new("RGB", base.size, (9, 9, 9))])
 save("lossy.webp", Image.fromarray(scene(64, 48)), format="webp", quality=95)
 save("two-frames.gif", base.quantize(60), format="gif", save_all=True, append_images=[Image.new("P", base.size, 1)])
 save("animated.png", base, format="png", save_all=True, append_images=[Image.new("RGB", base.size)], default_image=False)
@@ -109,7 +111,7 @@ Image.fromarray(np.ascontiguousarray(store[6](upright))).save(out / "orientation
 
 
 def run(*arguments):
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-bitexact", *arguments], check=True)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments[:-1], "-bitexact", arguments[-1]], check=True)
 
 
 # 440 Hz at amplitude 0.5 on the left, silence on the right: the mean has amplitude 0.25.

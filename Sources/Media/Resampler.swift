@@ -11,14 +11,14 @@ final class Resampler {
   /// Whether this FFmpeg was built with soxr.
   static var hasSoxr: Bool { String(cString: swresample_configuration()).contains("--enable-libsoxr") }
 
-  init(from sourceRate: Int, to targetRate: Int) throws {
+  init(from sourceRate: Int, to targetRate: Int, usesSoxr: Bool = Resampler.hasSoxr) throws {
     self.sourceRate = sourceRate
     self.targetRate = targetRate
     guard sourceRate != targetRate else { return }
     FFmpeg.begin()
     context = cff_mono_resampler(Int32(sourceRate), Int32(targetRate))
     let options = UnsafeMutableRawPointer(context)
-    if Self.hasSoxr {
+    if usesSoxr {
       av_opt_set(options, "resampler", "soxr", 0)
       av_opt_set_double(options, "precision", 20, 0)
     } else {

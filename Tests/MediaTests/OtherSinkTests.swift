@@ -67,6 +67,10 @@ import Testing
     #expect(scratch.content == ["v.rgb"])
   }
 
+  @Test func `A lone hyphen is standard output`() throws {
+    #expect(try makeVideoSink(path: "-", format: VideoFormat(width: 3, height: 2)) is RawVideoWriter)
+  }
+
   @Test func `A named pipe passes frames to its reader`() async throws {
     let scratch = try Scratch()
     let path = scratch.file("pipe")

@@ -51,6 +51,24 @@ import Testing
     }
   }
 
+  /// What an FFmpeg without soxr does.
+  @Test(arguments: [(44_100, 16_000), (48_000, 16_000), (22_050, 48_000), (8_000, 16_000)])
+  func `swresample's own filter keeps tones within the band and the length`(source: Int, target: Int) throws {
+    for frequency in [130.0, 1_000, 3_400] {
+      let tone = sine(frequency, seconds: 0.5, rate: source)
+      var output: [Float] = []
+      let resampler = try Resampler(from: source, to: target, usesSoxr: false)
+      for start in stride(from: 0, to: tone.count, by: 777) {
+        try tone[start..<min(start + 777, tone.count)].withUnsafeBufferPointer { try resampler.push($0, into: &output) }
+      }
+      try resampler.push(nil, into: &output)
+      let expected = sine(frequency, seconds: 0.5, rate: target)
+      #expect(abs(output.count - expected.count) <= 2)
+      let middle = (expected.count / 4)..<(expected.count * 3 / 4)
+      #expect(zip(output[middle], expected[middle]).map { abs($0 - $1) }.max() ?? 1 < 1e-3)
+    }
+  }
+
   @Test func `Sixteen-bit samples at the wanted rate are exact, written and read`() throws {
     let scratch = try Scratch()
     let samples = (-32_768...32_767).map { Float($0) / 32_768 }

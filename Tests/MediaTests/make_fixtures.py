@@ -137,3 +137,18 @@ resampled = soxr.resample(mean, 44100, 16000, quality="HQ")
 resampled = np.pad(resampled, (0, 1600))[:1600].astype("<f4")
 (out / "partials.f32").write_bytes(resampled.tobytes())
 run("-f", "lavfi", "-i", "testsrc=s=32x32:d=0.2", "-c:v", "libx264", str(out / "silent.mp4"))
+
+# A phone's way: stored lying, with a matrix that turns it; the ffmpeg program turns what it decodes.
+lying = np.zeros((32, 64, 3), np.uint8)
+lying[:16, :32], lying[:16, 32:], lying[16:, :32], lying[16:, 32:] = (200, 30, 30), (30, 200, 30), (30, 30, 200), (180, 180, 40)
+raw = out / "lying.png"
+Image.fromarray(lying).save(raw)
+for degrees in (90, 180, 270):
+    run("-loop", "1", "-t", "0.2", "-r", "10", "-i", str(raw), "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p", str(out / "x.mp4"))
+    run("-i", str(out / "x.mp4"), "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}", str(out / f"turned-{degrees}.mp4"))
+    run("-i", str(out / f"turned-{degrees}.mp4"), "-frames:v", "1", str(out / "x.png"))
+    turned = Image.open(out / "x.png").convert("RGB")
+    width, height = turned.size
+    (out / f"turned-{degrees}.mp4.rgb").write_bytes(struct.pack("<II", width, height) + np.asarray(turned).tobytes())
+for name in ("lying.png", "x.mp4", "x.png"):
+    (out / name).unlink()

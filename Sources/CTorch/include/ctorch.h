@@ -1,1 +1,250 @@
+// The C ABI over libtorch: the only header that the Swift side sees, and only the operations that it uses.
+//
+// Every function returns a status: 0, or 1 after a failure whose message `ct_last_error` gives. Results go to out-parameters;
+// `ct_tensor *out` is a NEW tensor that the caller owns and frees with `ct_tensor_free`; tensors passed as arguments are
+// BORROWED. A nullable tensor argument stands for "none". No exception crosses this border.
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ct_tensor_opaque *ct_tensor;
+typedef struct ct_generator_opaque *ct_generator;
+typedef struct ct_stream_opaque *ct_stream;
+typedef struct ct_guard_opaque *ct_guard;
+typedef struct ct_archive_opaque *ct_archive;
+typedef struct ct_archive_writer_opaque *ct_archive_writer;
+typedef int32_t ct_status;
+#define CT_API __attribute__((warn_unused_result)) ct_status
+
+// Element types, in the order of `DType` on the Swift side.
+enum {
+  CT_FLOAT32, CT_FLOAT16, CT_BFLOAT16, CT_FLOAT64, CT_INT64, CT_INT32, CT_INT16, CT_INT8, CT_UINT8, CT_BOOL,
+  CT_FLOAT8_E4M3, CT_FLOAT8_E5M2, CT_COMPLEX64
+};
+// Device kinds.
+enum { CT_CPU, CT_CUDA, CT_MPS };
+typedef struct { int32_t kind; int32_t index; } ct_device;
+
+const char *_Nonnull ct_last_error(void);
+const char *_Nonnull ct_torch_version(void);
+
+// MARK: Devices, threads, memory
+CT_API ct_load_cuda(const char *_Nullable library);        // dlopen of the CUDA backend; nothing happens when it is loaded
+CT_API ct_device_count(int32_t kind, int32_t *_Nonnull count);
+CT_API ct_synchronize(ct_device device);
+CT_API ct_device_memory(ct_device device, int64_t *_Nonnull allocated, int64_t *_Nonnull peak, int64_t *_Nonnull reserved);
+CT_API ct_reset_peak_memory(ct_device device);
+CT_API ct_release_cached_memory(ct_device device);
+CT_API ct_set_threads(int32_t threads);
+int32_t ct_threads(void);
+bool ct_cpu_has_bf16(void);                                // the fused bf16 kernels run on this processor
+void ct_set_tf32(bool allowed);
+
+// MARK: Guards: thread-local modes; leave in the reverse order of entering, on the same thread
+CT_API ct_grad_mode_enter(bool enabled, ct_guard _Nullable *_Nonnull out);
+CT_API ct_inference_mode_enter(bool enabled, ct_guard _Nullable *_Nonnull out);
+CT_API ct_stream_enter(ct_stream _Nonnull stream, ct_guard _Nullable *_Nonnull out);
+void ct_guard_leave(ct_guard _Nonnull guard);
+bool ct_grad_enabled(void);
+CT_API ct_stream_new(ct_device device, ct_stream _Nullable *_Nonnull out);
+CT_API ct_stream_current(ct_device device, ct_stream _Nullable *_Nonnull out);
+CT_API ct_stream_wait(ct_stream _Nonnull waiting, ct_stream _Nonnull awaited);
+CT_API ct_stream_synchronize(ct_stream _Nonnull stream);
+CT_API ct_record_stream(ct_tensor _Nonnull t, ct_stream _Nonnull stream);
+void ct_stream_free(ct_stream _Nonnull stream);
+
+// MARK: Life of a tensor
+typedef ct_tensor _Nullable *_Nonnull ct_out;
+typedef ct_tensor _Nonnull ct_in;
+typedef ct_tensor _Nullable ct_opt;
+typedef const intptr_t *_Nullable ct_ints;
+
+void ct_tensor_free(ct_in t);
+int32_t ct_rank(ct_in t);
+CT_API ct_size(ct_in t, intptr_t dim, intptr_t *_Nonnull out);
+CT_API ct_stride(ct_in t, intptr_t dim, intptr_t *_Nonnull out);
+void ct_sizes(ct_in t, intptr_t *_Nonnull out);            // writes ct_rank(t) numbers
+intptr_t ct_count(ct_in t);
+int32_t ct_dtype(ct_in t);
+ct_device ct_tensor_device(ct_in t);
+bool ct_is_contiguous(ct_in t);
+CT_API ct_from_data(const void *_Nullable data, int32_t dtype, ct_ints sizes, int32_t rank, ct_out out);  // copies
+// Shares `data` until the tensor and all its views are gone, then calls `release(context)`. Must be aligned for the type.
+CT_API ct_from_memory(void *_Nonnull data, int32_t dtype, ct_ints sizes, int32_t rank, void *_Nullable context,
+                      void (*_Nonnull release)(void *_Nullable), ct_out out);
+CT_API ct_to_host(ct_in t, void *_Nonnull data, size_t bytes);  // copies all elements in row-major order
+CT_API ct_item(ct_in t, double *_Nonnull out);
+CT_API ct_item_int(ct_in t, int64_t *_Nonnull out);
+CT_API ct_describe(ct_in t, char *_Nonnull buffer, size_t capacity);
+bool ct_shares_storage(ct_in a, ct_in b);
+// MARK: Zip archives of torch.save; record names are without the archive's folder
+CT_API ct_archive_open(const char *_Nonnull path, ct_archive _Nullable *_Nonnull out);
+void ct_archive_free(ct_archive _Nonnull a);
+// Where a record stands in the file: its zip header, its data, and the data's size uncompressed; nothing unless `found`.
+CT_API ct_archive_record(ct_archive _Nonnull a, const char *_Nonnull name, bool *_Nonnull found, int64_t *_Nonnull header,
+                         int64_t *_Nonnull offset, int64_t *_Nonnull size);
+CT_API ct_archive_read(ct_archive _Nonnull a, const char *_Nonnull name, void *_Nonnull buffer, int64_t size);
+// `write` returns how many bytes it took; fewer than it was given is a failure.
+CT_API ct_archive_writer_new(void *_Nullable context,
+                             size_t (*_Nonnull write)(void *_Nullable context, const void *_Nullable data, size_t size),
+                             ct_archive_writer _Nullable *_Nonnull out);
+CT_API ct_archive_write(ct_archive_writer _Nonnull w, const char *_Nonnull name, const void *_Nullable data, int64_t size);
+CT_API ct_archive_finish(ct_archive_writer _Nonnull w);
+void ct_archive_writer_free(ct_archive_writer _Nonnull w);
+
+// MARK: Creation
+CT_API ct_empty(ct_ints sizes, int32_t rank, int32_t dtype, ct_device device, ct_out out);
+CT_API ct_full(ct_ints sizes, int32_t rank, double value, int32_t dtype, ct_device device, ct_out out);
+CT_API ct_arange(double start, double end, double step, int32_t dtype, ct_device device, ct_out out);
+CT_API ct_linspace(double start, double end, int64_t steps, int32_t dtype, ct_device device, ct_out out);
+CT_API ct_generator_new(ct_device device, uint64_t seed, ct_generator _Nullable *_Nonnull out);
+CT_API ct_generator_state(ct_generator _Nonnull g, ct_out out);
+CT_API ct_generator_set_state(ct_generator _Nonnull g, ct_in state);
+void ct_generator_free(ct_generator _Nonnull g);
+CT_API ct_randn(ct_ints sizes, int32_t rank, ct_generator _Nonnull g, int32_t dtype, ct_device device, ct_out out);
+CT_API ct_rand(ct_ints sizes, int32_t rank, ct_generator _Nonnull g, int32_t dtype, ct_device device, ct_out out);
+CT_API ct_randint(int64_t low, int64_t high, ct_ints sizes, int32_t rank, ct_generator _Nonnull g, ct_device device, ct_out out);
+CT_API ct_randperm(int64_t n, ct_generator _Nonnull g, ct_device device, ct_out out);
+
+// MARK: Conversion and movement
+CT_API ct_to(ct_in t, int32_t dtype, ct_device device, bool copy, ct_out out);
+CT_API ct_contiguous(ct_in t, ct_out out);
+CT_API ct_channels_last_3d(ct_in t, ct_out out);
+CT_API ct_clone(ct_in t, ct_out out);
+CT_API ct_detach(ct_in t, ct_out out);
+CT_API ct_alias(ct_in t, ct_out out);
+
+// MARK: Element-wise, one operand
+#define CT_UNARY(X) \
+  X(neg) X(abs) X(exp) X(log) X(sqrt) X(rsqrt) X(sin) X(cos) X(tanh) X(sigmoid) X(silu) X(relu) X(square) X(reciprocal) \
+  X(floor) X(ceil) X(round) X(trunc) X(erf) X(isnan) X(isfinite) X(logical_not) X(sign) X(log1p) X(expm1) X(softplus) X(log_sigmoid)
+#define CT_DECLARE(name) CT_API ct_##name(ct_in a, ct_out out);
+CT_UNARY(CT_DECLARE)
+#undef CT_DECLARE
+CT_API ct_gelu(ct_in a, bool tanh_form, ct_out out);
+CT_API ct_clamp(ct_in a, double low, double high, ct_out out);
+CT_API ct_leaky_relu(ct_in a, double slope, ct_out out);
+
+// MARK: Element-wise, two operands (broadcast), and with a number
+#define CT_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
+#define CT_DECLARE(name) \
+  CT_API ct_##name(ct_in a, ct_in b, ct_out out); \
+  CT_API ct_##name##_number(ct_in a, double b, ct_out out);
+CT_BINARY(CT_DECLARE)
+#undef CT_DECLARE
+CT_API ct_maximum(ct_in a, ct_in b, ct_out out);
+CT_API ct_minimum(ct_in a, ct_in b, ct_out out);
+CT_API ct_logical_and(ct_in a, ct_in b, ct_out out);
+CT_API ct_logical_or(ct_in a, ct_in b, ct_out out);
+CT_API ct_number_sub(double a, ct_in b, ct_out out);
+CT_API ct_number_div(double a, ct_in b, ct_out out);
+CT_API ct_matmul(ct_in a, ct_in b, ct_out out);
+CT_API ct_where(ct_in condition, ct_in a, ct_in b, ct_out out);
+CT_API ct_masked_fill(ct_in a, ct_in mask, double value, ct_out out);
+CT_API ct_addcmul(ct_in a, ct_in b, ct_in c, double value, ct_out out);  // a + value·b·c
+CT_API ct_lerp(ct_in a, ct_in b, double weight, ct_out out);
+
+// MARK: In place (autograd refuses what would corrupt a saved value)
+CT_API ct_copy_(ct_in a, ct_in source);
+CT_API ct_add_(ct_in a, ct_in b, double alpha);
+CT_API ct_mul_(ct_in a, ct_in b);
+CT_API ct_div_(ct_in a, ct_in b);
+CT_API ct_add_number_(ct_in a, double b);
+CT_API ct_mul_number_(ct_in a, double b);
+CT_API ct_clamp_(ct_in a, double low, double high);
+CT_API ct_fill_(ct_in a, double value);
+CT_API ct_addcmul_(ct_in a, ct_in b, ct_in c, double value);
+CT_API ct_addcdiv_(ct_in a, ct_in b, ct_in c, double value);
+CT_API ct_lerp_(ct_in a, ct_in b, double weight);
+CT_API ct_normal_(ct_in a, double mean, double deviation, ct_generator _Nonnull g);
+CT_API ct_uniform_(ct_in a, double low, double high, ct_generator _Nonnull g);
+CT_API ct_index_copy_(ct_in a, intptr_t dim, ct_in index, ct_in source);
+
+// MARK: Reductions; rank 0 of dims means all of them
+CT_API ct_sum(ct_in a, ct_ints dims, int32_t count, bool keep, ct_out out);
+CT_API ct_mean(ct_in a, ct_ints dims, int32_t count, bool keep, ct_out out);
+CT_API ct_variance(ct_in a, ct_ints dims, int32_t count, bool unbiased, bool keep, ct_out out);
+CT_API ct_amax(ct_in a, ct_ints dims, int32_t count, bool keep, ct_out out);
+CT_API ct_amin(ct_in a, ct_ints dims, int32_t count, bool keep, ct_out out);
+CT_API ct_argmax(ct_in a, intptr_t dim, bool keep, ct_out out);
+CT_API ct_argmin(ct_in a, intptr_t dim, bool keep, ct_out out);
+CT_API ct_norm(ct_in a, double p, ct_ints dims, int32_t count, bool keep, ct_out out);
+CT_API ct_cumsum(ct_in a, intptr_t dim, ct_out out);
+CT_API ct_all_equal(ct_in a, ct_in b, bool *_Nonnull out);
+
+// MARK: Shape
+CT_API ct_reshape(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
+CT_API ct_view(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
+CT_API ct_permute(ct_in a, ct_ints dims, int32_t rank, ct_out out);
+CT_API ct_transpose(ct_in a, intptr_t d0, intptr_t d1, ct_out out);
+CT_API ct_as_strided(ct_in a, ct_ints sizes, ct_ints strides, int32_t rank, ct_out out);
+CT_API ct_expand(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
+CT_API ct_repeat(ct_in a, ct_ints repeats, int32_t rank, ct_out out);
+CT_API ct_repeat_interleave(ct_in a, int64_t times, intptr_t dim, ct_out out);
+CT_API ct_unsqueeze(ct_in a, intptr_t dim, ct_out out);
+CT_API ct_squeeze(ct_in a, intptr_t dim, ct_out out);
+CT_API ct_flatten(ct_in a, intptr_t start, intptr_t end, ct_out out);
+CT_API ct_unflatten(ct_in a, intptr_t dim, ct_ints sizes, int32_t rank, ct_out out);
+CT_API ct_narrow(ct_in a, intptr_t dim, intptr_t start, intptr_t length, ct_out out);
+CT_API ct_slice(ct_in a, intptr_t dim, intptr_t start, intptr_t end, intptr_t step, ct_out out);
+CT_API ct_select(ct_in a, intptr_t dim, intptr_t index, ct_out out);
+CT_API ct_index_select(ct_in a, intptr_t dim, ct_in index, ct_out out);
+CT_API ct_gather(ct_in a, intptr_t dim, ct_in index, ct_out out);
+CT_API ct_cat(const ct_tensor _Nonnull *_Nonnull list, int32_t count, intptr_t dim, ct_out out);
+CT_API ct_stack(const ct_tensor _Nonnull *_Nonnull list, int32_t count, intptr_t dim, ct_out out);
+CT_API ct_pad(ct_in a, ct_ints widths, int32_t count, double value, ct_out out);  // constant; last dimension first
+CT_API ct_pad_replicate(ct_in a, ct_ints widths, int32_t count, ct_out out);
+CT_API ct_flip(ct_in a, ct_ints dims, int32_t count, ct_out out);
+CT_API ct_roll(ct_in a, intptr_t shift, intptr_t dim, ct_out out);
+CT_API ct_tril(ct_in a, intptr_t diagonal, ct_out out);
+CT_API ct_triu(ct_in a, intptr_t diagonal, ct_out out);
+
+// MARK: Neural-network operations
+CT_API ct_linear(ct_in x, ct_in weight, ct_opt bias, ct_out out);
+CT_API ct_conv1d(ct_in x, ct_in weight, ct_opt bias, int64_t stride, int64_t padding, int64_t groups, ct_out out);
+CT_API ct_conv2d(ct_in x, ct_in weight, ct_opt bias, const intptr_t *_Nonnull stride, const intptr_t *_Nonnull padding, ct_out out);
+CT_API ct_conv3d(ct_in x, ct_in weight, ct_opt bias, const intptr_t *_Nonnull stride, const intptr_t *_Nonnull padding, ct_out out);
+CT_API ct_layer_norm(ct_in x, intptr_t width, ct_opt weight, ct_opt bias, double eps, ct_out out);
+CT_API ct_group_norm(ct_in x, int64_t groups, ct_opt weight, ct_opt bias, double eps, ct_out out);
+CT_API ct_embedding(ct_in table, ct_in ids, ct_out out);
+CT_API ct_softmax(ct_in x, intptr_t dim, ct_out out);
+CT_API ct_log_softmax(ct_in x, intptr_t dim, ct_out out);
+// q, k, v: [B, H, L, D]; mask: boolean (true = attend) or additive
+CT_API ct_scaled_dot_product_attention(ct_in q, ct_in k, ct_in v, ct_opt mask, double scale, ct_out out);
+CT_API ct_interpolate_linear(ct_in x, int64_t length, bool align_corners, ct_out out);              // [B, C, L]
+CT_API ct_interpolate_nearest(ct_in x, int64_t height, int64_t width, ct_out out);                  // [B, C, H, W]
+CT_API ct_interpolate_bilinear(ct_in x, int64_t height, int64_t width, bool antialias, ct_out out);  // [B, C, H, W]
+CT_API ct_weight_norm(ct_in v, ct_in g, intptr_t dim, ct_out out);
+CT_API ct_cross_entropy(ct_in logits, ct_in target, double label_smoothing, ct_out out);
+CT_API ct_dropout(ct_in x, double p, ct_out out);
+
+// MARK: Fused kernels (Kernels/): each equals the plain composition written beside it
+CT_API ct_attention(ct_in q, ct_in k, ct_in v, double scale, ct_out out);                           // [B, L, H, D]
+CT_API ct_norm_modulate(ct_in x, ct_in shift, ct_in scale, double eps, ct_out out);                 // [B, F·T, C]; [B, F, C]
+CT_API ct_rms_norm(ct_in x, ct_in weight, double eps, ct_out out);                                  // [..., C]
+CT_API ct_rms_norm_rope(ct_in x, ct_in weight, ct_in factors, double eps, int64_t heads, ct_opt destination, ct_out out);
+CT_API ct_rotate_(ct_in x, ct_in factors);                                                          // [B, L, H, D]
+CT_API ct_gate_residual(ct_in x, ct_in y, ct_in gate, bool in_place, ct_out out);                   // x + y·gate
+CT_API ct_rms_norm_silu(ct_in x, ct_in gamma, ct_out out);                                          // [B, C, T, H, W]
+
+// MARK: Gradients
+CT_API ct_set_requires_grad(ct_in t, bool enabled);
+bool ct_requires_grad(ct_in t);
+bool ct_is_leaf(ct_in t);
+CT_API ct_backward(ct_in t, ct_opt gradient, bool retain_graph);
+CT_API ct_grad(ct_in t, ct_tensor _Nullable *_Nonnull out);  // out stays null where there is no gradient
+CT_API ct_set_grad(ct_in t, ct_opt gradient);
+// Writes `input_count` new tensors, null where an input does not take part.
+CT_API ct_gradients(const ct_tensor _Nonnull *_Nonnull outputs, int32_t output_count,
+                    const ct_tensor _Nonnull *_Nonnull inputs, int32_t input_count,
+                    const ct_tensor _Nullable *_Nullable output_gradients, bool retain_graph, bool create_graph,
+                    ct_tensor _Nullable *_Nonnull out);
+
+#ifdef __cplusplus
+}
+#endif

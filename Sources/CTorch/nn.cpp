@@ -1,0 +1,105 @@
+// Neural-network operations of ATen, and the fused kernels of Kernels/.
+#include "Kernels/kernels.h"
+#include "shim.h"
+
+using namespace ct;
+
+static std::vector<int64_t> triple(const intptr_t *v) { return ints(v, 3); }
+static std::vector<int64_t> pair(const intptr_t *v) { return ints(v, 2); }
+
+ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *out) {
+  return make(out, [&] { return at::linear(ref(x), ref(weight), maybe(bias)); });
+}
+ct_status ct_conv1d(ct_tensor x, ct_tensor weight, ct_tensor bias, int64_t stride, int64_t padding, int64_t groups,
+                    ct_tensor *out) {
+  return make(out, [&] {
+    return at::conv1d(ref(x), ref(weight), maybe(bias), at::IntArrayRef{stride}, at::IntArrayRef{padding},
+                      at::IntArrayRef{int64_t{1}}, groups);
+  });
+}
+ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor bias, const intptr_t *stride, const intptr_t *padding,
+                    ct_tensor *out) {
+  return make(out, [&] { return at::conv2d(ref(x), ref(weight), maybe(bias), pair(stride), pair(padding)); });
+}
+ct_status ct_conv3d(ct_tensor x, ct_tensor weight, ct_tensor bias, const intptr_t *stride, const intptr_t *padding,
+                    ct_tensor *out) {
+  return make(out, [&] { return at::conv3d(ref(x), ref(weight), maybe(bias), triple(stride), triple(padding)); });
+}
+ct_status ct_layer_norm(ct_tensor x, intptr_t width, ct_tensor weight, ct_tensor bias, double eps, ct_tensor *out) {
+  return make(out, [&] { return at::layer_norm(ref(x), {width}, maybe(weight), maybe(bias), eps); });
+}
+ct_status ct_group_norm(ct_tensor x, int64_t groups, ct_tensor weight, ct_tensor bias, double eps, ct_tensor *out) {
+  return make(out, [&] { return at::group_norm(ref(x), groups, maybe(weight), maybe(bias), eps); });
+}
+ct_status ct_embedding(ct_tensor table, ct_tensor ids, ct_tensor *out) {
+  return make(out, [&] { return at::embedding(ref(table), ref(ids)); });
+}
+ct_status ct_softmax(ct_tensor x, intptr_t dim, ct_tensor *out) {
+  return make(out, [&] { return at::softmax(ref(x), dim); });
+}
+ct_status ct_log_softmax(ct_tensor x, intptr_t dim, ct_tensor *out) {
+  return make(out, [&] { return at::log_softmax(ref(x), dim); });
+}
+ct_status ct_scaled_dot_product_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, double scale,
+                                          ct_tensor *out) {
+  return make(out, [&] {
+    return at::scaled_dot_product_attention(ref(q), ref(k), ref(v), maybe(mask), 0.0, false, scale);
+  });
+}
+ct_status ct_interpolate_linear(ct_tensor x, int64_t length, bool align_corners, ct_tensor *out) {
+  return make(out, [&] { return at::upsample_linear1d(ref(x), {length}, align_corners); });
+}
+ct_status ct_interpolate_nearest(ct_tensor x, int64_t height, int64_t width, ct_tensor *out) {
+  return make(out, [&] { return at::upsample_nearest2d(ref(x), {height, width}); });
+}
+ct_status ct_interpolate_bilinear(ct_tensor x, int64_t height, int64_t width, bool antialias, ct_tensor *out) {
+  return make(out, [&] {
+    return antialias ? at::_upsample_bilinear2d_aa(ref(x), {height, width}, false)
+                     : at::upsample_bilinear2d(ref(x), {height, width}, false);
+  });
+}
+ct_status ct_weight_norm(ct_tensor v, ct_tensor g, intptr_t dim, ct_tensor *out) {
+  return make(out, [&] { return at::_weight_norm(ref(v), ref(g), dim); });
+}
+ct_status ct_cross_entropy(ct_tensor logits, ct_tensor target, double label_smoothing, ct_tensor *out) {
+  return make(out, [&] {
+    return at::cross_entropy_loss(ref(logits), ref(target), {}, at::Reduction::Mean, -100, label_smoothing);
+  });
+}
+ct_status ct_dropout(ct_tensor x, double p, ct_tensor *out) {
+  return make(out, [&] { return at::dropout(ref(x), p, true); });
+}
+
+// MARK: Fused
+
+namespace kernels = ctorch::kernels;
+
+ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, double scale, ct_tensor *out) {
+  return make(out, [&] { return kernels::attention(ref(q), ref(k), ref(v), scale); });
+}
+ct_status ct_norm_modulate(ct_tensor x, ct_tensor shift, ct_tensor scale, double eps, ct_tensor *out) {
+  return make(out, [&] { return kernels::norm_modulate(ref(x), ref(shift), ref(scale), eps); });
+}
+ct_status ct_rms_norm(ct_tensor x, ct_tensor weight, double eps, ct_tensor *out) {
+  return make(out, [&] { return kernels::rms_norm(ref(x), ref(weight), eps); });
+}
+ct_status ct_rms_norm_rope(ct_tensor x, ct_tensor weight, ct_tensor factors, double eps, int64_t heads,
+                           ct_tensor destination, ct_tensor *out) {
+  return make(out, [&] {
+    return kernels::rms_norm_rope(ref(x), ref(weight), ref(factors), eps, heads,
+                                  destination ? ref(destination) : at::Tensor());
+  });
+}
+ct_status ct_rotate_(ct_tensor x, ct_tensor factors) {
+  return checked([&] { kernels::rotate_(ref(x), ref(factors)); });
+}
+ct_status ct_gate_residual(ct_tensor x, ct_tensor y, ct_tensor gate, bool in_place, ct_tensor *out) {
+  return make(out, [&] {
+    if (!in_place) return kernels::gate_residual(ref(x), ref(y), ref(gate));
+    kernels::gate_residual_(ref(x), ref(y), ref(gate));
+    return ref(x);
+  });
+}
+ct_status ct_rms_norm_silu(ct_tensor x, ct_tensor gamma, ct_tensor *out) {
+  return make(out, [&] { return kernels::rms_norm_silu_channels_last(ref(x), ref(gamma)); });
+}

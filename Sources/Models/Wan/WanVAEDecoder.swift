@@ -1,0 +1,136 @@
+import NN
+import Torch
+
+/// Doubles height and width and halves the channels; with a convolution in time doubles the number of frames first.
+struct Upsampler: Sendable {
+  let convolution: FrameConvolution
+  let temporal: CausalConvolution?
+
+  init(_ channels: Int, temporal: Bool, _ path: ParameterPath) {
+    convolution = FrameConvolution(channels, channels / 2, kernel: 3, path / "resample" / 1)
+    self.temporal = temporal ? CausalConvolution(channels, 2 * channels, kernel: [3, 1, 1], path / "time_conv") : nil
+  }
+
+  func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor {
+    let x = temporal.map { temporal in cache.withSlot { doubled(x, temporal, &$0) } } ?? x
+    return convolution(x.asFrames().interpolateNearest(2 * x.size(3), 2 * x.size(4)), padding: 1).asVideos(x.size(0))
+  }
+
+  /// The first frame of a video stays one frame, and the frames after it do not see it: they start from zeros.
+  private func doubled(_ x: Tensor, _ temporal: CausalConvolution, _ slot: inout FeatureCache.Slot) -> Tensor {
+    guard case .untouched = slot else { return interleaved(temporal(slot.extend(x, by: 2))) }
+    slot = .passedFirst
+    let frames = x.size(2)
+    guard frames > 1 else { return x }
+    let rest = interleaved(temporal(slot.extend(x.narrow(2, 1, frames - 1), by: 2)))
+    return Tensor.cat([x.narrow(2, 0, 1), rest], 2)
+  }
+
+  /// The two halves of the channels as consecutive frames: `[B, 2C, T, H, W]` to `[B, C, 2T, H, W]`.
+  private func interleaved(_ x: Tensor) -> Tensor {
+    x.permute(0, 2, 3, 4, 1).unflatten(-1, 2, x.size(1) / 2)  // [B, T, H, W, 2, C]
+      .permute(0, 1, 4, 2, 3, 5).flatten(1, 2).permute(0, 4, 1, 2, 3)
+  }
+}
+
+/// Latent `[B, C, F, h, w]` to pixels `[B, 3, T, H, W]`, not clamped.
+struct WanVAEDecoder: Sendable {
+  let input: CausalConvolution
+  let middle: MiddleBlocks
+  let elements: [LevelElement<Upsampler>]
+  let head: Head
+  private let name: String
+
+  init(_ configuration: WanVAEConfiguration, _ path: ParameterPath) {
+    name = path.key
+    let widths = configuration.levelWidths
+    var channels = widths.last ?? configuration.width
+    input = CausalConvolution(configuration.latentChannels, channels, path / "conv1")
+    middle = MiddleBlocks(channels, path / "middle")
+    var elements: [LevelElement<Upsampler>] = []
+    var place: ParameterPath { path / "upsamples" / elements.count }
+    // The published code counts the decoder's scales from here, twice that of the lowest level.
+    var scale = 4 / Double(1 << widths.count)
+    for (level, width) in widths.enumerated().reversed() {
+      for _ in 0...configuration.residualBlocks {
+        elements.append(.residual(ResidualBlock(channels, width, place)))
+        if configuration.attentionScales.contains(scale) { elements.append(.attention(FrameAttention(width, place))) }
+        channels = width
+      }
+      if level > 0 {
+        let temporal = configuration.temporalDownsampling[level - 1]
+        elements.append(.resample(Upsampler(channels, temporal: temporal, place)))
+        channels /= 2
+        scale *= 2
+      }
+    }
+    self.elements = elements
+    head = Head(channels, 3, path / "head")
+  }
+
+  func callAsFunction(_ latent: Tensor, _ cache: inout FeatureCache, _ tap: WanVAETap?) -> Tensor {
+    cache.beginPass()
+    var x = input(latent, &cache)
+    tap?("\(name).conv1", x)
+    x = middle(x, &cache, tap)
+    for (index, element) in elements.enumerated() {
+      x =
+        switch element {
+        case .residual(let block): block(x, &cache)
+        case .attention(let block): block(x)
+        case .resample(let resampler): resampler(x, &cache)
+        }
+      tap?("\(name).upsamples.\(index)", x)
+    }
+    x = head(x, &cache)
+    tap?(name, x)
+    return x
+  }
+}
+
+/// The decoding of one video as its latent frames come, any number at a time; the frames equal those of the whole.
+///
+/// It owns what it remembers of earlier frames: streams do not disturb each other, encoding disturbs none, and a copy goes its
+/// own way. The reference decodes one latent frame at a time; here all frames of a call are one pass.
+public struct WanVAEDecodeStream: Sendable {
+  public let vae: WanVAE
+  /// Latent frames decoded since the start.
+  public private(set) var latentFrames = 0
+  private var cache = FeatureCache()
+  private let mean: Tensor  // [1, C, 1, 1, 1]
+  private let inverseDeviation: Tensor
+
+  init(_ vae: WanVAE) {
+    self.vae = vae
+    (mean, inverseDeviation) = vae.latentConstants
+  }
+
+  /// The next latent frames `[B, C, F, h, w]` as video frames `[B, 3, T, H, W]`, in [-1, 1] with `clamped`.
+  ///
+  /// T is 4F, and 4F - 3 at the start. F is at least 1; B, h and w are the same in every call.
+  public mutating func decode(_ block: Tensor, clamped: Bool = true) -> Tensor {
+    decode(block, clamped: clamped, tap: nil)
+  }
+
+  package mutating func decode(_ block: Tensor, clamped: Bool, tap: WanVAETap?) -> Tensor {
+    let latent = (block.to(vae.device, vae.dtype) / inverseDeviation + mean).channelsLast3D()
+    tap?("z", latent)
+    let features = vae.fromLatent(latent)
+    tap?("conv2", features)
+    let video = vae.decoder(features, &cache, tap)
+    tap?("raw", video)
+    latentFrames += block.size(2)
+    return clamped ? video.clamp(-1, 1) : video
+  }
+
+  /// Forgets all frames: the next call starts another video.
+  public mutating func reset() {
+    cache = FeatureCache()
+    latentFrames = 0
+  }
+
+  /// What each layer remembers, in the order of calls: its last input frames, nothing where it has none.
+  package var rememberedFrames: [Tensor?] {
+    cache.slots.map { if case .frames(let frames) = $0 { frames } else { nil } }
+  }
+}

@@ -1,0 +1,157 @@
+import Foundation
+import Torch
+
+/// Where layers get their parameters from: a checkpoint, or random numbers. Layers ask by path and declare the shape.
+///
+/// A store collects every missing, unused and misshaped key while a model is built; `finish` throws them all at once.
+public final class ParameterStore {
+  /// How a parameter starts where no checkpoint gives it.
+  public enum Initial: Sendable {
+    case zeros
+    case ones
+    /// Uniform in ±1/√fanIn, PyTorch's default for linear and convolution layers.
+    case uniform(fanIn: Int)
+    case normal(deviation: Double)
+  }
+
+  private enum Source {
+    case weights([String: Tensor], name: String)
+    case random(RandomGenerator)
+    case shapes
+  }
+
+  private let source: Source
+  public let device: Device
+  /// The type parameters are converted to; nil keeps each as the checkpoint has it.
+  public let dtype: DType?
+  /// Every parameter by key, in the order in which layers asked.
+  public private(set) var parameters: [(name: String, tensor: Tensor)] = []
+  /// Every key with its shape, in the same order.
+  public private(set) var layout: [(name: String, shape: [Int])] = []
+  private var missing: [String] = []
+  private var misshaped: [String] = []
+  private var used: Set<String> = []
+
+  /// Parameters from a checkpoint; `name` (a file) is what errors call it.
+  public init(weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil) {
+    source = .weights(weights, name: name)
+    self.device = device
+    self.dtype = dtype
+  }
+
+  /// Random parameters from a generator.
+  public init(random generator: RandomGenerator, dtype: DType = .float32) {
+    source = .random(generator)
+    device = generator.device
+    self.dtype = dtype
+  }
+
+  /// Shapes without values, to list what a checkpoint of a configuration holds; a model built on it cannot run.
+  public static func shapes() -> ParameterStore { ParameterStore() }
+
+  private init() {
+    source = .shapes
+    device = .cpu
+    dtype = nil
+  }
+
+  public var root: ParameterPath { ParameterPath(store: self, key: "") }
+
+  /// Whether a checkpoint holds this key; false for random parameters.
+  func contains(_ key: String) -> Bool {
+    if case .weights(let weights, _) = source { weights[key] != nil } else { false }
+  }
+
+  func parameter(_ key: String, _ shape: [Int], _ initial: Initial, dtype override: DType?, channelsLast: Bool)
+    -> Tensor
+  {
+    var tensor = make(key, shape, initial, dtype: override ?? dtype)
+    if channelsLast {
+      if tensor.rank == 5 { tensor = tensor.channelsLast3D() }
+      if tensor.rank == 4 { tensor = tensor.unsqueeze(2).channelsLast3D().squeeze(2) }
+    }
+    used.insert(key)
+    layout.append((key, shape))
+    parameters.append((key, tensor))
+    return tensor
+  }
+
+  private func make(_ key: String, _ shape: [Int], _ initial: Initial, dtype: DType?) -> Tensor {
+    switch source {
+    case .shapes: return Tensor.empty([0])
+    case .weights(let weights, _):
+      guard let found = weights[key] else {
+        missing.append(key)
+        return Tensor.empty([0])
+      }
+      guard found.shape == shape else {
+        misshaped.append("\(key) is \(found.shape), expected \(shape)")
+        return Tensor.empty([0])
+      }
+      return found.to(device, dtype ?? found.dtype)
+    case .random(let generator):
+      let dtype = dtype ?? .float32
+      let tensor = Tensor.empty(shape, dtype, device: device)
+      switch initial {
+      case .zeros: tensor.fill_(0)
+      case .ones: tensor.fill_(1)
+      case .uniform(let fanIn):
+        let bound = 1 / Double(max(fanIn, 1)).squareRoot()
+        tensor.uniform_(-bound, bound, generator)
+      case .normal(let deviation): tensor.normal_(deviation: deviation, generator)
+      }
+      return tensor
+    }
+  }
+
+  /// Ends the loading: throws one error that lists every missing, misshaped and unused key.
+  ///
+  /// - Parameter ignoring: prefixes of keys that a published file holds and this model does not use.
+  public func finish(ignoring: [String] = []) throws {
+    guard case .weights(let weights, let name) = source else { return }
+    let unused = weights.keys.filter { key in !used.contains(key) && !ignoring.contains { key.hasPrefix($0) } }.sorted()
+    if !missing.isEmpty || !misshaped.isEmpty || !unused.isEmpty {
+      throw CheckpointMismatch(name: name, missing: missing, misshaped: misshaped, unused: unused)
+    }
+  }
+}
+
+/// A checkpoint that does not hold what the model needs.
+public struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedError, Sendable {
+  public let name: String
+  public let missing: [String]
+  public let misshaped: [String]
+  public let unused: [String]
+
+  public var errorDescription: String? { description }
+  public var description: String {
+    let parts = [("missing", missing), ("wrong shape", misshaped), ("unused", unused)].compactMap { label, keys in
+      keys.isEmpty ? nil : "\(keys.count) \(label) (\(keys.joined(separator: ", ")))"
+    }
+    return "\(name) does not fit the model: \(parts.joined(separator: "; "))."
+  }
+}
+
+/// A place in a store's tree of keys: `path / "blocks" / 3 / "self_attn" / "q"`.
+public struct ParameterPath {
+  public let store: ParameterStore
+  public let key: String
+
+  public static func / (path: ParameterPath, name: String) -> ParameterPath {
+    ParameterPath(store: path.store, key: path.key.isEmpty ? name : "\(path.key).\(name)")
+  }
+  public static func / (path: ParameterPath, index: Int) -> ParameterPath { path / "\(index)" }
+
+  /// The parameter `name` here. A wrong or missing one is reported by the store's `finish`.
+  ///
+  /// - Parameter channelsLast: whether the weight of a convolution is laid out in memory with its input channels innermost.
+  public func parameter(
+    _ name: String, _ shape: [Int], _ initial: ParameterStore.Initial = .zeros, dtype: DType? = nil,
+    channelsLast: Bool = false
+  ) -> Tensor {
+    store.parameter((self / name).key, shape, initial, dtype: dtype, channelsLast: channelsLast)
+  }
+
+  /// Whether the checkpoint holds `name` here.
+  public func contains(_ name: String) -> Bool { store.contains((self / name).key) }
+}

@@ -1,0 +1,77 @@
+import Foundation
+import Torch
+
+/// The result of one case.
+package struct ParityResult: Sendable {
+  package let component: String
+  package let name: String
+  package let comparisons: [ParityRecorder.Comparison]
+  /// Why the case could not run, or nil.
+  package let failure: String?
+
+  package var passed: Bool { failure == nil && !comparisons.isEmpty && comparisons.allSatisfy(\.passed) }
+
+  /// `component/case: max abs diff D, tolerance T`, with what failed.
+  package var line: String {
+    if let failure { return "\(component)/\(name): FAILED, \(failure)" }
+    guard let worst = comparisons.max(by: { $0.maxDifference < $1.maxDifference }) else {
+      return "\(component)/\(name): FAILED, nothing was compared"
+    }
+    let failed = comparisons.filter { !$0.passed }
+    let tolerance = worst.tolerance
+    let stated =
+      "max abs diff \(format(worst.maxDifference)), tolerance \(format(tolerance.atol))"
+      + (tolerance.rtol > 0 ? " + \(format(tolerance.rtol))·|x|" : "")
+    let verdict =
+      failed.isEmpty
+      ? "(\(comparisons.count) compared)"
+      : "FAILED: "
+        + failed.prefix(8).map { "\($0.name) \(format($0.maxDifference)) > \(format($0.tolerance.atol))" }
+        .joined(separator: ", ")
+        + (failed.count > 8 ? " and \(failed.count - 8) more" : "")
+    return "\(component)/\(name): \(stated) \(verdict)"
+  }
+
+  private func format(_ value: Double) -> String { value == 0 ? "0" : String(format: "%.1e", value) }
+}
+
+/// Runs goldens by what their `case.json` says, whichever they are.
+package enum ParitySuite {
+  package typealias Runner = @Sendable (ParityCase, ParityRecorder) throws -> Void
+
+  /// What compares each component. A component without one fails its case.
+  package static let runners: [String: Runner] = [
+    "dit": TransformerCases.run,
+    "image": ImageCases.run,
+    "schedule": ScheduleCases.run,
+    "vae": VAECases.run,
+  ]
+
+  /// Every directory with a `case.json` under the given ones, in order of path.
+  package static func directories(under roots: [URL]) -> [URL] {
+    var found: [URL] = []
+    for root in roots {
+      let files = FileManager.default.enumerator(at: root, includingPropertiesForKeys: nil)
+      while let url = files?.nextObject() as? URL {
+        if url.lastPathComponent == "case.json" { found.append(url.deletingLastPathComponent()) }
+      }
+    }
+    return found.sorted { $0.path < $1.path }
+  }
+
+  /// Runs the case in one directory. What it throws becomes its failure.
+  package static func run(_ directory: URL, device: Device, media: MediaReader? = nil) -> ParityResult {
+    let recorder = ParityRecorder()
+    var component = directory.deletingLastPathComponent().lastPathComponent
+    var name = directory.lastPathComponent
+    do {
+      let golden = try ParityCase(directory: directory, device: device, media: media)
+      (component, name) = (golden.component, golden.name)
+      guard let runner = runners[component] else { throw ParityError("no runner for the component '\(component)'") }
+      try withTorchErrors { try withInferenceMode { try runner(golden, recorder) } }
+      return ParityResult(component: component, name: name, comparisons: recorder.comparisons, failure: nil)
+    } catch {
+      return ParityResult(component: component, name: name, comparisons: recorder.comparisons, failure: "\(error)")
+    }
+  }
+}

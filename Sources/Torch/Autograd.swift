@@ -1,0 +1,67 @@
+import CTorch
+
+// Gradients, and the modes that turn their recording off.
+
+extension Tensor {
+  public var requiresGrad: Bool {
+    get { ct_requires_grad(c) }
+    nonmutating set { check(ct_set_requires_grad(c, newValue)) }
+  }
+  public var isLeaf: Bool { ct_is_leaf(c) }
+
+  /// The gradient that `backward` gathered, or nil.
+  public var grad: Tensor? {
+    get {
+      var pointer: ct_tensor?
+      check(ct_grad(c, &pointer))
+      return pointer.map(Tensor.init(owning:))
+    }
+    nonmutating set { check(ct_set_grad(c, newValue?.c)) }
+  }
+
+  /// Adds this tensor's gradient with respect to every leaf that requires one to that leaf's `grad`.
+  public func backward(gradient: Tensor? = nil, retainGraph: Bool = false) {
+    check(ct_backward(c, gradient?.c, retainGraph))
+  }
+
+  /// The same storage, outside the graph.
+  public func detach() -> Tensor { Tensor { ct_detach(c, $0) } }
+
+  /// The gradients of `outputs` with respect to `inputs`; nil for an input that takes no part.
+  public static func gradients(
+    of outputs: [Tensor], with inputs: [Tensor], outputGradients: [Tensor]? = nil, retainGraph: Bool = false,
+    createGraph: Bool = false
+  ) -> [Tensor?] {
+    var results = [ct_tensor?](repeating: nil, count: inputs.count)
+    withExtendedLifetime((outputs, inputs, outputGradients)) {
+      check(
+        ct_gradients(
+          outputs.map(\.c), Int32(outputs.count), inputs.map(\.c), Int32(inputs.count), outputGradients?.map(\.c),
+          retainGraph, createGraph, &results))
+    }
+    return results.map { $0.map(Tensor.init(owning:)) }
+  }
+}
+
+/// Runs `body` with the recording of gradients on or off. The mode belongs to the thread, so `body` cannot suspend.
+public func withGradients<Result>(_ enabled: Bool, _ body: () throws -> Result) rethrows -> Result {
+  try within({ ct_grad_mode_enter(enabled, $0) }, body)
+}
+
+/// Runs `body` without gradients and without the bookkeeping for them; its tensors can take no part in a graph later.
+public func withInferenceMode<Result>(_ body: () throws -> Result) rethrows -> Result {
+  try within({ ct_inference_mode_enter(true, $0) }, body)
+}
+
+/// Whether operations on this thread record gradients.
+public var gradientsEnabled: Bool { ct_grad_enabled() }
+
+/// Enters a thread-local mode of the shim around `body`.
+func within<Result>(_ enter: (UnsafeMutablePointer<ct_guard?>) -> ct_status, _ body: () throws -> Result) rethrows
+  -> Result
+{
+  var mode: ct_guard?
+  check(enter(&mode))
+  defer { if let mode { ct_guard_leave(mode) } }
+  return try body()
+}

@@ -1,0 +1,109 @@
+import CTorch
+import Foundation
+
+/// Where a tensor lives and its operations run.
+public enum Device: Hashable, Sendable, CustomStringConvertible {
+  case cpu
+  case cuda(Int)
+  case mps
+
+  public var description: String {
+    switch self {
+    case .cpu: "cpu"
+    case .cuda(let index): "cuda:\(index)"
+    case .mps: "mps"
+    }
+  }
+
+  /// Reads `cpu`, `cuda`, `cuda:N`, `mps` or `auto` (the first GPU if there is one, else the CPU).
+  ///
+  /// - Throws: `TorchError` for another word, or a device that this machine or this libtorch lacks.
+  public init(parsing text: String) throws {
+    switch text.lowercased() {
+    case "cpu": self = .cpu
+    case "auto": self = Device.cudaCount > 0 ? .cuda(0) : Device.hasMPS ? .mps : .cpu
+    case "mps":
+      guard Device.hasMPS else { throw TorchError("There is no MPS device on this machine.") }
+      self = .mps
+    case let word where word == "cuda" || word.hasPrefix("cuda:"):
+      guard let index = word == "cuda" ? 0 : Int(word.dropFirst(5)), index >= 0 else {
+        throw TorchError("'\(text)' is not a device: use cpu, cuda, cuda:N, mps or auto.")
+      }
+      let count = Device.cudaCount
+      guard index < count else {
+        throw TorchError(
+          count == 0
+            ? "There is no CUDA device: \(Device.cudaAbsence)."
+            : "There is no device cuda:\(index): this machine has \(count).")
+      }
+      self = .cuda(index)
+    default: throw TorchError("'\(text)' is not a device: use cpu, cuda, cuda:N, mps or auto.")
+    }
+  }
+
+  init(_ device: ct_device) {
+    switch Int(device.kind) {
+    case CT_CUDA: self = .cuda(Int(device.index))
+    case CT_MPS: self = .mps
+    default: self = .cpu
+    }
+  }
+
+  var c: ct_device {
+    switch self {
+    case .cpu: ct_device(kind: Int32(CT_CPU), index: 0)
+    case .cuda(let index): ct_device(kind: Int32(CT_CUDA), index: Int32(index))
+    case .mps: ct_device(kind: Int32(CT_MPS), index: 0)
+    }
+  }
+
+  public var isCPU: Bool { self == .cpu }
+
+  /// Waits until all work queued on the device is done.
+  public func synchronize() { check(ct_synchronize(c)) }
+
+  /// The number of CUDA devices; the CUDA backend is loaded on first use where libtorch has one.
+  public static var cudaCount: Int {
+    guard cudaLoadError == nil else { return 0 }
+    return count(of: Int32(CT_CUDA))
+  }
+
+  public static var hasMPS: Bool { count(of: Int32(CT_MPS)) > 0 }
+
+  /// Why there is no CUDA device, as half a sentence.
+  public static var cudaAbsence: String {
+    cudaLoadError == nil ? "the CUDA backend finds no GPU" : "this libtorch has no CUDA backend that loads"
+  }
+
+  /// What kept the CUDA backend from loading, or nil.
+  public static let cudaLoadError: String? = {
+    do {
+      try throwing(ct_load_cuda(nil))
+      return nil
+    } catch {
+      return "\(error)"
+    }
+  }()
+
+  private static func count(of kind: Int32) -> Int {
+    var count: Int32 = 0
+    return ct_device_count(kind, &count) == 0 ? Int(count) : 0
+  }
+}
+
+/// Figures of the libtorch in use.
+public enum Torch {
+  public static var version: String { String(cString: ct_torch_version()) }
+
+  /// Threads that one operation may use on the CPU.
+  public static var threads: Int {
+    get { Int(ct_threads()) }
+    set { check(ct_set_threads(Int32(newValue))) }
+  }
+
+  /// Whether the fused bf16 kernels run on this processor; elsewhere their plain compositions do.
+  public static var cpuHasBFloat16: Bool { ct_cpu_has_bf16() }
+
+  /// Whether fp32 products on CUDA may round their operands to TF32. Off unless set.
+  public static func allowTF32(_ allowed: Bool) { ct_set_tf32(allowed) }
+}

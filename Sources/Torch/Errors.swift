@@ -1,0 +1,56 @@
+import CTorch
+import Foundation
+
+/// A failure that libtorch reported: its message, first line first.
+public struct TorchError: Error, CustomStringConvertible, LocalizedError, Sendable {
+  public let description: String
+  public var errorDescription: String? { description }
+
+  public init(_ description: String) { self.description = description }
+}
+
+/// Where a scope keeps the first failure of its operations.
+final class ErrorScope: @unchecked Sendable {
+  @TaskLocal static var current: ErrorScope?
+
+  private let lock = NSLock()
+  private var first: TorchError?
+
+  func record(_ error: TorchError) {
+    lock.withLock { if first == nil { first = error } }
+  }
+
+  func check() throws {
+    if let error = lock.withLock({ first }) { throw error }
+  }
+}
+
+/// Runs `body` and throws the first failure of the tensor operations in it.
+///
+/// Tensor operations do not throw. Outside such a scope a failed one ends the process with libtorch's message. Inside, the
+/// first failure is recorded, the rest of the scope runs on empty tensors, and the failure is thrown when the scope ends, so
+/// that for instance an exhausted GPU costs a server one session.
+public func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Result {
+  let scope = ErrorScope()
+  let result = Swift.Result { try ErrorScope.$current.withValue(scope) { try body() } }
+  try scope.check()
+  return try result.get()
+}
+
+/// Handles the status of one C call: nothing, a recorded failure, or the end of the process.
+@inline(__always)
+func check(_ status: ct_status) {
+  if status != 0 { fail() }
+}
+
+@inline(never)
+private func fail() {
+  let error = TorchError(String(cString: ct_last_error()))
+  guard let scope = ErrorScope.current else { fatalError(error.description) }
+  scope.record(error)
+}
+
+/// Throws the failure of one C call instead of recording it; for files and devices.
+func throwing(_ status: ct_status) throws {
+  if status != 0 { throw TorchError(String(cString: ct_last_error())) }
+}

@@ -1,0 +1,53 @@
+import CTorch
+import Foundation
+
+/// Memory in use, in bytes.
+public struct MemoryUse: Sendable, Codable {
+  /// In use now: by tensors on a GPU; by the whole process on the CPU.
+  public var current: Int
+  /// The most that `current` has been, since the start or `resetPeak`.
+  public var peak: Int
+}
+
+extension Device {
+  /// The memory in use on this device. For the CPU: the resident memory of the process, pages of mapped files included.
+  public var memory: MemoryUse {
+    guard !isCPU else { return MemoryUse(current: residentBytes(), peak: peakResidentBytes()) }
+    var current: Int64 = 0
+    var peak: Int64 = 0
+    var reserved: Int64 = 0
+    check(ct_device_memory(c, &current, &peak, &reserved))
+    return MemoryUse(current: Int(current), peak: Int(peak))
+  }
+
+  /// Starts a new peak. Without effect on the CPU, where the system keeps one peak for the life of the process.
+  public func resetPeakMemory() {
+    if !isCPU { check(ct_reset_peak_memory(c)) }
+  }
+
+  /// Gives memory that the allocator keeps for reuse back to the device.
+  public func releaseCachedMemory() {
+    if !isCPU { check(ct_release_cached_memory(c)) }
+  }
+}
+
+private func peakResidentBytes() -> Int {
+  var usage = rusage()
+  #if os(Linux)
+    guard getrusage(RUSAGE_SELF.rawValue, &usage) == 0 else { return 0 }
+    return usage.ru_maxrss * 1024  // KiB on Linux
+  #else
+    guard getrusage(RUSAGE_SELF, &usage) == 0 else { return 0 }
+    return usage.ru_maxrss
+  #endif
+}
+
+private func residentBytes() -> Int {
+  #if os(Linux)
+    guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
+    let fields = text.split(separator: " ")
+    return fields.count > 1 ? (Int(fields[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) : 0
+  #else
+    return peakResidentBytes()
+  #endif
+}

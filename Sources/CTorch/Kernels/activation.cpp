@@ -25,7 +25,7 @@ void gelu_tanh_reference_(at::Tensor x) { x.copy_(at::gelu(x, "tanh")); }
 
 #if CTORCH_AVX512
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 

@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace ctorch::kernels::avx512 {
 
@@ -41,7 +41,9 @@ inline void store(float* to, Lanes value, __mmask16 lanes) { _mm512_mask_storeu_
 inline void store(c10::BFloat16* to, Lanes value) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), narrow(value));
 }
-inline void store(c10::BFloat16* to, Lanes value, __mmask16 lanes) { _mm256_mask_storeu_epi16(to, lanes, narrow(value)); }
+inline void store(c10::BFloat16* to, Lanes value, __mmask16 lanes) {
+  _mm256_mask_storeu_epi16(to, lanes, narrow(value));
+}
 
 /// 2^x with a relative error of at most 2.6e-6, for numbers that will be rounded to bf16.
 inline Lanes exp2_coarse(Lanes x) {

@@ -68,7 +68,7 @@ struct Product {
 
 }  // namespace
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 

@@ -31,7 +31,8 @@ at::Tensor over_tokens(const at::Tensor& modulation) {
 at::Tensor norm_modulate_reference(
     const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
   const at::Tensor normal = at::layer_norm(x.to(at::kFloat), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
-  return (by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift)).reshape(x.sizes()).to(x.scalar_type());
+  const at::Tensor modulated = by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift);
+  return modulated.reshape(x.sizes()).to(x.scalar_type());
 }
 
 at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
@@ -102,7 +103,7 @@ bool readable_vector(const at::Tensor& v, int64_t count) {
 
 }  // namespace
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 

@@ -47,7 +47,7 @@ void rotate_reference_(at::Tensor x, const at::Tensor& cos_sin) { x.copy_(turned
 
 #if CTORCH_AVX512
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 

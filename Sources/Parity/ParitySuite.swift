@@ -43,6 +43,7 @@ package enum ParitySuite {
   package static let runners: [String: Runner] = [
     "dit": TransformerCases.run,
     "image": ImageCases.run,
+    "pipeline": PipelineCases.run,
     "schedule": ScheduleCases.run,
     "umt5": UMT5Cases.run,
     "vae": VAECases.run,

@@ -78,6 +78,8 @@ CT_API ct_from_data(const void *_Nullable data, int32_t dtype, ct_ints sizes, in
 CT_API ct_from_memory(void *_Nonnull data, int32_t dtype, ct_ints sizes, int32_t rank, void *_Nullable context,
                       void (*_Nonnull release)(void *_Nullable), ct_out out);
 CT_API ct_to_host(ct_in t, void *_Nonnull data, size_t bytes);  // copies all elements in row-major order
+// The address of the first element of a contiguous tensor on the CPU, valid as long as the tensor.
+CT_API ct_data(ct_in t, const void *_Nullable *_Nonnull out);
 CT_API ct_item(ct_in t, double *_Nonnull out);
 CT_API ct_item_int(ct_in t, int64_t *_Nonnull out);
 CT_API ct_describe(ct_in t, char *_Nonnull buffer, size_t capacity);

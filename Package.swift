@@ -65,7 +65,7 @@ let package = Package(
       dependencies: ["ComputeCommands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     .testTarget(name: "TorchTests", dependencies: ["Torch"]),
     .testTarget(name: "MediaTests", dependencies: ["Media"]),
-    .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"]),
+    .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Models", "NN", "Torch"]),
     .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),

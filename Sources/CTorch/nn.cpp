@@ -72,6 +72,8 @@ ct_status ct_dropout(ct_tensor x, double p, ct_tensor *out) {
 
 // MARK: Fused
 
+namespace kernels = ctorch::kernels;
+
 ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, double scale, ct_tensor *out) {
   return make(out, [&] { return kernels::attention(ref(q), ref(k), ref(v), scale); });
 }
@@ -84,15 +86,20 @@ ct_status ct_rms_norm(ct_tensor x, ct_tensor weight, double eps, ct_tensor *out)
 ct_status ct_rms_norm_rope(ct_tensor x, ct_tensor weight, ct_tensor factors, double eps, int64_t heads,
                            ct_tensor destination, ct_tensor *out) {
   return make(out, [&] {
-    return kernels::rms_norm_rope(ref(x), ref(weight), ref(factors), eps, heads, maybe(destination));
+    return kernels::rms_norm_rope(ref(x), ref(weight), ref(factors), eps, heads,
+                                  destination ? ref(destination) : at::Tensor());
   });
 }
 ct_status ct_rotate_(ct_tensor x, ct_tensor factors) {
-  return checked([&] { kernels::rotate_(mut(x), ref(factors)); });
+  return checked([&] { kernels::rotate_(ref(x), ref(factors)); });
 }
 ct_status ct_gate_residual(ct_tensor x, ct_tensor y, ct_tensor gate, bool in_place, ct_tensor *out) {
-  return make(out, [&] { return kernels::gate_residual(ref(x), ref(y), ref(gate), in_place); });
+  return make(out, [&] {
+    if (!in_place) return kernels::gate_residual(ref(x), ref(y), ref(gate));
+    kernels::gate_residual_(ref(x), ref(y), ref(gate));
+    return ref(x);
+  });
 }
 ct_status ct_rms_norm_silu(ct_tensor x, ct_tensor gamma, ct_tensor *out) {
-  return make(out, [&] { return kernels::rms_norm_silu(ref(x), ref(gamma)); });
+  return make(out, [&] { return kernels::rms_norm_silu_channels_last(ref(x), ref(gamma)); });
 }

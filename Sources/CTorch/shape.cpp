@@ -15,6 +15,9 @@ ct_status ct_permute(ct_tensor a, const intptr_t *dims, int32_t rank, ct_tensor 
 ct_status ct_transpose(ct_tensor a, intptr_t d0, intptr_t d1, ct_tensor *out) {
   return make(out, [&] { return ref(a).transpose(d0, d1); });
 }
+ct_status ct_as_strided(ct_tensor a, const intptr_t *sizes, const intptr_t *strides, int32_t rank, ct_tensor *out) {
+  return make(out, [&] { return ref(a).as_strided(ints(sizes, rank), ints(strides, rank)); });
+}
 ct_status ct_expand(ct_tensor a, const intptr_t *sizes, int32_t rank, ct_tensor *out) {
   return make(out, [&] { return ref(a).expand(ints(sizes, rank)); });
 }

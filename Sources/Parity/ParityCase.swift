@@ -6,12 +6,14 @@ package struct ParityCase {
   package let directory: URL
   package let json: JSON
   package let device: Device
+  package let media: MediaReader?
   package let component: String
   package let name: String
 
-  package init(directory: URL, device: Device) throws {
+  package init(directory: URL, device: Device, media: MediaReader?) throws {
     self.directory = directory
     self.device = device
+    self.media = media
     json = try JSON(contentsOf: directory.appendingPathComponent("case.json"))
     component = try json["component"].string()
     name = try json["case"].string()

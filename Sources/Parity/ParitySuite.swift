@@ -41,7 +41,10 @@ package enum ParitySuite {
 
   /// What compares each component. A component without one fails its case.
   package static let runners: [String: Runner] = [
-    "vae": VAECases.run
+    "dit": TransformerCases.run,
+    "image": ImageCases.run,
+    "schedule": ScheduleCases.run,
+    "vae": VAECases.run,
   ]
 
   /// Every directory with a `case.json` under the given ones, in order of path.
@@ -57,12 +60,12 @@ package enum ParitySuite {
   }
 
   /// Runs the case in one directory. What it throws becomes its failure.
-  package static func run(_ directory: URL, device: Device) -> ParityResult {
+  package static func run(_ directory: URL, device: Device, media: MediaReader? = nil) -> ParityResult {
     let recorder = ParityRecorder()
     var component = directory.deletingLastPathComponent().lastPathComponent
     var name = directory.lastPathComponent
     do {
-      let golden = try ParityCase(directory: directory, device: device)
+      let golden = try ParityCase(directory: directory, device: device, media: media)
       (component, name) = (golden.component, golden.name)
       guard let runner = runners[component] else { throw ParityError("no runner for the component '\(component)'") }
       try withTorchErrors { try withInferenceMode { try runner(golden, recorder) } }

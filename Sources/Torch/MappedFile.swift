@@ -1,3 +1,4 @@
+import CTorch
 import Foundation
 
 /// A whole file mapped copy-on-write: reading costs no memory of our own, and a write to a tensor stays in this process.
@@ -22,6 +23,22 @@ final class MappedFile: @unchecked Sendable {
   }
 
   deinit { munmap(bytes, count) }
+
+  /// A tensor of the bytes from `offset` on, which keeps the mapping; copied only where they are not aligned for their type.
+  ///
+  /// The caller has checked that the bytes lie within the file.
+  func tensor(at offset: Int, _ dtype: DType, _ shape: [Int]) -> Tensor {
+    let start = bytes + offset
+    let rank = Int32(shape.count)
+    let alignment = dtype == .complex64 ? 4 : dtype.size
+    guard !shape.contains(0), Int(bitPattern: start) % alignment == 0 else {
+      return Tensor { ct_from_data(start, dtype.rawValue, shape, rank, $0) }
+    }
+    let owner = Unmanaged.passRetained(self).toOpaque()
+    return Tensor {
+      ct_from_memory(start, dtype.rawValue, shape, rank, owner, { Unmanaged<MappedFile>.fromOpaque($0!).release() }, $0)
+    }
+  }
 }
 
 /// A file that cannot be used, and why.

@@ -45,6 +45,11 @@ public final class SafetensorsFile: Sendable {
       entries[name] = try SafetensorsFile.entry(
         name, value, dataStart: dataStart, dataCount: mapping.count - dataStart, url)
     }
+    var end = 0
+    for (name, entry) in entries.sorted(by: { $0.value.offset < $1.value.offset }) where entry.byteCount > 0 {
+      guard entry.offset >= end else { throw FileError(url, "'\(name)' overlaps the data of another tensor") }
+      end = entry.offset + entry.byteCount
+    }
     self.entries = entries
     metadata = (fields["__metadata__"] as? [String: String]) ?? [:]
   }
@@ -76,16 +81,7 @@ public final class SafetensorsFile: Sendable {
   /// - Throws: `FileError` if the file has no such tensor.
   public func tensor(_ name: String) throws -> Tensor {
     guard let entry = entries[name] else { throw FileError(url, "it has no tensor '\(name)'") }
-    let start = mapping.bytes + entry.offset
-    let rank = Int32(entry.shape.count)
-    guard entry.count > 0, Int(bitPattern: start) % entry.dtype.size == 0 else {
-      return Tensor { ct_from_data(start, entry.dtype.rawValue, entry.shape, rank, $0) }
-    }
-    let owner = Unmanaged.passRetained(mapping).toOpaque()
-    return Tensor {
-      ct_from_memory(
-        start, entry.dtype.rawValue, entry.shape, rank, owner, { Unmanaged<MappedFile>.fromOpaque($0!).release() }, $0)
-    }
+    return mapping.tensor(at: entry.offset, entry.dtype, entry.shape)
   }
 
   /// All tensors by name.

@@ -114,9 +114,14 @@ extension Tensor {
 
   /// `start`, `start + step`, … below `end`.
   public static func range(
-    _ start: Double = 0, _ end: Double, step: Double = 1, _ dtype: DType = .float32, device: Device = .cpu
+    _ start: Double, _ end: Double, step: Double = 1, _ dtype: DType = .float32, device: Device = .cpu
   ) -> Tensor {
     Tensor { ct_arange(start, end, step, dtype.rawValue, device.c, $0) }
+  }
+
+  /// 0, 1, … below `end`.
+  public static func range(_ end: Double, _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
+    range(0, end, dtype, device: device)
   }
 
   /// `count` values from `start` to `end`, both included.

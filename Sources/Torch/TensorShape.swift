@@ -9,6 +9,11 @@ extension Tensor {
   public func view(_ shape: Int...) -> Tensor { Tensor { ct_view(c, shape, Int32(shape.count), $0) } }
   public func permute(_ dims: Int...) -> Tensor { Tensor { ct_permute(c, dims, Int32(dims.count), $0) } }
   public func transpose(_ a: Int, _ b: Int) -> Tensor { Tensor { ct_transpose(c, a, b, $0) } }
+  /// A view with any strides, from the first element on; they must stay within the storage.
+  func asStrided(_ shape: [Int], _ strides: [Int]) -> Tensor {
+    precondition(shape.count == strides.count)
+    return Tensor { ct_as_strided(c, shape, strides, Int32(shape.count), $0) }
+  }
   public func expand(_ shape: [Int]) -> Tensor { Tensor { ct_expand(c, shape, Int32(shape.count), $0) } }
   public func expand(_ shape: Int...) -> Tensor { expand(shape) }
   public func repeated(_ times: Int...) -> Tensor { Tensor { ct_repeat(c, times, Int32(times.count), $0) } }

@@ -1,11 +1,10 @@
-import CTorch
 import Foundation
 
 /// Reads the tensors of a checkpoint file, whichever of the published formats it has; nothing in it is executed.
 ///
 /// - `.safetensors`: one file.
 /// - `.safetensors.index.json`: its shards, which must all be there and hold what the index promises.
-/// - `.pth`, `.pt`, `.bin`: a zip archive of `torch.save`, through libtorch's restricted unpickler.
+/// - `.pth`, `.pt`, `.bin`: a zip archive of `torch.save`, through `Unpickler`, which knows plain data only.
 ///
 /// Tensors share the mapped file's pages.
 /// - Throws: `FileError` with one sentence.
@@ -38,23 +37,4 @@ private func readSharded(_ url: URL) throws -> [String: Tensor] {
     for name in names { tensors[name] = try file.tensor(name) }
   }
   return tensors
-}
-
-private func readPickle(_ url: URL) throws -> [String: Tensor] {
-  final class Collected { var tensors: [String: Tensor] = [:] }
-  let collected = Collected()
-  let status = withExtendedLifetime(collected) {
-    ct_read_pickle(url.path, Unmanaged.passUnretained(collected).toOpaque()) { context, name, borrowed in
-      guard let context else { return }
-      let tensor = Tensor { ct_alias(borrowed, $0) }
-      Unmanaged<Collected>.fromOpaque(context).takeUnretainedValue().tensors[String(cString: name)] = tensor
-    }
-  }
-  guard status == 0 else {
-    // libtorch's checks append where in its source they stand; the first line is the reason.
-    let message = String(cString: ct_last_error()).split(separator: "\n").first.map(String.init) ?? "unreadable"
-    throw FileError(
-      url, "it cannot be read as plain tensors (\(message.trimmingCharacters(in: .punctuationCharacters)))")
-  }
-  return collected.tensors
 }

@@ -1,14 +1,109 @@
-// Fused kernels over ATen tensors, each with the plain composition as its fall-back.
+// The fused CPU kernels: each is one pass over its data where the plain composition of libtorch's operations is several.
+//
+// Every kernel has the plain composition beside it, named `…_reference`. A kernel falls back to it when the processor has
+// no AVX-512 BF16, when a tensor is not plain CPU memory in bf16 or fp32, when the strides or sizes are not ones it
+// handles, or when gradients have to flow. The two agree to fp32 rounding for fp32 input; for bf16 input the kernel
+// computes in fp32 and rounds once at the end where the composition rounds after each operation.
+//
+// Letters: B batch, L tokens, F latent frames (F divides L; a frame is L/F consecutive tokens), H heads, D head width,
+// C channels (C = H·D in attention).
 #pragma once
-#include <ATen/ATen.h>
 
-namespace ct::kernels {
-at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, double scale);
-at::Tensor norm_modulate(const at::Tensor &x, const at::Tensor &shift, const at::Tensor &scale, double eps);
-at::Tensor rms_norm(const at::Tensor &x, const at::Tensor &weight, double eps);
-at::Tensor rms_norm_rope(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &factors, double eps,
-                         int64_t heads, const std::optional<at::Tensor> &destination);
-void rotate_(at::Tensor &x, const at::Tensor &factors);
-at::Tensor gate_residual(const at::Tensor &x, const at::Tensor &y, const at::Tensor &gate, bool in_place);
-at::Tensor rms_norm_silu(const at::Tensor &x, const at::Tensor &gamma);
-}  // namespace ct::kernels
+#include <ATen/core/Tensor.h>
+
+#include <tuple>
+
+namespace ctorch::kernels {
+
+/// Switches the fused kernels on or off for the whole process and returns what it was before. For tests and benchmarks.
+bool set_vector_kernels(bool on);
+
+// Attention (attention.cpp)
+
+/// softmax(scale · q kᵀ) v over all keys, no mask; softmax in fp32.
+/// q [B, Lq, H, D], k and v [B, Lk, H, D], any strides with D innermost and contiguous; returns [B, Lq, H, D] contiguous.
+/// Fused for bf16 with D a multiple of 16 up to 128.
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
+at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
+
+// Linear layers with packed weights (linear.cpp)
+
+/// What is done to a linear layer's output before it is rounded.
+enum class Activation { none, gelu_tanh };
+
+/// True where `linear_packed` is the faster way: AVX-512 BF16 without AMX, which libtorch's own product uses.
+bool prefers_packed_linear();
+
+/// A bf16 weight [N, K] (K even) in the order `linear_packed` reads it: [⌈N/64⌉, K/2, 64, 2], missing columns zero. Made once;
+/// the original need not be kept. Throws c10::Error for another type or an odd K.
+at::Tensor pack_linear_weight(const at::Tensor& weight);
+
+/// activation(x Wᵀ + bias) for bf16 x [..., K], `packed` from `pack_linear_weight` and `features` = N; bias [N] (bf16 or fp32)
+/// or undefined. Returns [..., N]. Sums in fp32 and rounds once. Works on every processor, but is fast only where
+/// `prefers_packed_linear`.
+at::Tensor linear_packed(
+    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias,
+    Activation activation = Activation::none);
+at::Tensor linear_packed_reference(
+    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias,
+    Activation activation = Activation::none);
+
+// Norms, modulation and gates of the transformer (modulation.cpp)
+
+/// LayerNorm without weights over C, then · (1 + scale) + shift. x [B, L, C] contiguous; shift, scale [B or 1, F, C], bf16
+/// or fp32, innermost dimension contiguous. Returns x's type and shape.
+at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps);
+at::Tensor norm_modulate_reference(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps);
+
+/// x + y · gate. x, y [B, L, C] contiguous, gate [B or 1, F, C].
+at::Tensor gate_residual(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate);
+at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate);
+
+/// x += y · gate, in place.
+void gate_residual_(at::Tensor x, const at::Tensor& y, const at::Tensor& gate);
+
+/// (x + y · gate, norm_modulate of it), the second from the unrounded sum.
+std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate(
+    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
+    double eps);
+std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate_reference(
+    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
+    double eps);
+
+/// LayerNorm over the innermost dimension with weight and bias [C], computed in fp32.
+at::Tensor layer_norm_affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
+at::Tensor layer_norm_affine_reference(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
+
+// Query and key norms and rotary positions (rotary.cpp)
+
+/// x · rsqrt(mean(x²) + eps) over C in fp32, then · weight [C]. x [..., C].
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+/// `rms_norm`, then each head's pairs (2i, 2i+1) turned by cos_sin, fp32 [L, D/2, 2] (cosine, sine), shared by heads and
+/// batch. x [B, L, H·D]. With `out` ([B, L, H·D], x's type, any batch and row strides, for example rows of a key cache) the
+/// result is written there and `out` is returned; otherwise a new tensor is.
+at::Tensor rms_norm_rope(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cos_sin, double eps, int64_t heads,
+    const at::Tensor& out = {});
+at::Tensor rms_norm_rope_reference(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cos_sin, double eps, int64_t heads,
+    const at::Tensor& out = {});
+
+/// Turns the pairs of x [B, L, H, D] by cos_sin, fp32 [L, D/2, 2], in place. x may be a view of a cache.
+void rotate_(at::Tensor x, const at::Tensor& cos_sin);
+void rotate_reference_(at::Tensor x, const at::Tensor& cos_sin);
+
+// Decoder and activations (activation.cpp)
+
+/// x / max(‖x‖₂, 1e-12) · √C · gamma over channels, then SiLU if `silu`. x [B, C, T, H, W] (or [B, C, H, W]), fused when it is
+/// channels-last; gamma has C elements. The result keeps x's memory format.
+at::Tensor rms_norm_silu_channels_last(const at::Tensor& x, const at::Tensor& gamma, bool silu = true);
+at::Tensor rms_norm_silu_channels_last_reference(const at::Tensor& x, const at::Tensor& gamma, bool silu = true);
+
+/// GELU in its tanh form, in place.
+void gelu_tanh_(at::Tensor x);
+void gelu_tanh_reference_(at::Tensor x);
+
+}  // namespace ctorch::kernels

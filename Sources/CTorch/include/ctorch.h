@@ -16,6 +16,8 @@ typedef struct ct_tensor_opaque *ct_tensor;
 typedef struct ct_generator_opaque *ct_generator;
 typedef struct ct_stream_opaque *ct_stream;
 typedef struct ct_guard_opaque *ct_guard;
+typedef struct ct_archive_opaque *ct_archive;
+typedef struct ct_archive_writer_opaque *ct_archive_writer;
 typedef int32_t ct_status;
 #define CT_API __attribute__((warn_unused_result)) ct_status
 
@@ -80,9 +82,20 @@ CT_API ct_item(ct_in t, double *_Nonnull out);
 CT_API ct_item_int(ct_in t, int64_t *_Nonnull out);
 CT_API ct_describe(ct_in t, char *_Nonnull buffer, size_t capacity);
 bool ct_shares_storage(ct_in a, ct_in b);
-// A state dictionary in a zip-format .pth/.bin, memory-mapped, by libtorch's restricted unpickler. Calls `visit` per tensor.
-CT_API ct_read_pickle(const char *_Nonnull path, void *_Nullable context,
-                      void (*_Nonnull visit)(void *_Nullable context, const char *_Nonnull name, ct_in t));
+// MARK: Zip archives of torch.save; record names are without the archive's folder
+CT_API ct_archive_open(const char *_Nonnull path, ct_archive _Nullable *_Nonnull out);
+void ct_archive_free(ct_archive _Nonnull a);
+// Where a record stands in the file: its zip header, its data, and the data's size uncompressed; nothing unless `found`.
+CT_API ct_archive_record(ct_archive _Nonnull a, const char *_Nonnull name, bool *_Nonnull found, int64_t *_Nonnull header,
+                         int64_t *_Nonnull offset, int64_t *_Nonnull size);
+CT_API ct_archive_read(ct_archive _Nonnull a, const char *_Nonnull name, void *_Nonnull buffer, int64_t size);
+// `write` returns how many bytes it took; fewer than it was given is a failure.
+CT_API ct_archive_writer_new(void *_Nullable context,
+                             size_t (*_Nonnull write)(void *_Nullable context, const void *_Nullable data, size_t size),
+                             ct_archive_writer _Nullable *_Nonnull out);
+CT_API ct_archive_write(ct_archive_writer _Nonnull w, const char *_Nonnull name, const void *_Nullable data, int64_t size);
+CT_API ct_archive_finish(ct_archive_writer _Nonnull w);
+void ct_archive_writer_free(ct_archive_writer _Nonnull w);
 
 // MARK: Creation
 CT_API ct_empty(ct_ints sizes, int32_t rank, int32_t dtype, ct_device device, ct_out out);
@@ -169,6 +182,7 @@ CT_API ct_reshape(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
 CT_API ct_view(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
 CT_API ct_permute(ct_in a, ct_ints dims, int32_t rank, ct_out out);
 CT_API ct_transpose(ct_in a, intptr_t d0, intptr_t d1, ct_out out);
+CT_API ct_as_strided(ct_in a, ct_ints sizes, ct_ints strides, int32_t rank, ct_out out);
 CT_API ct_expand(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
 CT_API ct_repeat(ct_in a, ct_ints repeats, int32_t rank, ct_out out);
 CT_API ct_repeat_interleave(ct_in a, int64_t times, intptr_t dim, ct_out out);

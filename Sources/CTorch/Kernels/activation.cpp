@@ -1,0 +1,130 @@
+// The decoder's channel norm with SiLU, and GELU.
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "avx512.h"
+#include "dispatch.h"
+#include "kernels.h"
+#include "parallel.h"
+
+namespace ctorch::kernels {
+
+at::Tensor rms_norm_silu_channels_last_reference(const at::Tensor& x, const at::Tensor& gamma, bool silu) {
+  std::vector<int64_t> shape(x.dim(), 1);
+  shape[1] = x.size(1);
+  const at::Tensor length = at::linalg_vector_norm(x, 2, at::IntArrayRef{1}, true).clamp_min(1e-12);
+  const at::Tensor normal = x / length * std::sqrt(static_cast<double>(x.size(1))) * gamma.reshape(shape);
+  return (silu ? at::silu(normal) : normal).to(x.scalar_type());
+}
+
+void gelu_tanh_reference_(at::Tensor x) { x.copy_(at::gelu(x, "tanh")); }
+
+#if CTORCH_AVX512
+
+CTORCH_AVX512_BF16_BEGIN
+
+namespace {
+
+using avx512::first_lanes;
+using avx512::Lanes;
+
+constexpr int64_t element_grain = 16384;
+
+/// `pixels` rows of `channels`. `gamma` already holds √C · gamma, padded with zeros to whole vectors.
+template <class T, bool Silu>
+void norm_pixels(int64_t pixels, int64_t channels, const T* x, const float* gamma, T* out) {
+  const int64_t grain = std::max<int64_t>(1, element_grain / channels);
+  parallel_ranges(pixels, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const T* from = x + p * channels;
+      T* to = out + p * channels;
+      Lanes squares = _mm512_setzero_ps();
+      for (int64_t c = 0; c < channels; c += 16) {
+        const Lanes value = avx512::load(from + c, first_lanes(channels - c));
+        squares = _mm512_fmadd_ps(value, value, squares);
+      }
+      const Lanes inverse = _mm512_set1_ps(1.0f / std::max(std::sqrt(_mm512_reduce_add_ps(squares)), 1e-12f));
+      for (int64_t c = 0; c < channels; c += 16) {
+        const __mmask16 lanes = first_lanes(channels - c);
+        const Lanes normal =
+            _mm512_mul_ps(_mm512_mul_ps(avx512::load(from + c, lanes), inverse), _mm512_loadu_ps(gamma + c));
+        avx512::store(to + c, Silu ? avx512::times_sigmoid(normal, normal) : normal, lanes);
+      }
+    }
+  });
+}
+
+template <class T>
+void gelu_elements(int64_t count, T* x) {
+  parallel_ranges(count / 16 + 1, element_grain / 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * 16; i < std::min(end * 16, count); i += 16) {
+      const __mmask16 lanes = first_lanes(count - i);
+      avx512::store(x + i, avx512::gelu_tanh(avx512::load(x + i, lanes)), lanes);
+    }
+  });
+}
+
+}  // namespace
+
+CTORCH_AVX512_END
+
+namespace {
+
+bool channels_last(const at::Tensor& x) {
+  return (x.dim() == 5 && x.is_contiguous(at::MemoryFormat::ChannelsLast3d)) ||
+         (x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+template <class T>
+void norm_tensor(const at::Tensor& x, const float* gamma, bool silu, const at::Tensor& out) {
+  const int64_t channels = x.size(1), pixels = x.numel() / channels;
+  const T* from = static_cast<const T*>(x.const_data_ptr());
+  T* to = static_cast<T*>(out.mutable_data_ptr());
+  if (silu)
+    norm_pixels<T, true>(pixels, channels, from, gamma, to);
+  else
+    norm_pixels<T, false>(pixels, channels, from, gamma, to);
+}
+
+}  // namespace
+
+#endif
+
+at::Tensor rms_norm_silu_channels_last(const at::Tensor& x, const at::Tensor& gamma, bool silu) {
+#if CTORCH_AVX512
+  if (vector_kernels() && plain(x) && plain(gamma) && channels_last(x) && x.numel() > 0 &&
+      gamma.numel() == x.size(1) && !needs_gradient({&x, &gamma})) {
+    const int64_t channels = x.size(1);
+    const at::Tensor wide = gamma.reshape({channels}).to(at::kFloat).contiguous();
+    std::vector<float> factors(channels + 16, 0.0f);
+    const float* from = static_cast<const float*>(wide.const_data_ptr());
+    for (int64_t c = 0; c < channels; ++c) factors[c] = from[c] * std::sqrt(static_cast<float>(channels));
+    at::Tensor out = at::empty_like(x);
+    if (x.scalar_type() == at::kBFloat16)
+      norm_tensor<c10::BFloat16>(x, factors.data(), silu, out);
+    else
+      norm_tensor<float>(x, factors.data(), silu, out);
+    return out;
+  }
+#endif
+  return rms_norm_silu_channels_last_reference(x, gamma, silu);
+}
+
+void gelu_tanh_(at::Tensor x) {
+#if CTORCH_AVX512
+  if (vector_kernels() && plain(x) && x.is_non_overlapping_and_dense() && x.numel() > 0 && !needs_gradient({&x})) {
+    if (x.scalar_type() == at::kBFloat16)
+      gelu_elements(x.numel(), static_cast<c10::BFloat16*>(x.mutable_data_ptr()));
+    else
+      gelu_elements(x.numel(), static_cast<float*>(x.mutable_data_ptr()));
+    return;
+  }
+#endif
+  gelu_tanh_reference_(x);
+}
+
+}  // namespace ctorch::kernels

@@ -1,0 +1,51 @@
+// Which kernels may run here.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/BFloat16.h>
+
+#include <initializer_list>
+
+// Opens and closes a stretch of code compiled for AVX-512; only x86-64 has one.
+#if defined(__x86_64__) && defined(__clang__)
+#define CTORCH_AVX512 1
+#define CTORCH_AVX512_BEGIN                                                                             \
+  _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512bw,avx512dq,avx512vl,fma\"))), apply_to = function)")
+#define CTORCH_AVX512_BF16_BEGIN                                                                                     \
+  _Pragma(                                                                                                           \
+      "clang attribute push(__attribute__((target(\"avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma\"))), apply_to = function)")
+#define CTORCH_AVX512_END _Pragma("clang attribute pop")
+#else
+#define CTORCH_AVX512 0
+#endif
+
+namespace ctorch::kernels {
+
+/// True where the processor has AVX-512 (F, BW, DQ, VL) and BF16 instructions and nobody has switched the kernels off.
+bool vector_kernels();
+
+/// True when `tensor` is bf16 or fp32, in plain CPU memory.
+inline bool plain(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.device().is_cpu() && tensor.layout() == at::kStrided &&
+         (tensor.scalar_type() == at::kBFloat16 || tensor.scalar_type() == at::kFloat) && !tensor.is_neg();
+}
+
+/// True when autograd would have to see this call: the kernels have no derivative.
+inline bool needs_gradient(std::initializer_list<const at::Tensor*> tensors) {
+  if (!c10::GradMode::is_enabled()) return false;
+  for (const at::Tensor* tensor : tensors)
+    if (tensor->defined() && tensor->requires_grad()) return true;
+  return false;
+}
+
+/// Calls `body` with a value of the C++ type that `type`, bf16 or fp32, stands for.
+template <class Body>
+void with_type(at::ScalarType type, const Body& body) {
+  if (type == at::kBFloat16)
+    body(c10::BFloat16{});
+  else
+    body(float{});
+}
+
+}  // namespace ctorch::kernels

@@ -1,0 +1,356 @@
+// LayerNorm, modulation and gated residuals of the transformer, row by row.
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <cmath>
+#include <type_traits>
+#include <vector>
+
+#include "avx512.h"
+#include "dispatch.h"
+#include "kernels.h"
+#include "parallel.h"
+
+namespace ctorch::kernels {
+
+namespace {
+
+/// x as [B, F, T, C], to broadcast a modulation [B or 1, F, C] over T.
+at::Tensor by_frame(const at::Tensor& x, const at::Tensor& modulation) {
+  const int64_t frames = modulation.size(-2), channels = x.size(-1);
+  const int64_t batch = x.dim() > 2 ? x.size(0) : 1;
+  return x.reshape({batch, frames, -1, channels});
+}
+
+at::Tensor over_tokens(const at::Tensor& modulation) {
+  return modulation.reshape({-1, modulation.size(-2), 1, modulation.size(-1)});
+}
+
+}  // namespace
+
+at::Tensor norm_modulate_reference(
+    const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
+  const at::Tensor normal = at::layer_norm(x.to(at::kFloat), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
+  return (by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift)).reshape(x.sizes()).to(x.scalar_type());
+}
+
+at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  return (x + (by_frame(y, gate) * over_tokens(gate)).reshape(x.sizes())).to(x.scalar_type());
+}
+
+std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate_reference(
+    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
+    double eps) {
+  at::Tensor sum = gate_residual_reference(x, y, gate);
+  at::Tensor normal = norm_modulate_reference(sum, shift, scale, eps);
+  return {sum, normal};
+}
+
+at::Tensor layer_norm_affine_reference(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
+  return at::layer_norm(
+             x.to(at::kFloat), {x.size(-1)}, weight.to(at::kFloat), bias.to(at::kFloat), eps)
+      .to(x.scalar_type());
+}
+
+#if CTORCH_AVX512
+
+namespace {
+
+constexpr int64_t row_grain = 16;  // rows that make a thread worth waking, at a thousand channels or so
+
+/// x as rows of C, with the row of modulation that belongs to each.
+struct Rows {
+  int64_t batch, tokens, channels;
+
+  explicit Rows(const at::Tensor& x)
+      : batch(x.dim() > 2 ? x.size(0) : 1), tokens(x.numel() / (batch * x.size(-1))), channels(x.size(-1)) {}
+
+  int64_t count() const { return batch * tokens; }
+};
+
+/// A modulation [B or 1, F, C] (or [F, C]) in memory.
+template <class T>
+struct Modulation {
+  const T* data;
+  int64_t batch, frame, tokens_per_frame, tokens;
+
+  Modulation(const at::Tensor& t, const Rows& rows)
+      : data(static_cast<const T*>(t.const_data_ptr())),
+        batch(t.dim() == 3 && t.size(0) > 1 ? t.stride(0) : 0),
+        frame(t.stride(-2)),
+        tokens_per_frame(rows.tokens / t.size(-2)),
+        tokens(rows.tokens) {}
+
+  const T* at(int64_t row) const { return data + row / tokens * batch + row % tokens / tokens_per_frame * frame; }
+};
+
+bool readable_rows(const at::Tensor& x) {
+  return plain(x) && x.dim() >= 2 && x.is_contiguous() && x.numel() > 0;
+}
+
+bool readable_modulation(const at::Tensor& m, const at::Tensor& x) {
+  if (!plain(m) || (m.dim() != 2 && m.dim() != 3) || m.size(-1) != x.size(-1) || m.stride(-1) != 1) return false;
+  const Rows rows(x);
+  return m.size(-2) > 0 && rows.tokens % m.size(-2) == 0 &&
+         (m.dim() == 2 || m.size(0) == 1 || m.size(0) == rows.batch);
+}
+
+bool readable_vector(const at::Tensor& v, int64_t count) {
+  return plain(v) && v.dim() == 1 && v.size(0) == count && v.stride(0) == 1;
+}
+
+}  // namespace
+
+CTORCH_AVX512_BF16_BEGIN
+
+namespace {
+
+using avx512::first_lanes;
+using avx512::Lanes;
+
+/// Calls `body(first channel, lanes)` for every sixteen channels.
+template <class Body>
+inline __attribute__((always_inline)) void each_lanes(int64_t channels, const Body& body) {
+  int64_t c = 0;
+  for (; c + 16 <= channels; c += 16) body(c, static_cast<__mmask16>(0xffff));
+  if (c < channels) body(c, first_lanes(channels - c));
+}
+
+/// Mean and 1/√(variance + eps) of `channels` floats, the mean taken off before squaring.
+inline void moments(const float* row, int64_t channels, float eps, float& mean, float& inverse) {
+  Lanes sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  int64_t c = 0;
+  for (; c + 64 <= channels; c += 64)
+    for (int j = 0; j < 4; ++j) sum[j] = _mm512_add_ps(sum[j], _mm512_loadu_ps(row + c + 16 * j));
+  for (; c < channels; c += 16)
+    sum[0] = _mm512_add_ps(sum[0], _mm512_maskz_loadu_ps(first_lanes(channels - c), row + c));
+  mean = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3]))) /
+         static_cast<float>(channels);
+  const Lanes center = _mm512_set1_ps(mean);
+  for (int j = 0; j < 4; ++j) sum[j] = _mm512_setzero_ps();
+  c = 0;
+  for (; c + 64 <= channels; c += 64)
+    for (int j = 0; j < 4; ++j) {
+      const Lanes d = _mm512_sub_ps(_mm512_loadu_ps(row + c + 16 * j), center);
+      sum[j] = _mm512_fmadd_ps(d, d, sum[j]);
+    }
+  for (; c < channels; c += 16) {
+    const __mmask16 lanes = first_lanes(channels - c);
+    const Lanes d = _mm512_maskz_sub_ps(lanes, _mm512_maskz_loadu_ps(lanes, row + c), center);
+    sum[0] = _mm512_fmadd_ps(d, d, sum[0]);
+  }
+  const float squares =
+      _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+  inverse = 1.0f / std::sqrt(squares / static_cast<float>(channels) + eps);
+}
+
+/// Widens a row into `to` (room for whole vectors).
+template <class T>
+inline void widen_row(const T* from, int64_t channels, float* to) {
+  each_lanes(channels, [&](int64_t c, __mmask16 lanes) { _mm512_storeu_ps(to + c, avx512::load(from + c, lanes)); });
+}
+
+/// to = normal(row) · (1 + scale) + shift
+template <class T, class M>
+inline void modulate_row(
+    const float* row, int64_t channels, float eps, const M* shift, const M* scale, T* to) {
+  float mean, inverse;
+  moments(row, channels, eps, mean, inverse);
+  const Lanes center = _mm512_set1_ps(mean), factor = _mm512_set1_ps(inverse), one = _mm512_set1_ps(1.0f);
+  each_lanes(channels, [&](int64_t c, __mmask16 lanes) {
+    const Lanes normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(row + c), center), factor);
+    Lanes slope = _mm512_add_ps(one, avx512::load(scale + c, lanes));
+    if constexpr (!std::is_same_v<M, float>) slope = avx512::widen(avx512::narrow(slope));  // as 1 + scale is in bf16
+    avx512::store(to + c, _mm512_fmadd_ps(normal, slope, avx512::load(shift + c, lanes)), lanes);
+  });
+}
+
+template <class T, class M>
+void norm_modulate_rows(
+    const Rows& rows, const T* x, const Modulation<M>& shift, const Modulation<M>& scale, float eps, T* out) {
+  parallel_ranges(rows.count(), row_grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> wide(rows.channels + 16);
+    for (int64_t r = begin; r < end; ++r) {
+      widen_row(x + r * rows.channels, rows.channels, wide.data());
+      modulate_row(wide.data(), rows.channels, eps, shift.at(r), scale.at(r), out + r * rows.channels);
+    }
+  });
+}
+
+template <class T, class M>
+void gate_rows(const Rows& rows, const T* x, const T* y, const Modulation<M>& gate, T* out) {
+  parallel_ranges(rows.count(), row_grain, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t at = r * rows.channels;
+      const M* g = gate.at(r);
+      each_lanes(rows.channels, [&](int64_t c, __mmask16 lanes) {
+        const Lanes sum = _mm512_fmadd_ps(
+            avx512::load(y + at + c, lanes), avx512::load(g + c, lanes), avx512::load(x + at + c, lanes));
+        avx512::store(out + at + c, sum, lanes);
+      });
+    }
+  });
+}
+
+template <class T, class M>
+void gate_norm_modulate_rows(
+    const Rows& rows, const T* x, const T* y, const Modulation<M>& gate, const Modulation<M>& shift,
+    const Modulation<M>& scale, float eps, T* sum, T* out) {
+  parallel_ranges(rows.count(), row_grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> wide(rows.channels + 16);
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t at = r * rows.channels;
+      const M* g = gate.at(r);
+      each_lanes(rows.channels, [&](int64_t c, __mmask16 lanes) {
+        const Lanes s = _mm512_fmadd_ps(
+            avx512::load(y + at + c, lanes), avx512::load(g + c, lanes), avx512::load(x + at + c, lanes));
+        _mm512_storeu_ps(wide.data() + c, s);
+        avx512::store(sum + at + c, s, lanes);
+      });
+      modulate_row(wide.data(), rows.channels, eps, shift.at(r), scale.at(r), out + at);
+    }
+  });
+}
+
+template <class T, class W>
+void affine_rows(int64_t count, int64_t channels, const T* x, const W* weight, const W* bias, float eps, T* out) {
+  parallel_ranges(count, row_grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> wide(channels + 16);
+    for (int64_t r = begin; r < end; ++r) {
+      widen_row(x + r * channels, channels, wide.data());
+      float mean, inverse;
+      moments(wide.data(), channels, eps, mean, inverse);
+      const Lanes center = _mm512_set1_ps(mean), factor = _mm512_set1_ps(inverse);
+      each_lanes(channels, [&](int64_t c, __mmask16 lanes) {
+        const Lanes normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(wide.data() + c), center), factor);
+        avx512::store(
+            out + r * channels + c,
+            _mm512_fmadd_ps(normal, avx512::load(weight + c, lanes), avx512::load(bias + c, lanes)), lanes);
+      });
+    }
+  });
+}
+
+}  // namespace
+
+CTORCH_AVX512_END
+
+namespace {
+
+template <class T>
+const T* data(const at::Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+
+template <class T>
+T* mutable_data(const at::Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+bool gate_fits(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  return vector_kernels() && readable_rows(x) && readable_rows(y) && y.sizes() == x.sizes() &&
+         y.scalar_type() == x.scalar_type() && readable_modulation(gate, x) && !needs_gradient({&x, &y, &gate});
+}
+
+bool modulation_fits(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
+  return vector_kernels() && readable_rows(x) && readable_modulation(shift, x) && readable_modulation(scale, x) &&
+         shift.scalar_type() == scale.scalar_type() && !needs_gradient({&x, &shift, &scale});
+}
+
+void gate_into(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& out) {
+  const Rows rows(x);
+  with_type(x.scalar_type(), [&](auto element) {
+    with_type(gate.scalar_type(), [&](auto factor) {
+      using T = decltype(element);
+      gate_rows<T>(rows, data<T>(x), data<T>(y), Modulation<decltype(factor)>(gate, rows), mutable_data<T>(out));
+    });
+  });
+}
+
+}  // namespace
+
+#endif
+
+at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
+#if CTORCH_AVX512
+  if (modulation_fits(x, shift, scale)) {
+    at::Tensor out = at::empty_like(x);
+    const Rows rows(x);
+    with_type(x.scalar_type(), [&](auto element) {
+      with_type(shift.scalar_type(), [&](auto factor) {
+        using T = decltype(element);
+        using M = Modulation<decltype(factor)>;
+        norm_modulate_rows(
+            rows, data<T>(x), M(shift, rows), M(scale, rows), static_cast<float>(eps), mutable_data<T>(out));
+      });
+    });
+    return out;
+  }
+#endif
+  return norm_modulate_reference(x, shift, scale, eps);
+}
+
+at::Tensor gate_residual(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+#if CTORCH_AVX512
+  if (gate_fits(x, y, gate)) {
+    at::Tensor out = at::empty_like(x);
+    gate_into(x, y, gate, out);
+    return out;
+  }
+#endif
+  return gate_residual_reference(x, y, gate);
+}
+
+void gate_residual_(at::Tensor x, const at::Tensor& y, const at::Tensor& gate) {
+#if CTORCH_AVX512
+  if (gate_fits(x, y, gate)) return gate_into(x, y, gate, x);
+#endif
+  x.copy_(gate_residual_reference(x, y, gate));
+}
+
+std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate(
+    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
+    double eps) {
+#if CTORCH_AVX512
+  if (gate_fits(x, y, gate) && modulation_fits(x, shift, scale) && gate.scalar_type() == shift.scalar_type()) {
+    at::Tensor sum = at::empty_like(x), out = at::empty_like(x);
+    const Rows rows(x);
+    with_type(x.scalar_type(), [&](auto element) {
+      with_type(shift.scalar_type(), [&](auto factor) {
+        using T = decltype(element);
+        using M = Modulation<decltype(factor)>;
+        gate_norm_modulate_rows(
+            rows, data<T>(x), data<T>(y), M(gate, rows), M(shift, rows), M(scale, rows), static_cast<float>(eps),
+            mutable_data<T>(sum), mutable_data<T>(out));
+      });
+    });
+    return {sum, out};
+  }
+#endif
+  return gate_residual_norm_modulate_reference(x, y, gate, shift, scale, eps);
+}
+
+at::Tensor layer_norm_affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
+#if CTORCH_AVX512
+  if (vector_kernels() && plain(x) && x.dim() >= 1 && x.is_contiguous() && x.numel() > 0 &&
+      readable_vector(weight, x.size(-1)) && readable_vector(bias, x.size(-1)) &&
+      weight.scalar_type() == bias.scalar_type() && !needs_gradient({&x, &weight, &bias})) {
+    at::Tensor out = at::empty_like(x);
+    const int64_t channels = x.size(-1);
+    with_type(x.scalar_type(), [&](auto element) {
+      with_type(weight.scalar_type(), [&](auto factor) {
+        using T = decltype(element);
+        using W = decltype(factor);
+        affine_rows(
+            x.numel() / channels, channels, data<T>(x), data<W>(weight), data<W>(bias), static_cast<float>(eps),
+            mutable_data<T>(out));
+      });
+    });
+    return out;
+  }
+#endif
+  return layer_norm_affine_reference(x, weight, bias, eps);
+}
+
+}  // namespace ctorch::kernels

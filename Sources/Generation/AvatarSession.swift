@@ -1,0 +1,125 @@
+import Models
+import Torch
+
+/// How a session generates.
+public struct SessionOptions: Sendable {
+  public var policy: KVCachePolicy
+  /// Denoising steps of a block.
+  public var steps: Int
+  public var shift: Double
+  public var framesPerBlock: Int
+  public var positionLimit: Int
+  public var seed: UInt64
+  /// Latent frames of the whole clip; nil for a session without end.
+  public var clipFrames: Int?
+
+  public init(
+    policy: KVCachePolicy = .livetalk, steps: Int = 4, shift: Double = 5,
+    framesPerBlock: Int = GenerationDefaults.framesPerBlock, positionLimit: Int = GenerationDefaults.positionLimit,
+    seed: UInt64 = 0, clipFrames: Int? = nil
+  ) {
+    self.policy = policy
+    self.steps = steps
+    self.shift = shift
+    self.framesPerBlock = framesPerBlock
+    self.positionLimit = positionLimit
+    self.seed = seed
+    self.clipFrames = clipFrames
+  }
+}
+
+/// One talking person: a picture and a direction, to which sound is fed block by block and which gives video frames.
+///
+/// Denoising goes to the thread's current stream and decoding to a stream of its own, so that on a GPU a block is decoded while
+/// the next one is denoised. Not safe for use from several threads at once.
+public final class AvatarSession {
+  /// Height and width of the video in pixels.
+  public let size: ReferencePicture.Size
+  public let framesPerBlock: Int
+  public let rollout: BlockRollout
+
+  private let transformer: WanTransformer
+  private var decoder: WanVAEDecodeStream
+  private let decoding: Stream
+
+  /// - Parameters:
+  ///   - picture: `[1, 3, 1, H, W]` in [-1, 1], as `ReferencePicture.prepared` gives it.
+  ///   - textEmbedding: the text encoder's output `[1, L, textDim]`.
+  ///   - noise: nil for noise from the options' seed.
+  /// - Throws: `TorchError` for options that cannot be.
+  public init(
+    transformer: WanTransformer, vae: WanVAE, picture: Tensor, textEmbedding: Tensor, options: SessionOptions,
+    noise: NoiseSource? = nil, tap: BlockRollout.Tap? = nil
+  ) throws {
+    let device = vae.device
+    let reference = vae.encode(image: picture.to(device, vae.dtype))
+    self.transformer = transformer
+    size = ReferencePicture.Size(height: picture.size(3), width: picture.size(4))
+    framesPerBlock = options.framesPerBlock
+    rollout = try BlockRollout(
+      transformer: transformer,
+      schedule: FlowMatchingSchedule(shift: options.shift, steps: options.steps, device: device),
+      policy: options.policy,
+      framesPerBlock: options.framesPerBlock, textEmbedding: textEmbedding.to(device, vae.dtype),
+      referenceLatent: reference, clipFrames: options.clipFrames, positionLimit: options.positionLimit,
+      noise: noise ?? NoiseSource(seed: options.seed), tap: tap)
+    decoder = vae.stream()
+    decoding = Stream(device: device)
+  }
+
+  /// Video frames that the next block gives: the clip's first latent frame gives one, every other four.
+  public var videoFramesInNextBlock: Int {
+    AvatarSession.videoFrames(block: rollout.block, framesPerBlock: framesPerBlock)
+  }
+
+  /// Video frames of a block.
+  public static func videoFrames(block: Int, framesPerBlock: Int) -> Int {
+    framesPerBlock * GenerationDefaults.videoFramesPerLatentFrame
+      - (block == 0 ? GenerationDefaults.videoFramesPerLatentFrame - 1 : 0)
+  }
+
+  /// Generates the next block from its audio features `[1, videoFramesInNextBlock, audioInputDim]`.
+  ///
+  /// - Returns: the frames, on their way: reading them waits for the decoder, queueing the next block before does not.
+  public func next(audioFeatures: Tensor) -> PendingFrames {
+    let latents = denoise(audioFeatures: audioFeatures)
+    return decode(latents)
+  }
+
+  /// Generates the next block's clean latents `[1, 16, n, H/8, W/8]` and commits them to the cache.
+  public func denoise(audioFeatures: Tensor) -> Tensor {
+    let packed =
+      rollout.block == 0 ? transformer.pack(audioFeatures: audioFeatures) : transformer.pack(rows: audioFeatures)
+    return rollout.next(audio: transformer.audioContext(packed: packed))
+  }
+
+  /// Decodes latents on the session's decoding stream.
+  public func decode(_ latents: Tensor) -> PendingFrames {
+    decoding.wait(for: .current(latents.device))
+    decoding.keep(latents)
+    return decoding.run { PendingFrames(pixels: WanVAE.pixels(decoder.decode(latents)), stream: decoding) }
+  }
+
+  /// Changes the direction from the next block on.
+  public func setText(_ textEmbedding: Tensor) { rollout.setText(textEmbedding) }
+}
+
+/// Frames that a device may still be computing.
+public struct PendingFrames {
+  private let pixels: Tensor  // [T, H, W, 3], bytes
+  private let stream: Stream
+
+  init(pixels: Tensor, stream: Stream) {
+    self.pixels = pixels
+    self.stream = stream
+  }
+
+  public var count: Int { pixels.size(0) }
+
+  /// Waits for the frames and copies them to the host: packed RGB, one array per frame.
+  public func read() -> [[UInt8]] {
+    let bytes = stream.run { pixels.bytes() }
+    let frame = bytes.count / max(count, 1)
+    return (0..<count).map { Array(bytes[$0 * frame..<($0 + 1) * frame]) }
+  }
+}

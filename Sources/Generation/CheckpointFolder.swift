@@ -1,0 +1,130 @@
+import Foundation
+import Torch
+
+/// The published files of a LiveTalk checkpoint, in the layout of its README: three folders side by side.
+public struct CheckpointFolder: Sendable {
+  /// A file that generation needs.
+  public enum Part: String, CaseIterable, Sendable {
+    case transformer, vae, textEncoder, tokenizer, audioEncoder, audioConfiguration
+
+    /// What it is called in messages.
+    public var title: String {
+      switch self {
+      case .transformer: "diffusion transformer"
+      case .vae: "video autoencoder"
+      case .textEncoder: "text encoder"
+      case .tokenizer: "tokenizer"
+      case .audioEncoder: "speech encoder"
+      case .audioConfiguration: "speech encoder's configuration"
+      }
+    }
+
+    /// Where it may be, first choice first. The first name is the published one.
+    public var candidates: [String] {
+      let transformer = "LiveTalk-1.3B-V0.1"
+      let wan = "Wan2.1-T2V-1.3B"
+      return switch self {
+      case .transformer: ["\(transformer)/model.safetensors", "\(transformer)/model.safetensors.index.json"]
+      case .vae: ["\(wan)/Wan2.1_VAE.pth", "\(wan)/Wan2.1_VAE.safetensors"]
+      case .textEncoder:
+        ["\(wan)/models_t5_umt5-xxl-enc-bf16.pth", "\(wan)/models_t5_umt5-xxl-enc-bf16.safetensors"]
+      case .tokenizer: ["\(wan)/google/umt5-xxl/tokenizer.json"]
+      case .audioEncoder: ["wav2vec2/model.safetensors", "wav2vec2/pytorch_model.bin"]
+      case .audioConfiguration: ["wav2vec2/config.json"]
+      }
+    }
+  }
+
+  public let root: URL
+  public let settings: CheckpointSettings
+
+  /// - Throws: `FileError` if there is no such folder or its `livetalk.json` is not right.
+  public init(_ root: URL) throws {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: root.path, isDirectory: &isFolder) else {
+      throw FileError(root, "there is no such checkpoint folder")
+    }
+    guard isFolder.boolValue else { throw FileError(root, "a checkpoint is a folder, not a file") }
+    self.root = root
+    settings = try CheckpointSettings(in: root)
+  }
+
+  /// The file of a part, or nil where none of its candidates is there.
+  public func file(_ part: Part) -> URL? {
+    part.candidates.map { root.appendingPathComponent($0) }.first { FileManager.default.fileExists(atPath: $0.path) }
+  }
+
+  /// The file of a part.
+  ///
+  /// - Throws: `FileError` that names where it was looked for.
+  public func require(_ part: Part) throws -> URL {
+    guard let url = file(part) else {
+      throw FileError(root, "the \(part.title) is missing (\(part.candidates.joined(separator: " or ")))")
+    }
+    return url
+  }
+
+  /// Checks that every file is there.
+  ///
+  /// - Throws: one `FileError` that lists all missing parts.
+  public func requireAll() throws {
+    let missing = Part.allCases.filter { file($0) == nil }
+    guard !missing.isEmpty else { return }
+    let list = missing.map { "\($0.title) (\($0.candidates[0]))" }.joined(separator: ", ")
+    throw FileError(root, "the checkpoint lacks the \(list)")
+  }
+}
+
+/// What no published file of a checkpoint says: `livetalk.json` at its root. Without one the published values hold.
+public struct CheckpointSettings: Codable, Equatable, Sendable {
+  /// Width of an attention head of the transformer.
+  public var headDim: Int
+  /// Sizes of video that the model was trained for, height and width in pixels.
+  public var imageSizes: [ReferencePicture.Size]
+  /// Where the weights come from, in a sentence; shown to users.
+  public var provenance: String?
+
+  public static let published = CheckpointSettings(
+    headDim: 128, imageSizes: [ReferencePicture.Size(height: 512, width: 512)], provenance: nil)
+
+  static let fileName = "livetalk.json"
+
+  public init(headDim: Int, imageSizes: [ReferencePicture.Size], provenance: String?) {
+    self.headDim = headDim
+    self.imageSizes = imageSizes
+    self.provenance = provenance
+  }
+
+  init(in root: URL) throws {
+    let url = root.appendingPathComponent(CheckpointSettings.fileName)
+    guard FileManager.default.fileExists(atPath: url.path) else {
+      self = .published
+      return
+    }
+    do {
+      let data = try Data(contentsOf: url)
+      let known: Set<String> = ["headDim", "imageSizes", "provenance"]
+      let keys = (try JSONSerialization.jsonObject(with: data) as? [String: Any])?.keys.sorted() ?? []
+      if let unknown = keys.first(where: { !known.contains($0) }) {
+        throw FileError(url, "it has the unknown key '\(unknown)'")
+      }
+      self = try JSONDecoder().decode(CheckpointSettings.self, from: data)
+    } catch let error as FileError {
+      throw error
+    } catch {
+      throw FileError(url, "it is not a settings file (\(error.localizedDescription))")
+    }
+    guard headDim > 0, !imageSizes.isEmpty, imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 }) else {
+      throw FileError(url, "it states an impossible size")
+    }
+  }
+
+  /// Writes `livetalk.json` into a checkpoint folder.
+  public func write(to root: URL) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    let url = root.appendingPathComponent(CheckpointSettings.fileName)
+    let data = try encoder.encode(self)
+    try writeAtomically(to: url) { try $0.write(contentsOf: data) }
+  }
+}

@@ -1,0 +1,96 @@
+import Torch
+
+/// A table of noise levels for flow matching: xt = (1 - sigma)·x0 + sigma·noise, flow = noise - x0, timestep = 1000·sigma.
+///
+/// sigma = shift·s / (1 + (shift - 1)·s) for evenly spaced s from 1 down to `sigmaMin`, in fp32. A timestep stands for the
+/// entry nearest to it, the first one on ties; nothing is interpolated. Source: the reference's `FlowMatchScheduler`.
+public struct FlowMatchingSchedule: Sendable {
+  public let sigmas: Tensor  // [N], fp32
+  public let timesteps: Tensor  // [N], fp32
+
+  /// The 4 steps of LiveTalk: 1000, 937.5, 833.33, 625.
+  public static func livetalk(device: Device = .cpu) -> FlowMatchingSchedule {
+    FlowMatchingSchedule(shift: 5, steps: 4, device: device)
+  }
+
+  /// - Parameter extraOneStep: `s` has one point more, which is left out, so that the last step is not at `sigmaMin`.
+  public init(shift: Double, steps: Int, sigmaMin: Double = 0, extraOneStep: Bool = true, device: Device = .cpu) {
+    let even =
+      extraOneStep
+      ? Tensor.linspace(1, sigmaMin, count: steps + 1).narrow(0, 0, steps) : Tensor.linspace(1, sigmaMin, count: steps)
+    let sigmas = even * shift / (even * (shift - 1) + 1)
+    self.sigmas = sigmas.to(device)
+    timesteps = (sigmas * 1000).to(device)
+  }
+
+  public var count: Int { sigmas.size(0) }
+
+  /// The weight of each entry in a training loss: a bell around the middle timestep, zero at its lowest, 1 on average.
+  public var trainingWeights: Tensor {
+    let steps = Double(count)
+    let bell = (((timesteps - steps / 2) / steps).square() * -2).exp()
+    let raised = bell - bell.min()
+    return raised * (steps / raised.sum())
+  }
+
+  /// The entries `[n]` nearest to `timesteps` of any shape with n elements.
+  public func indices(of timesteps: Tensor) -> Tensor {
+    (self.timesteps.unsqueeze(0) - timesteps.flatten().unsqueeze(1)).abs().argmin(1)
+  }
+
+  /// x0 = xt - sigma·flow, in fp64, in the type of the flow. Tensors `[n, ...]`, one timestep each.
+  public func x0(flow: Tensor, xt: Tensor, timesteps: Tensor) -> Tensor {
+    (xt.to(.float64) - levels(timesteps, like: flow, .float64) * flow.to(.float64)).to(flow.dtype)
+  }
+
+  /// flow = (xt - x0) / sigma, in fp64, in the type of x0.
+  public func flow(x0: Tensor, xt: Tensor, timesteps: Tensor) -> Tensor {
+    ((xt.to(.float64) - x0.to(.float64)) / levels(timesteps, like: x0, .float64)).to(x0.dtype)
+  }
+
+  /// (1 - sigma)·x0 + sigma·noise in fp32, in the type of the noise. Tensors `[n, ...]`, one timestep each.
+  public func addNoise(_ x0: Tensor, _ noise: Tensor, timesteps: Tensor) -> Tensor {
+    let sigma = levels(timesteps, like: x0, .float32)
+    return ((1 - sigma) * x0 + sigma * noise).to(noise.dtype)
+  }
+
+  /// One Euler step from each timestep to the next entry; to 0 for all where one of them is the last entry, as the reference does.
+  public func step(flow: Tensor, xt: Tensor, timesteps: Tensor) -> Tensor {
+    let index = indices(of: timesteps)
+    let sigma = levels(timesteps, like: xt, .float32)
+    let reachesEnd = index.max().intItem + 1 >= count
+    let next = reachesEnd ? sigma * 0 : sigmas.indexSelect(0, index + 1).reshape(sigma.shape)
+    return xt + flow * (next - sigma)
+  }
+
+  /// The weights of timesteps in a training loss, `[n]`.
+  public func weights(of timesteps: Tensor) -> Tensor { trainingWeights.indexSelect(0, indices(of: timesteps)) }
+
+  /// Sigmas `[n, 1, ...]` of timesteps, to multiply with tensors of the rank of `tensor`.
+  private func levels(_ timesteps: Tensor, like tensor: Tensor, _ dtype: DType) -> Tensor {
+    let ones = [Int](repeating: 1, count: tensor.rank - 1)
+    return sigmas.indexSelect(0, indices(of: timesteps)).to(dtype).reshape([timesteps.count] + ones)
+  }
+
+  /// Timesteps drawn for a score model: whole numbers shifted by 1000·s·u / (1 + (s - 1)·u), u = t / 1000, and clamped.
+  public static func shiftedTimesteps(_ base: Tensor, shift: Double, clampedTo range: ClosedRange<Double>) -> Tensor {
+    let u = base.to(.float32) / 1000
+    return (u * (1000 * shift) / (u * (shift - 1) + 1)).clamp(range.lowerBound, range.upperBound)
+  }
+}
+
+extension FlowMatchingSchedule {
+  /// One step of few-step generation: what the model is told, and the noise level that is meant.
+  public struct Step: Sendable {
+    /// `[1, 1]` in the run's type: in bf16 the model sees 936 where fp32 has 937.5.
+    public let timestep: Tensor
+    public let sigma: Double
+  }
+
+  /// The steps of the table in the type of a run.
+  public func steps(_ dtype: DType) -> [Step] {
+    (0..<count).map {
+      Step(timestep: timesteps.narrow(0, $0, 1).to(dtype).unsqueeze(0), sigma: sigmas.select(0, $0).item)
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import Models
+import Torch
+
+/// What a session remembers: which latent frames keep their keys and values.
+public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
+  /// Everything, up to the clip's length.
+  case full
+  /// The newest `window` frames, the block in work included.
+  case rolling(window: Int)
+  /// The first `sinks` frames for ever, and the newest others up to `window` frames in all (AHIS of the LiveTalk paper).
+  case anchorHeavy(sinks: Int, window: Int)
+
+  /// As published: 9 sinks in a window of 15.
+  public static let livetalk = KVCachePolicy.anchorHeavy(sinks: 9, window: 15)
+
+  public var description: String {
+    switch self {
+    case .full: "full"
+    case .rolling(let window): "rolling:\(window)"
+    case .anchorHeavy(let sinks, let window): "anchor:\(sinks)/\(window)"
+    }
+  }
+
+  /// Reads what `description` writes: `full`, `rolling:W` or `anchor:S/W`.
+  public init?(_ text: String) {
+    let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
+    let numbers = parts.count == 2 ? parts[1].split(separator: "/").compactMap { Int($0) } : []
+    switch (parts.first, numbers.count) {
+    case ("full", 0) where parts.count == 1: self = .full
+    case ("rolling", 1): self = .rolling(window: numbers[0])
+    case ("anchor", 2): self = .anchorHeavy(sinks: numbers[0], window: numbers[1])
+    default: return nil
+    }
+  }
+
+  var sinks: Int { if case .anchorHeavy(let sinks, _) = self { sinks } else { 0 } }
+
+  /// Frames that the cache must hold for a clip of the given length; nil where only the clip's length tells and there is none.
+  func window(clipFrames: Int?) -> Int? {
+    switch self {
+    case .full: clipFrames
+    case .rolling(let window), .anchorHeavy(_, let window): window
+    }
+  }
+
+  /// Why blocks of `framesPerBlock` cannot be generated under this policy, or nil.
+  ///
+  /// In a smaller window the reference silently writes over its sinks.
+  public func problem(framesPerBlock: Int) -> String? {
+    switch self {
+    case .full: return nil
+    case .rolling(let window), .anchorHeavy(_, let window):
+      if sinks < 0 { return "a policy cannot have \(sinks) sinks" }
+      return window >= sinks + framesPerBlock
+        ? nil : "a window of \(window) frames does not hold \(sinks) sinks and a block of \(framesPerBlock)"
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import Torch
+
+/// Packed 8-bit RGB pixels, row by row.
+public struct RGBPixels: Sendable {
+  public let width: Int
+  public let height: Int
+  public let bytes: [UInt8]
+
+  /// - Precondition: `bytes` holds `width · height · 3` values.
+  public init(width: Int, height: Int, bytes: [UInt8]) {
+    precondition(bytes.count == width * height * 3, "\(bytes.count) bytes are not \(width)×\(height) RGB pixels")
+    self.width = width
+    self.height = height
+    self.bytes = bytes
+  }
+}
+
+/// Brings a picture to the size that the model works at: scaled to cover it, then cropped in the middle.
+public enum ReferencePicture {
+  /// A size in pixels.
+  public struct Size: Hashable, Sendable, Codable {
+    public var height: Int
+    public var width: Int
+    public init(height: Int, width: Int) {
+      self.height = height
+      self.width = width
+    }
+  }
+
+  /// Of the given sizes the one with the closest ratio of height to width; the first one on ties.
+  ///
+  /// As in the reference, a later entry of the same ratio wins only if its longer side is as far from the picture's longer side
+  /// as that of the entry that set the ratio.
+  public static func size(of sizes: [Size], closestTo picture: Size) -> Size? {
+    var best: Size?
+    var bestRatio = Double.infinity
+    var bestLength = 0
+    for size in sizes {
+      let ratio = abs(Double(size.height) / Double(size.width) - Double(picture.height) / Double(picture.width))
+      let length = abs(max(size.height, size.width) - max(picture.height, picture.width))
+      if ratio < bestRatio {
+        (best, bestRatio, bestLength) = (size, ratio, length)
+      } else if ratio == bestRatio, length == bestLength {
+        best = size
+      }
+    }
+    return best
+  }
+
+  /// Pixels as a tensor `[1, 3, H, W]` in [0, 1].
+  public static func tensor(_ pixels: RGBPixels) -> Tensor {
+    Tensor(pixels.bytes, [1, pixels.height, pixels.width, 3]).permute(0, 3, 1, 2).to(.float32).contiguous() / 255
+  }
+
+  /// Scales `[1, 3, H, W]` so that it covers the target, each side cut to a whole number; the filter widens when it shrinks.
+  public static func scaled(_ picture: Tensor, toCover target: Size) -> Tensor {
+    let (height, width) = (Double(picture.size(2)), Double(picture.size(3)))
+    let scale = max(Double(target.height) / height, Double(target.width) / width)
+    return picture.interpolateBilinear(max(1, Int(height * scale)), max(1, Int(width * scale)), antialias: true)
+  }
+
+  /// What the VAE encodes: `[1, 3, 1, H, W]` in [-1, 1].
+  ///
+  /// The excess is cut off evenly, an odd pixel at the top or left; where cutting to a whole number left a side one pixel short,
+  /// a black row or column is added at the bottom or right. Source: `resize_pad` of OmniAvatar.
+  public static func prepared(_ pixels: RGBPixels, _ target: Size) -> Tensor {
+    let picture = scaled(tensor(pixels), toCover: target)
+    let (tall, wide) = (target.height - picture.size(2), target.width - picture.size(3))
+    let (top, left) = (floorHalf(tall), floorHalf(wide))
+    return (picture.pad(left, wide - left, top, tall - top) * 2 - 1).unsqueeze(2)
+  }
+
+  /// Half of a number towards minus infinity, as Python divides.
+  private static func floorHalf(_ value: Int) -> Int { value >> 1 }
+}

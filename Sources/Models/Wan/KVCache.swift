@@ -1,0 +1,148 @@
+import Torch
+
+/// The self-attention keys and values of one session, for every layer: sized once, written in place, never moved.
+///
+/// Rows are latent frames of T tokens. The first `sinkFrames` of the clip stay; the rest is a ring in which a new frame takes
+/// the place of the oldest. Attention has no mask and keys carry their rotation, so the order of rows does not matter, and the
+/// rows in use are always the first ones.
+public final class KVCache {
+  /// Frames that the cache holds, sinks included (`local_attn_size` of the papers' code).
+  public let windowFrames: Int
+  public let sinkFrames: Int
+  public let tokensPerFrame: Int
+  /// Attention sees only this many of the newest tokens (`max_attention_size` of the reference); nil for all.
+  public let visibleTokens: Int?
+  /// Time positions stay below this: a block that would pass it is placed last instead, and cached frames other than the sinks
+  /// are turned back by the same distance. Nil lets positions grow without end.
+  public let positionLimit: Int?
+  /// Latent frames that have been written: the end of the newest block.
+  public private(set) var endFrame = 0
+  /// How far time positions lie behind frame numbers.
+  public private(set) var positionOffset = 0
+
+  let keys: [Tensor]  // per layer [B, W·T, H, D]
+  let values: [Tensor]  // per layer [B, W·T, H, D]
+
+  /// - Precondition: the window holds the sinks and at least one frame more.
+  public init(
+    configuration: WanTransformerConfiguration, windowFrames: Int, sinkFrames: Int, tokensPerFrame: Int,
+    visibleTokens: Int? = nil, positionLimit: Int? = nil, batch: Int = 1, dtype: DType, device: Device
+  ) {
+    precondition(sinkFrames >= 0 && windowFrames > sinkFrames, "the window must be larger than its sinks")
+    self.windowFrames = windowFrames
+    self.sinkFrames = sinkFrames
+    self.tokensPerFrame = tokensPerFrame
+    self.visibleTokens = visibleTokens
+    self.positionLimit = positionLimit
+    let shape = [batch, windowFrames * tokensPerFrame, configuration.numHeads, configuration.headDim]
+    keys = (0..<configuration.numLayers).map { _ in .zeros(shape, dtype, device: device) }
+    values = (0..<configuration.numLayers).map { _ in .zeros(shape, dtype, device: device) }
+  }
+
+  /// Bytes of the cache of a session, before it is made: what admission counts with.
+  public static func byteCount(
+    configuration: WanTransformerConfiguration, windowFrames: Int, tokensPerFrame: Int, dtype: DType
+  ) -> Int {
+    2 * configuration.numLayers * windowFrames * tokensPerFrame * configuration.dim * dtype.size
+  }
+
+  /// Forgets all frames; the memory stays.
+  public func reset() {
+    endFrame = 0
+    positionOffset = 0
+  }
+
+  /// Makes room for a block, once for all layers; calling it again for the same block changes nothing.
+  ///
+  /// - Precondition: the block follows the newest one or is it, and fits beside the sinks.
+  func begin(start: Int, frames: Int, rotary: Rotary) {
+    precondition(start <= endFrame && start + frames >= endFrame, "blocks are written in order")
+    precondition(start == 0 || frames <= windowFrames - sinkFrames, "the block does not fit beside the sinks")
+    if let positionLimit, start + frames - positionOffset > positionLimit {
+      let distance = start + frames - positionOffset - positionLimit
+      turnBack(distance, rotary)
+      positionOffset += distance
+    }
+    endFrame = start + frames
+  }
+
+  /// The time position of a frame of the current block.
+  func position(of frame: Int) -> Int { frame - positionOffset }
+
+  /// Rotates the cached keys that are not sinks to positions `distance` earlier.
+  private func turnBack(_ distance: Int, _ rotary: Rotary) {
+    let start = sinkFrames * tokensPerFrame
+    let count = (windowFrames - sinkFrames) * tokensPerFrame
+    let shift = rotary.shift(byFrames: -distance)
+    let factors = shift.unsqueeze(0).expand(count, shift.size(0), 2).contiguous()
+    for key in keys { key.narrow(1, start, count).rotate_(factors) }
+  }
+
+  /// Where a frame's tokens stand, in frames.
+  private func slot(of frame: Int) -> Int {
+    frame < sinkFrames ? frame : sinkFrames + (frame - sinkFrames) % (windowFrames - sinkFrames)
+  }
+
+  /// The block's places as runs of consecutive rows: token offset within the block, first row, number of rows.
+  func runs(start: Int, frames: Int) -> [(token: Int, row: Int, count: Int)] {
+    var runs: [(token: Int, row: Int, count: Int)] = []
+    for index in 0..<frames {
+      let row = slot(of: start + index) * tokensPerFrame
+      if let last = runs.last, last.row + last.count == row {
+        runs[runs.count - 1].count += tokensPerFrame
+      } else {
+        runs.append((index * tokensPerFrame, row, tokensPerFrame))
+      }
+    }
+    return runs
+  }
+
+  /// The keys and values of a layer that attention sees: `[B, rows, H, D]`.
+  func visible(layer: Int) -> (keys: Tensor, values: Tensor) {
+    let rows = min(endFrame, windowFrames) * tokensPerFrame
+    guard let visibleTokens, visibleTokens < rows else {
+      return (keys[layer].narrow(1, 0, rows), values[layer].narrow(1, 0, rows))
+    }
+    let newest = Array(rowOrder().suffix(visibleTokens))
+    let index = Tensor(newest, device: keys[layer].device)
+    return (keys[layer].indexSelect(1, index), values[layer].indexSelect(1, index))
+  }
+
+  /// Copies of the keys and values of frames before `start`, oldest first, that the block at `start` leaves in the cache.
+  func older(layer: Int, than start: Int) -> (keys: Tensor, values: Tensor) {
+    let index = Tensor(rowOrder(before: start), device: keys[layer].device)
+    return (keys[layer].indexSelect(1, index), values[layer].indexSelect(1, index))
+  }
+
+  /// Stores keys and values `[B, n·T, H, D]` of the block at `start`, cut from any graph.
+  func write(layer: Int, start: Int, frames: Int, keys newKeys: Tensor, values newValues: Tensor) {
+    for (token, row, count) in runs(start: start, frames: frames) {
+      keys[layer].narrow(1, row, count).copy_(newKeys.detach().narrow(1, token, count))
+      values[layer].narrow(1, row, count).copy_(newValues.detach().narrow(1, token, count))
+    }
+  }
+
+  /// The part of ordered rows `[B, rows, H, D]` that attention sees.
+  func newest(_ rows: Tensor) -> Tensor {
+    guard let visibleTokens, visibleTokens < rows.size(1) else { return rows }
+    return rows.narrow(1, rows.size(1) - visibleTokens, visibleTokens)
+  }
+
+  /// The rows in use from the oldest token to the newest, of frames before `end` only if one is given.
+  private func rowOrder(before end: Int = .max) -> [Int] {
+    let frames =
+      endFrame <= windowFrames
+      ? Array(0..<endFrame)
+      : Array(0..<sinkFrames) + Array((endFrame - (windowFrames - sinkFrames))..<endFrame)
+    return frames.filter { $0 < end }.flatMap { frame in
+      let first = slot(of: frame) * tokensPerFrame
+      return first..<(first + tokensPerFrame)
+    }
+  }
+
+  /// The keys and values of a layer from the oldest token to the newest, `[B, rows, H·D]`; for inspection.
+  public func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
+    let index = Tensor(rowOrder(), device: keys[layer].device)
+    return (keys[layer].indexSelect(1, index).flatten(2), values[layer].indexSelect(1, index).flatten(2))
+  }
+}

@@ -1,0 +1,67 @@
+import Foundation
+import Torch
+
+/// Rotary position embedding over time, height and width.
+///
+/// A head of width D turns its interleaved pairs by angles position · 10000^(-2i/d); d is D - 2⌊D/3⌋ for time and ⌊D/3⌋ for
+/// height and for width. Positions are computed, not looked up, so time has no end. Angles in fp64, factors in fp32.
+public struct Rotary: Sendable {
+  private let timeFrequencies: Tensor  // [Dt/2], fp64
+  private let spatial: Tensor  // [h·w, (Dh + Dw)/2, 2]
+  private let device: Device
+  private let tokensPerFrame: Int
+
+  /// - Parameter grid: height and width in tokens.
+  public init(headDim: Int, grid: (height: Int, width: Int), device: Device) {
+    let third = headDim / 3
+    timeFrequencies = Rotary.frequencies(headDim - 2 * third, device)
+    let frequencies = Rotary.frequencies(third, device)
+    let rows = Rotary.factors(.range(Double(grid.height), .float64, device: device), frequencies)
+    let columns = Rotary.factors(.range(Double(grid.width), .float64, device: device), frequencies)
+    let shape = [grid.height, grid.width, third / 2, 2]
+    spatial = Tensor.cat([rows.unsqueeze(1).expand(shape), columns.unsqueeze(0).expand(shape)], 2).flatten(0, 1)
+    tokensPerFrame = grid.height * grid.width
+    self.device = device
+  }
+
+  /// Cosines and sines `[F·T, D/2, 2]` for latent frames at consecutive times from `start`.
+  public func factors(start: Int, frames: Int) -> Tensor {
+    let time = timeFactors(start: start, frames: frames)  // [F, Dt/2, 2]
+    let full = Tensor.cat(
+      [
+        time.unsqueeze(1).expand(frames, tokensPerFrame, time.size(1), 2),
+        spatial.unsqueeze(0).expand(frames, tokensPerFrame, spatial.size(1), 2),
+      ], 2)
+    return full.flatten(0, 1)
+  }
+
+  /// The factors `[D/2, 2]` that turn a key at any time to one `frames` later (earlier if negative).
+  public func shift(byFrames frames: Int) -> Tensor {
+    let time = timeFactors(start: frames, frames: 1).squeeze(0)
+    let still = Tensor([1, 0] as [Float], [1, 2], device: device).expand(spatial.size(1), 2)
+    return Tensor.cat([time, still], 0)
+  }
+
+  private func timeFactors(start: Int, frames: Int) -> Tensor {
+    Rotary.factors(.range(Double(start), Double(start + frames), .float64, device: device), timeFrequencies)
+  }
+
+  private static func frequencies(_ width: Int, _ device: Device) -> Tensor {
+    Tensor((0..<width / 2).map { 1 / pow(10000, Double(2 * $0) / Double(width)) }, device: device)
+  }
+
+  private static func factors(_ positions: Tensor, _ frequencies: Tensor) -> Tensor {  // [n, d, 2]
+    let angles = positions.unsqueeze(1) * frequencies.unsqueeze(0)
+    return Tensor.stack([angles.cos(), angles.sin()], -1).to(.float32)
+  }
+}
+
+/// The sinusoidal embedding `[N, width]` of timesteps `[N]`: cosines, then sines, of timestep · 10000^(-i/half).
+///
+/// Computed in fp64 and cast to the timesteps' type. Source: `sinusoidal_embedding_1d` of the reference.
+public func sinusoidalEmbedding(_ timesteps: Tensor, width: Int) -> Tensor {
+  let half = width / 2
+  let frequencies = Tensor((0..<half).map { pow(10000, -Double($0) / Double(half)) }, device: timesteps.device)
+  let angles = timesteps.to(.float64).unsqueeze(1) * frequencies.unsqueeze(0)
+  return Tensor.cat([angles.cos(), angles.sin()], 1).to(timesteps.dtype)
+}

@@ -1,0 +1,136 @@
+import NN
+import Torch
+
+// B batch, F latent frames, T tokens of a frame, L = F·T tokens, H heads, D head width, C = H·D.
+
+/// What self-attention sees beyond the tokens of its call.
+enum SelfAttentionContext {
+  /// Every token sees every token of the call (the teacher), or those that the mask `[L, L]` allows.
+  case whole(mask: Tensor?)
+  /// The tokens are a block at latent frame `start`; they see the cache, which takes them up.
+  case cached(KVCache, start: Int, frames: Int)
+}
+
+/// Query, key, value and output projections with normalised queries and keys.
+struct WanAttention: Sendable {
+  let q, k, v, o: Linear
+  let normQ, normK: RMSNorm
+  let heads: Int
+  let scale: Double
+
+  init(_ config: WanTransformerConfiguration, _ path: ParameterPath) {
+    q = Linear(config.dim, config.dim, path / "q")
+    k = Linear(config.dim, config.dim, path / "k")
+    v = Linear(config.dim, config.dim, path / "v")
+    o = Linear(config.dim, config.dim, path / "o")
+    normQ = RMSNorm(config.dim, eps: config.eps, path / "norm_q")
+    normK = RMSNorm(config.dim, eps: config.eps, path / "norm_k")
+    heads = config.numHeads
+    scale = 1 / Double(config.headDim).squareRoot()
+  }
+
+  private func split(_ x: Tensor) -> Tensor { x.unflatten(-1, heads, -1) }  // [B, L, H, D]
+
+  /// Self-attention of x `[B, L, C]` turned by `factors` `[L, D/2, 2]`.
+  func selfAttention(_ x: Tensor, _ factors: Tensor, _ context: SelfAttentionContext, layer: Int) -> Tensor {
+    let queries = split(q(x).rmsNormRope(normQ.weight, factors, heads: heads, eps: normQ.eps))
+    let attended: Tensor
+    switch context {
+    case .whole(let mask):
+      let keys = split(k(x).rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
+      let values = split(v(x))
+      attended =
+        mask.map {
+          Tensor.scaledDotProductAttention(
+            queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), mask: $0, scale: scale
+          ).transpose(1, 2)
+        } ?? Tensor.attention(queries, keys, values, scale: scale)
+    case .cached(let cache, let start, let frames):
+      let (newKeys, newValues) = (k(x), split(v(x)))
+      if gradientsEnabled {
+        // The cache holds values, not graphs: gradients flow through this call's tokens only.
+        let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
+        let older = cache.older(layer: layer, than: start)
+        cache.write(layer: layer, start: start, frames: frames, keys: keys, values: newValues)
+        attended = Tensor.attention(
+          queries, cache.newest(Tensor.cat([older.keys, keys], 1)),
+          cache.newest(Tensor.cat([older.values, newValues], 1)), scale: scale)
+      } else {
+        for (token, row, count) in cache.runs(start: start, frames: frames) {
+          newKeys.narrow(1, token, count).rmsNormRope(
+            normK.weight, factors.narrow(0, token, count), heads: heads, eps: normK.eps,
+            into: cache.keys[layer].narrow(1, row, count).flatten(2))
+          cache.values[layer].narrow(1, row, count).copy_(newValues.narrow(1, token, count))
+        }
+        let (keys, values) = cache.visible(layer: layer)
+        attended = Tensor.attention(queries, keys, values, scale: scale)
+      }
+    }
+    return o(attended.flatten(2))
+  }
+
+  /// The keys and values `[B, L, H, D]` of embedded text `[B, L, C]`: they do not change during a session.
+  func crossKeysAndValues(_ text: Tensor) -> (keys: Tensor, values: Tensor) {
+    (split(normK(k(text))), split(v(text)))
+  }
+
+  /// Attention of x `[B, L, C]` to the text's keys and values.
+  func crossAttention(_ x: Tensor, _ text: (keys: Tensor, values: Tensor)) -> Tensor {
+    o(Tensor.attention(split(normQ(q(x))), text.keys, text.values, scale: scale).flatten(2))
+  }
+}
+
+/// The six modulation tensors of a layer, each `[B, F or 1, C]`.
+struct LayerModulation: Sendable {
+  let attentionShift, attentionScale, attentionGate: Tensor
+  let ffnShift, ffnScale, ffnGate: Tensor
+
+  /// - Parameter parts: `[6, B, F, C]`.
+  init(_ parts: Tensor) {
+    attentionShift = parts.select(0, 0)
+    attentionScale = parts.select(0, 1)
+    attentionGate = parts.select(0, 2)
+    ffnShift = parts.select(0, 3)
+    ffnScale = parts.select(0, 4)
+    ffnGate = parts.select(0, 5)
+  }
+}
+
+/// One layer: modulated self-attention, cross-attention to the text without a gate, modulated feed-forward.
+struct WanTransformerLayer: Sendable {
+  let modulation: Tensor  // [1, 6, C]
+  let selfAttention, crossAttention: WanAttention
+  let norm3: LayerNorm
+  let ffnIn, ffnOut: Linear
+  let eps: Double
+
+  init(_ config: WanTransformerConfiguration, _ path: ParameterPath) {
+    modulation = path.parameter(
+      "modulation", [1, 6, config.dim], .normal(deviation: 1 / Double(config.dim).squareRoot()))
+    selfAttention = WanAttention(config, path / "self_attn")
+    crossAttention = WanAttention(config, path / "cross_attn")
+    norm3 = LayerNorm(config.dim, eps: config.eps, path / "norm3")
+    ffnIn = Linear(config.dim, config.ffnDim, path / "ffn" / 0)
+    ffnOut = Linear(config.ffnDim, config.dim, path / "ffn" / 2)
+    eps = config.eps
+  }
+
+  /// x `[B, L, C]` → `[B, L, C]`; without gradients x itself is changed.
+  func callAsFunction(
+    _ x: Tensor, index: Int, modulation m: LayerModulation, factors: Tensor, text: (keys: Tensor, values: Tensor),
+    context: SelfAttentionContext, tap: WanTransformer.Tap?
+  ) -> Tensor {
+    let inPlace = !gradientsEnabled
+    let attended = selfAttention.selfAttention(
+      x.normModulate(shift: m.attentionShift, scale: m.attentionScale, eps: eps), factors, context, layer: index)
+    tap?("block\(index).self_attn", attended)
+    var x = x.gateResidual(attended, m.attentionGate, inPlace: inPlace)
+    let read = crossAttention.crossAttention(norm3(x), text)
+    tap?("block\(index).cross_attn", read)
+    x = x + read
+    let hidden = ffnIn(x.normModulate(shift: m.ffnShift, scale: m.ffnScale, eps: eps)).gelu(tanhForm: true)
+    let fed = ffnOut(hidden)
+    tap?("block\(index).ffn", fed)
+    return x.gateResidual(fed, m.ffnGate, inPlace: inPlace)
+  }
+}

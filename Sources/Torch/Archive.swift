@@ -1,0 +1,127 @@
+import CTorch
+import Foundation
+
+/// A zip archive of torch.save, memory-mapped: finds records by name, whatever the folder inside is called.
+final class Archive {
+  let url: URL
+  let mapping: MappedFile
+  private let archive: ct_archive
+
+  /// - Throws: `FileError` for anything that is not a whole zip archive of torch.save.
+  init(_ url: URL) throws {
+    self.url = url
+    mapping = try MappedFile(url)
+    guard mapping.starts(with: [0x50, 0x4B, 0x03, 0x04]) else {
+      // A pickle of protocol 2 or later stands bare in the files of torch.save before 1.6.
+      throw FileError(
+        url,
+        mapping.starts(with: [0x80])
+          ? "it is in the format from before PyTorch 1.6; load it with PyTorch and save it again"
+          : "it is not a zip archive of torch.save")
+    }
+    var opened: ct_archive?
+    guard ct_archive_open(url.path, &opened) == 0, let opened else {
+      throw FileError(url, "it is not a whole zip archive of torch.save (\(Archive.lastReason))")
+    }
+    archive = opened
+  }
+
+  deinit { ct_archive_free(archive) }
+
+  /// libtorch's checks append where in its source they stand; the first line is the reason.
+  private static var lastReason: String {
+    let line = String(cString: ct_last_error()).split(separator: "\n").first.map(String.init) ?? "unreadable"
+    return line.trimmingCharacters(in: .punctuationCharacters)
+  }
+
+  /// The bytes of the file that a stored record occupies, or nil where there is none of that name.
+  ///
+  /// - Throws: `FileError` if it lies outside the file or is compressed.
+  func range(of name: String) throws -> Range<Int>? {
+    var found = false
+    var (header, offset, size): (Int64, Int64, Int64) = (0, 0, 0)
+    guard ct_archive_record(archive, name, &found, &header, &offset, &size) == 0 else {
+      throw FileError(url, "its record '\(name)' cannot be found (\(Archive.lastReason))")
+    }
+    guard found else { return nil }
+    let (start, length, total) = (Int(offset), Int(size), mapping.count)
+    guard start >= 0, length >= 0, start <= total, length <= total - start, header >= 0, header <= total - 30 else {
+      throw FileError(url, "its record '\(name)' lies outside the file")
+    }
+    // Bytes 8 and 9 of the zip's local header are the method; 0 is stored.
+    guard mapping.bytes.loadUnaligned(fromByteOffset: Int(header) + 8, as: UInt16.self) == 0 else {
+      throw FileError(url, "its record '\(name)' is compressed, which torch.save does not do")
+    }
+    return start..<start + length
+  }
+
+  /// The bytes of a small record, or nil where there is none of that name. Its checksum is verified.
+  func read(_ name: String, limit: Int) throws -> [UInt8]? {
+    guard let range = try range(of: name) else { return nil }
+    guard range.count <= limit else {
+      throw FileError(url, "its record '\(name)' has \(range.count) bytes, more than the \(limit) allowed")
+    }
+    var bytes = [UInt8](repeating: 0, count: range.count)
+    guard ct_archive_read(archive, name, &bytes, Int64(bytes.count)) == 0 else {
+      throw FileError(url, "its record '\(name)' cannot be read (\(Archive.lastReason))")
+    }
+    return bytes
+  }
+}
+
+extension MappedFile {
+  func starts(with prefix: [UInt8]) -> Bool {
+    count >= prefix.count && prefix.indices.allSatisfy { bytes.load(fromByteOffset: $0, as: UInt8.self) == prefix[$0] }
+  }
+}
+
+/// Writes records to a zip archive of torch.save: stored, each starting at a multiple of 64 bytes.
+final class ArchiveWriter {
+  private let url: URL
+  private let file: FileHandle
+  private var failure: (any Error)?
+  private var writer: ct_archive_writer?
+
+  init(_ file: FileHandle, _ url: URL) throws {
+    self.url = url
+    self.file = file
+    let context = Unmanaged.passUnretained(self).toOpaque()
+    try throwing(
+      ct_archive_writer_new(
+        context,
+        { context, data, size in
+          guard let context else { return 0 }
+          return Unmanaged<ArchiveWriter>.fromOpaque(context).takeUnretainedValue().take(data, size)
+        }, &writer))
+  }
+
+  deinit { if let writer { ct_archive_writer_free(writer) } }
+
+  private func take(_ data: UnsafeRawPointer?, _ size: Int) -> Int {
+    guard failure == nil else { return 0 }
+    do {
+      try write(UnsafeRawBufferPointer(start: data, count: size), to: file, url)
+      return size
+    } catch {
+      failure = error
+      return 0
+    }
+  }
+
+  /// - Throws: `FileError` with the system's reason where the file cannot be written.
+  func add(_ name: String, _ bytes: [UInt8]) throws {
+    guard let writer else { return }
+    try finished(bytes.withUnsafeBytes { ct_archive_write(writer, name, $0.baseAddress, Int64($0.count)) })
+  }
+
+  /// Writes the directory of the archive.
+  func finish() throws {
+    guard let writer else { return }
+    try finished(ct_archive_finish(writer))
+  }
+
+  private func finished(_ status: ct_status) throws {
+    if let failure { throw failure }
+    try throwing(status)
+  }
+}

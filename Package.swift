@@ -43,7 +43,12 @@ let package = Package(
       providers: [
         .apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libswresample-dev"]), .brew(["ffmpeg"]),
       ]),
-    .target(name: "Media", dependencies: ["CFFmpeg"]),
+    .systemLibrary(
+      name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"]), .brew(["jpeg-turbo"])]),
+    .target(
+      name: "CMedia", dependencies: ["CFFmpeg", "CJPEG"],
+      linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("avformat"), .linkedLibrary("avutil")]),
+    .target(name: "Media", dependencies: ["CMedia", "CFFmpeg"]),
     .target(name: "TextTokenizer"),
     .target(name: "Models", dependencies: ["NN", "Torch"]),
     .target(name: "Generation", dependencies: ["Models", "NN", "Torch", "TextTokenizer"]),
@@ -64,7 +69,7 @@ let package = Package(
       name: "livetalk-compute",
       dependencies: ["ComputeCommands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     .testTarget(name: "TorchTests", dependencies: ["Torch"]),
-    .testTarget(name: "MediaTests", dependencies: ["Media"]),
+    .testTarget(name: "MediaTests", dependencies: ["Media"], exclude: ["Fixtures", "make_fixtures.py"]),
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Models", "NN", "Torch"]),

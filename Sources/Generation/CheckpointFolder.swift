@@ -38,15 +38,18 @@ public struct CheckpointFolder: Sendable {
   public let root: URL
   public let settings: CheckpointSettings
 
+  /// - Parameter headDim: overrides what the settings say.
   /// - Throws: `FileError` if there is no such folder or its `livetalk.json` is not right.
-  public init(_ root: URL) throws {
+  public init(_ root: URL, headDim: Int? = nil) throws {
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: root.path, isDirectory: &isFolder) else {
       throw FileError(root, "there is no such checkpoint folder")
     }
     guard isFolder.boolValue else { throw FileError(root, "a checkpoint is a folder, not a file") }
     self.root = root
-    settings = try CheckpointSettings(in: root)
+    var settings = try CheckpointSettings(in: root)
+    if let headDim { settings.headDim = headDim }
+    self.settings = settings
   }
 
   /// The file of a part, or nil where none of its candidates is there.

@@ -123,6 +123,13 @@ public struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedError
   public let misshaped: [String]
   public let unused: [String]
 
+  package init(name: String, missing: [String] = [], misshaped: [String] = [], unused: [String] = []) {
+    self.name = name
+    self.missing = missing
+    self.misshaped = misshaped
+    self.unused = unused
+  }
+
   public var errorDescription: String? { description }
   public var description: String {
     let parts = [("missing", missing), ("wrong shape", misshaped), ("unused", unused)].compactMap { label, keys in

@@ -43,8 +43,11 @@ package enum ParitySuite {
   package static let runners: [String: Runner] = [
     "dit": TransformerCases.run,
     "image": ImageCases.run,
+    "pipeline": PipelineCases.run,
     "schedule": ScheduleCases.run,
+    "umt5": UMT5Cases.run,
     "vae": VAECases.run,
+    "wav2vec2": Wav2Vec2Cases.run,
   ]
 
   /// Every directory with a `case.json` under the given ones, in order of path.

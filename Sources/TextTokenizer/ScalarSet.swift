@@ -17,14 +17,23 @@ struct ScalarSet: Sendable {
     }
   }
 
-  /// - Parameter ranges: space-separated hexadecimal scalars and `first-last` ranges; words that are neither are ignored.
+  /// - Parameter ranges: as in `ranges(in:)`.
   init(_ ranges: String) {
-    self.init(
-      ranges.split(separator: " ").compactMap { word in
-        let ends = word.split(separator: "-").compactMap { UInt32($0, radix: 16) }
-        guard let first = ends.first, let last = ends.last, first <= last else { return nil }
-        return first...last
-      })
+    self.init(Self.ranges(in: ranges))
+  }
+
+  /// Reads hexadecimal scalars and `first-last` ranges, with white space between them; words that are neither are ignored.
+  static func ranges(in source: String) -> [ClosedRange<UInt32>] {
+    source.split(whereSeparator: { $0 == " " || $0 == "\n" }).compactMap { word in
+      let ends = word.split(separator: "-").compactMap { UInt32($0, radix: 16) }
+      guard let first = ends.first, let last = ends.last, first <= last else { return nil }
+      return first...last
+    }
+  }
+
+  /// The scalars of `ranges(in:)`, in their order.
+  static func values(in source: String) -> [UInt32] {
+    ranges(in: source).flatMap(\.self)
   }
 
   func contains(_ scalar: UInt32) -> Bool {

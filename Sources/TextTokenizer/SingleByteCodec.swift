@@ -24,11 +24,7 @@ struct SingleByteCodec: Sendable {
   /// - Parameter upperHalf: what bytes 0x80 to 0xFF mean, in hexadecimal. `first-last` stands for a run.
   private init(_ name: Name, _ upperHalf: String) {
     self.name = name
-    self.upperHalf = upperHalf.split(whereSeparator: { $0 == " " || $0 == "\n" }).flatMap { word -> [UInt32] in
-      let ends = word.split(separator: "-").compactMap { UInt32($0, radix: 16) }
-      guard let first = ends.first, let last = ends.last, first <= last else { return [] }
-      return Array(first...last)
-    }
+    self.upperHalf = ScalarSet.values(in: upperHalf)
     precondition(self.upperHalf.count == 128, "the table of \(name) has \(self.upperHalf.count) entries")
     bytes = Dictionary(uniqueKeysWithValues: self.upperHalf.enumerated().map { ($1, UInt8(0x80 + $0)) })
   }

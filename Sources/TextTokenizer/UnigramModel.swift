@@ -101,81 +101,82 @@ struct UnigramModel: Sendable {
 
 /// A trie over UTF-8 whose edges lie in one hash table: quick to build for hundreds of thousands of pieces.
 struct PieceTrie: Sendable {
-  private static let noEdge = UInt64.max
+  private static let nodeBits: UInt64 = 28
+  private static let free = UInt64.max
 
-  /// Edges as `node << 8 | byte`, open addressing; the target of `edges[i]` is `targets[i]`.
+  /// Open addressing. An edge is its key, `node << 8 | byte`, above the `nodeBits` of the node it leads to.
   private var edges: [UInt64]
-  private var targets: [Int32]
   /// The id of the piece that ends at each node; -1 for none. Node 0 is the root.
   private var ids: [Int32] = [-1]
   private var mask: Int
 
   init(expectedPieces: Int) {
     var capacity = 64
-    while capacity < expectedPieces * 4 { capacity *= 2 }
-    edges = [UInt64](repeating: Self.noEdge, count: capacity)
-    targets = [Int32](repeating: 0, count: capacity)
+    while capacity < expectedPieces * 8 { capacity *= 2 }
+    edges = [UInt64](repeating: Self.free, count: capacity)
     mask = capacity - 1
   }
 
-  /// Where the edge is, or the free place where it belongs.
-  private func slot(_ edge: UInt64) -> Int {
-    var slot = Int(truncatingIfNeeded: (edge &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask
-    while edges[slot] != edge, edges[slot] != Self.noEdge { slot = (slot + 1) & mask }
+  private static func key(_ node: Int, _ byte: UInt8) -> UInt64 {
+    UInt64(node) << 8 | UInt64(byte)
+  }
+
+  private static func target(_ edge: UInt64) -> Int {
+    Int(edge & (1 << nodeBits - 1))
+  }
+
+  /// Where the edge of `key` is, or the free place where it belongs.
+  private func slot(_ key: UInt64) -> Int {
+    var slot = Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask
+    while edges[slot] >> Self.nodeBits != key, edges[slot] != Self.free { slot = (slot + 1) & mask }
     return slot
   }
 
-  private func child(of node: Int32, _ byte: UInt8) -> Int32? {
-    let slot = slot(UInt64(node) << 8 | UInt64(byte))
-    return edges[slot] == Self.noEdge ? nil : targets[slot]
+  private func child(of node: Int, _ byte: UInt8) -> Int? {
+    let edge = edges[slot(Self.key(node, byte))]
+    return edge == Self.free ? nil : Self.target(edge)
   }
 
   mutating func insert(_ piece: some Sequence<UInt8>, id: Int32) {
-    var node: Int32 = 0
+    var node = 0
     for byte in piece {
-      let edge = UInt64(node) << 8 | UInt64(byte)
-      let slot = slot(edge)
-      if edges[slot] == Self.noEdge {
-        edges[slot] = edge
-        node = Int32(ids.count)
-        targets[slot] = node
+      let key = Self.key(node, byte)
+      let slot = slot(key)
+      if edges[slot] == Self.free {
+        node = ids.count
+        edges[slot] = key << Self.nodeBits | UInt64(node)
         ids.append(-1)
         if ids.count * 2 > edges.count { grow() }
       } else {
-        node = targets[slot]
+        node = Self.target(edges[slot])
       }
     }
-    if node > 0 { ids[Int(node)] = id }
+    if node > 0 { ids[node] = id }
   }
 
   private mutating func grow() {
-    let (oldEdges, oldTargets) = (edges, targets)
-    edges = [UInt64](repeating: Self.noEdge, count: oldEdges.count * 2)
-    targets = [Int32](repeating: 0, count: oldEdges.count * 2)
+    let old = edges
+    edges = [UInt64](repeating: Self.free, count: old.count * 2)
     mask = edges.count - 1
-    for (edge, target) in zip(oldEdges, oldTargets) where edge != Self.noEdge {
-      let slot = slot(edge)
-      edges[slot] = edge
-      targets[slot] = target
-    }
+    for edge in old where edge != Self.free { edges[slot(edge >> Self.nodeBits)] = edge }
   }
 
   func id(of piece: some Sequence<UInt8>) -> Int32? {
-    var node: Int32 = 0
+    var node = 0
     for byte in piece {
       guard let next = child(of: node, byte) else { return nil }
       node = next
     }
-    return ids[Int(node)] < 0 ? nil : ids[Int(node)]
+    return ids[node] < 0 ? nil : ids[node]
   }
 
   /// Calls `body` with the length and id of each piece that `text` begins with, the shortest first.
   func forEachPrefix(of text: ArraySlice<UInt8>, _ body: (Int, Int32) -> Void) {
-    var node: Int32 = 0
+    var node = 0
     for (offset, byte) in text.enumerated() {
       guard let next = child(of: node, byte) else { return }
       node = next
-      if ids[Int(node)] >= 0 { body(offset + 1, ids[Int(node)]) }
+      if ids[node] >= 0 { body(offset + 1, ids[node]) }
     }
   }
 }

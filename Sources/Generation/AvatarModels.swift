@@ -1,0 +1,74 @@
+import Foundation
+import Models
+import NN
+import TextTokenizer
+import Torch
+
+/// The models of a session that stay in memory. The text encoder does not: see `encodeText`.
+public struct AvatarModels: Sendable {
+  public let transformer: WanTransformer
+  public let vae: WanVAE
+  public let audioEncoder: Wav2Vec2
+  public let settings: CheckpointSettings
+
+  public var device: Device { vae.device }
+  public var dtype: DType { vae.dtype }
+
+  /// Loads a checkpoint. Weights whose type is the run's stay in the mapped files on the CPU.
+  ///
+  /// - Parameter report: told what is being loaded.
+  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
+  public init(
+    loading folder: CheckpointFolder, device: Device, dtype: DType, report: (String) -> Void = { _ in }
+  ) throws {
+    try folder.requireAll()
+    settings = folder.settings
+    report("diffusion transformer")
+    let file = try folder.require(.transformer)
+    let weights = try readWeights(file)
+    let config = try WanTransformerConfiguration(readingFrom: weights, headDim: settings.headDim)
+    let store = ParameterStore(weights: weights, name: file.path, device: device, dtype: dtype)
+    transformer = try WanTransformer(config, store.root)
+    try store.finish()
+    report("video autoencoder")
+    let vaeFile = try folder.require(.vae)
+    vae = try WanVAE(weights: try readWeights(vaeFile), name: vaeFile.path, device: device, dtype: dtype)
+    report("speech encoder")
+    audioEncoder = try Wav2Vec2(
+      try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),
+      weights: try readWeights(try folder.require(.audioEncoder)), name: try folder.require(.audioEncoder).path,
+      device: device, dtype: dtype)
+    let width = audioEncoder.configuration.featureWidth
+    guard width == config.audioInputDim else {
+      throw FileError(
+        folder.root, "its speech encoder gives \(width) features a frame but the transformer takes \(config.audioInputDim)")
+    }
+  }
+
+  /// Models of a preset's sizes with random weights, for benchmarks.
+  public init(random preset: ModelPreset, device: Device, dtype: DType, seed: UInt64 = 0) throws {
+    let store = ParameterStore(random: RandomGenerator(seed: seed, device: device), dtype: dtype)
+    transformer = try WanTransformer(preset.transformer, store.root / "transformer")
+    vae = WanVAE(preset.vae, store.root / "vae")
+    audioEncoder = Wav2Vec2(preset.audioEncoder, store.root / "wav2vec2")
+    settings = CheckpointSettings(
+      headDim: preset.transformer.headDim, imageSizes: [preset.size], provenance: "random weights")
+  }
+
+  /// Reads a prompt with the checkpoint's text encoder, which is loaded for it and let go after it.
+  ///
+  /// On the CPU its weights are pages of the mapped file; elsewhere one layer at a time is on the device.
+  /// - Returns: `[1, 512, textDim]` in `dtype`; rows past the prompt are 0.
+  /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
+  public static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws -> Tensor {
+    let tokenizer = try Tokenizer(contentsOf: try folder.require(.tokenizer))
+    let file = try folder.require(.textEncoder)
+    let encoder = try UMT5Encoder(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+    let text = tokenizer.encode(PromptCleaning.clean(prompt))
+    let ids = Tensor(text.ids, [1, text.ids.count])
+    if let largest = text.ids.max(), largest >= encoder.configuration.vocabulary {
+      throw FileError(folder.root, "its tokeniser knows more words than its text encoder")
+    }
+    return encoder.encode(ids: ids.to(device), mask: Tensor(text.mask, [1, text.mask.count]).to(device))
+  }
+}

@@ -1,0 +1,79 @@
+import Models
+import Torch
+
+/// A clip to generate: how long, under which sound.
+public struct Clip: Sendable {
+  /// Samples at 16 kHz that the clip plays, cut to its length.
+  public let samples: [Float]
+  /// Video frames of the clip.
+  public let videoFrames: Int
+  /// Blocks that are generated for them.
+  public let blocks: Int
+
+  private let framesPerBlock: Int
+
+  /// A clip as long as the sound, or as `seconds` if that is shorter.
+  ///
+  /// It has a frame at 0 and one more for every further sixteenth of a second, as the published system has: 81 for 5 seconds.
+  /// The last block is cut to it.
+  /// - Throws: `TorchError` for no sound, or a length that is not positive.
+  public init(samples: [Float], seconds: Double?, framesPerBlock: Int = GenerationDefaults.framesPerBlock) throws {
+    let rate = Double(GenerationDefaults.sampleRate)
+    guard !samples.isEmpty else { throw TorchError("The sound is empty.") }
+    if let seconds, !(seconds > 0) { throw TorchError("A clip of \(seconds) seconds has no picture; give a positive length.") }
+    let length = min(Double(samples.count) / rate, seconds ?? .infinity)
+    self.samples = Array(samples.prefix(Int((length * rate).rounded())))
+    // Rounded to a thousandth of a frame first: 5 s of sound must not lose a frame to the last bit of a division.
+    let frames = (length * Double(GenerationDefaults.fps) * 1000).rounded() / 1000
+    videoFrames = Int(frames) + 1
+    let latentFrames = (videoFrames + 2) / GenerationDefaults.videoFramesPerLatentFrame + 1
+    blocks = (latentFrames + framesPerBlock - 1) / framesPerBlock
+    self.framesPerBlock = framesPerBlock
+  }
+
+  public var latentFrames: Int { blocks * framesPerBlock }
+
+  /// The samples that the blocks take, silence behind the clip's end.
+  ///
+  /// The speech encoder stretches what it is given over the frames: without the silence a clip whose end is not that of a block
+  /// would run late.
+  public var paddedSamples: [Float] {
+    let count = AudioFeatures.sampleCount(
+      latentFrames: latentFrames, framesPerSecond: Double(GenerationDefaults.fps), sampleRate: GenerationDefaults.sampleRate)
+    return samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
+  }
+}
+
+extension AvatarSession {
+  /// Generates a clip block by block.
+  ///
+  /// While one block decodes, the next is denoised, where the device can do both; the first one is delivered at once.
+  /// - Parameters:
+  ///   - audioFeatures: of the padded samples, `[1, 4·latentFrames - 3, audioInputDim]`.
+  ///   - deliver: takes each frame in order, packed RGB; what it throws ends the generation.
+  ///   - progress: told how many blocks are done.
+  public func generate(
+    _ clip: Clip, audioFeatures: Tensor, deliver: ([UInt8]) throws -> Void, progress: (Int) -> Void = { _ in }
+  ) throws {
+    var remaining = clip.videoFrames
+    func finish(_ pending: PendingFrames, block: Int) throws {
+      for frame in pending.read().prefix(remaining) { try deliver(frame) }
+      remaining -= min(remaining, pending.count)
+      progress(block + 1)
+    }
+    var row = 0
+    var waiting: (frames: PendingFrames, block: Int)?
+    for block in 0..<clip.blocks {
+      let rows = videoFramesInNextBlock
+      let frames = next(audioFeatures: audioFeatures.narrow(1, row, rows))
+      row += rows
+      if let waiting { try finish(waiting.frames, block: waiting.block) }
+      waiting = (frames, block)
+      if block == 0 {
+        try finish(frames, block: 0)
+        waiting = nil
+      }
+    }
+    if let waiting { try finish(waiting.frames, block: waiting.block) }
+  }
+}

@@ -1,0 +1,60 @@
+import Models
+
+/// Named sizes of a whole system: the transformer and the models around it.
+public struct ModelPreset: Sendable {
+  public let name: String
+  public let transformer: WanTransformerConfiguration
+  public let vae: WanVAEConfiguration
+  public let textEncoder: UMT5Configuration
+  public let audioEncoder: Wav2Vec2Configuration
+  public let size: ReferencePicture.Size
+
+  /// LiveTalk 1.3B as published: 512×512, umT5-xxl, wav2vec2-base.
+  public static let livetalk1_3B = ModelPreset(
+    name: "livetalk-1.3b", transformer: .livetalk1_3B, vae: .wan21, textEncoder: .xxl, audioEncoder: .base,
+    size: ReferencePicture.Size(height: 512, width: 512))
+
+  /// What a laptop's processor runs in real time: 128×128, 64 tokens a frame.
+  public static let laptop = ModelPreset(
+    name: "laptop",
+    transformer: WanTransformerConfiguration(
+      dim: 384, inDim: 33, ffnDim: 1536, outDim: 16, textDim: 512, freqDim: 256, numHeads: 4, numLayers: 8,
+      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 14 * 768, audioHiddenSize: 32),
+    vae: WanVAEConfiguration(width: 16),
+    textEncoder: UMT5Configuration(
+      vocabulary: 4096, width: 512, attentionWidth: 512, feedForwardWidth: 1024, heads: 8, layers: 6),
+    audioEncoder: .base, size: ReferencePicture.Size(height: 128, width: 128))
+
+  /// The smallest system with every part: for tests and the demo.
+  public static let tiny = ModelPreset(
+    name: "tiny",
+    transformer: WanTransformerConfiguration(
+      dim: 96, inDim: 33, ffnDim: 192, outDim: 16, textDim: 64, freqDim: 64, numHeads: 2, numLayers: 6,
+      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 4 * 48, audioHiddenSize: 32),
+    vae: WanVAEConfiguration(width: 8),
+    textEncoder: UMT5Configuration(
+      vocabulary: 1024, width: 64, attentionWidth: 64, feedForwardWidth: 128, heads: 4, layers: 2),
+    audioEncoder: Wav2Vec2Configuration(
+      width: 48, layers: 2, heads: 4, feedForwardWidth: 96, convolutionWidths: Array(repeating: 32, count: 7),
+      positionKernel: 32, positionGroups: 4),
+    size: ReferencePicture.Size(height: 128, width: 128))
+
+  public static let all = [livetalk1_3B, laptop, tiny]
+
+  public init?(named name: String) {
+    guard let preset = ModelPreset.all.first(where: { $0.name == name }) else { return nil }
+    self = preset
+  }
+
+  init(
+    name: String, transformer: WanTransformerConfiguration, vae: WanVAEConfiguration, textEncoder: UMT5Configuration,
+    audioEncoder: Wav2Vec2Configuration, size: ReferencePicture.Size
+  ) {
+    self.name = name
+    self.transformer = transformer
+    self.vae = vae
+    self.textEncoder = textEncoder
+    self.audioEncoder = audioEncoder
+    self.size = size
+  }
+}

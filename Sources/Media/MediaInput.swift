@@ -1,0 +1,190 @@
+import CFFmpeg
+import CMedia
+import Foundation
+
+/// What a file is taken for; decides the words of its errors and the formats it may have.
+enum MediaKind: String {
+  case picture, sound, video
+
+  /// Demuxers that may open the file. Playlists and scripts, which could name other files, are never among them.
+  var formats: String {
+    let films = "mov,matroska,avi,mpegts,ogg,flv,mpeg,asf"
+    return switch self {
+    case .picture: "gif,apng,bmp_pipe,tiff_pipe,qoi_pipe,psd_pipe,jpegxl_pipe,j2k_pipe,pgm_pipe,ppm_pipe,pam_pipe,mov"
+    case .sound: "wav,w64,rf64,mp3,flac,aac,ac3,eac3,aiff,caf,au,amr,ape,wv,tta,\(films)"
+    case .video: films
+    }
+  }
+}
+
+/// Checks shared by every reader, made before FFmpeg sees the file.
+func requireFile(_ path: String, kind: MediaKind) throws -> Int {
+  var status = stat()
+  guard stat(path, &status) == 0 else {
+    throw MediaError.unreadable(kind.rawValue, path, errno == ENOENT ? "there is no such file" : systemReason(errno))
+  }
+  guard status.st_mode & S_IFMT != S_IFDIR else {
+    throw MediaError.unreadable(kind.rawValue, path, "it is a directory")
+  }
+  guard status.st_mode & S_IFMT != S_IFREG || status.st_size > 0 else {
+    throw MediaError.unreadable(kind.rawValue, path, "it is empty")
+  }
+  guard access(path, R_OK) == 0 else { throw MediaError.unreadable(kind.rawValue, path, systemReason(errno)) }
+  return Int(status.st_size)
+}
+
+/// An opened container and the decoder of its best stream of one kind.
+final class MediaInput {
+  let path: String
+  let kind: MediaKind
+  let stream: UnsafeMutablePointer<AVStream>
+  private let container: Container
+  private let codec: Codec
+  private let packet: Packet
+  private let frame: Frame
+  private var isDraining = false
+  private var decoded = 0
+
+  /// - Parameter kind: whose formats may be opened; `type` is the stream that is decoded.
+  init(path: String, kind: MediaKind, type: AVMediaType) throws {
+    _ = try requireFile(path, kind: kind)
+    FFmpeg.begin()
+    packet = try Packet()
+    frame = try Frame()
+    self.path = path
+    self.kind = kind
+    container = try Self.open(path, kind)
+    let context = container.pointer
+    if kind != .picture, cff_find_stream_info(context, Int64(Picture.maximumPixels)) < 0 {
+      throw MediaError.unreadable(kind.rawValue, path, "it is damaged")
+    }
+    var decoder: UnsafePointer<AVCodec>?
+    let index = av_find_best_stream(context, type, -1, -1, &decoder, 0)
+    guard index >= 0, let stream = context.pointee.streams[Int(index)], let decoder else {
+      let wanted = type == AVMEDIA_TYPE_AUDIO ? "sound" : "picture"
+      throw MediaError.unreadable(kind.rawValue, path, "it holds no \(wanted) that can be decoded")
+    }
+    self.stream = stream
+    codec = try Self.decoder(decoder, stream, kind, path)
+    for other in 0..<Int(context.pointee.nb_streams) where other != Int(index) {
+      context.pointee.streams[other]?.pointee.discard = AVDISCARD_ALL
+    }
+  }
+
+  private static func open(_ path: String, _ kind: MediaKind) throws -> Container {
+    var options: OpaquePointer?
+    defer { av_dict_free(&options) }
+    av_dict_set(&options, "format_whitelist", kind.formats, 0)
+    av_dict_set(&options, "protocol_whitelist", "file", 0)
+    var context: UnsafeMutablePointer<AVFormatContext>?
+    let status = avformat_open_input(&context, "file:\(path)", nil, &options)
+    guard status >= 0, let context else {
+      // An unknown format is "invalid data"; a known one that is not whitelisted is "invalid argument".
+      let isUnknown = status == cff_error_invalid() || status == cff_posix_error(EINVAL)
+      let reason =
+        isUnknown ? "it is not a \(kind.rawValue) of a known format, or it is damaged" : FFmpeg.reason(status)
+      throw MediaError.unreadable(kind.rawValue, path, reason)
+    }
+    return Container(owning: context, isInput: true)
+  }
+
+  private static func decoder(
+    _ decoder: UnsafePointer<AVCodec>, _ stream: UnsafeMutablePointer<AVStream>, _ kind: MediaKind, _ path: String
+  ) throws -> Codec {
+    let codec = try Codec(decoder)
+    codec.pointer.pointee.max_pixels = Int64(Picture.maximumPixels)
+    codec.pointer.pointee.pkt_timebase = stream.pointee.time_base
+    var status = avcodec_parameters_to_context(codec.pointer, stream.pointee.codecpar)
+    if status >= 0 { status = avcodec_open2(codec.pointer, decoder, nil) }
+    guard status >= 0 else { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status)) }
+    return codec
+  }
+
+  private var context: UnsafeMutablePointer<AVFormatContext> { container.pointer }
+
+  /// Seconds that the container claims, or nil when it says nothing or FFmpeg only guessed from the bit rate.
+  var claimedSeconds: Double? {
+    guard context.pointee.duration != cff_no_timestamp(), context.pointee.duration > 0,
+      context.pointee.duration_estimation_method != AVFMT_DURATION_FROM_BITRATE
+    else { return nil }
+    return Double(context.pointee.duration) / Double(AV_TIME_BASE)
+  }
+
+  /// Seconds of the stream of this type as the container gives them; nil when there is no such stream.
+  func streamSeconds(_ type: AVMediaType) -> Double? {
+    let index = av_find_best_stream(context, type, -1, -1, nil, 0)
+    guard index >= 0, let stream = context.pointee.streams[Int(index)] else { return nil }
+    guard stream.pointee.duration != cff_no_timestamp() else { return claimedSeconds }
+    return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
+  }
+
+  /// The stream's length in its own ticks where one tick is one sample, as in Ogg and M4A; else nil.
+  var exactSampleCount: Int? {
+    let base = stream.pointee.time_base
+    guard base.num == 1, base.den == stream.pointee.codecpar.pointee.sample_rate,
+      stream.pointee.duration != cff_no_timestamp(), stream.pointee.duration > 0
+    else { return nil }
+    return Int(stream.pointee.duration)
+  }
+
+  /// The container's metadata.
+  var metadata: [String: String] {
+    var result: [String: String] = [:]
+    var entry: UnsafeMutablePointer<AVDictionaryEntry>?
+    while true {
+      entry = av_dict_get(context.pointee.metadata, "", entry, AV_DICT_IGNORE_SUFFIX)
+      guard let entry else { return result }
+      result[String(cString: entry.pointee.key)] = String(cString: entry.pointee.value)
+    }
+  }
+
+  /// The average frame rate, zero when unknown.
+  var frameRate: Double {
+    let rate = av_guess_frame_rate(context, stream, nil)
+    return rate.den == 0 ? 0 : av_q2d(rate)
+  }
+
+  /// The next decoded frame, valid until the next call; nil at the end. A damaged packet is passed over, as players
+  /// do, but a file of which nothing could be decoded is an error.
+  func next() throws -> UnsafeMutablePointer<AVFrame>? {
+    while true {
+      let status = avcodec_receive_frame(codec.pointer, frame.pointer)
+      if status >= 0 {
+        decoded += 1
+        return frame.pointer
+      }
+      if status == cff_error_end() {
+        guard decoded > 0 || kind == .sound else {
+          throw MediaError.unreadable(kind.rawValue, path, "nothing in it can be decoded")
+        }
+        return nil
+      }
+      guard status == cff_error_again(), !isDraining else {
+        if kind == .picture { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status)) }
+        if isDraining { return nil }
+        try feed()
+        continue
+      }
+      try feed()
+    }
+  }
+
+  private func feed() throws {
+    while true {
+      let status = av_read_frame(context, packet.pointer)
+      guard status >= 0 else {
+        isDraining = true
+        if status != cff_error_end(), status != cff_error_invalid(), decoded == 0 {
+          throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status))
+        }
+        avcodec_send_packet(codec.pointer, nil)
+        return
+      }
+      defer { av_packet_unref(packet.pointer) }
+      guard packet.pointer.pointee.stream_index == stream.pointee.index else { continue }
+      let sent = avcodec_send_packet(codec.pointer, packet.pointer)
+      if sent < 0, kind == .picture { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(sent)) }
+      return
+    }
+  }
+}

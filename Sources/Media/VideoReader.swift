@@ -1,0 +1,95 @@
+import CFFmpeg
+import Foundation
+
+/// Reads a video one upright RGB8 frame at a time, at its own rate or at one that is asked for.
+package final class VideoReader {
+  package let path: String
+  /// Frames per second of the file.
+  package let frameRate: Double
+  /// Seconds of the pictures and of the sound as the container gives them; nil where there are none or it is silent.
+  package let videoSeconds: Double?
+  package let soundSeconds: Double?
+  package let metadata: [String: String]
+  private let input: MediaInput
+  private let converter = RGBConverter()
+  private let orientation: Orientation
+  private let wantedRate: Double?
+  private var origin: Double?
+  private var given = 0
+  private var decoded = 0
+  private var current: Picture?
+  private var upcoming: (picture: Picture, time: Double)?
+  private var isAtEnd = false
+
+  /// - Parameter framesPerSecond: the rate to give frames at: each moment gets the last frame shown by then, so a
+  ///   slower rate skips frames and a faster one repeats them. Nil gives every frame once.
+  package init(path: String, framesPerSecond: Double? = nil) throws {
+    if let framesPerSecond, !(framesPerSecond > 0 && framesPerSecond <= 1_000) {
+      throw MediaError.unreadable("video", path, "\(framesPerSecond) frames a second cannot be given")
+    }
+    self.path = path
+    wantedRate = framesPerSecond
+    input = try MediaInput(path: path, kind: .video, type: AVMEDIA_TYPE_VIDEO)
+    frameRate = input.frameRate
+    videoSeconds = input.streamSeconds(AVMEDIA_TYPE_VIDEO)
+    soundSeconds = input.streamSeconds(AVMEDIA_TYPE_AUDIO)
+    metadata = input.metadata
+    orientation = Self.orientation(input.stream)
+  }
+
+  /// The next frame; nil at the end.
+  package func next() throws -> Picture? {
+    guard let wantedRate else { return try decode()?.picture }
+    if current == nil, let first = try decode() {
+      current = first.picture
+      upcoming = try decode()
+    }
+    let moment = Double(given) / wantedRate
+    while let shown = upcoming, shown.time <= moment + 1e-6 {
+      current = shown.picture
+      upcoming = try decode()
+    }
+    if upcoming == nil, moment >= endSeconds - 1e-6 { return nil }
+    given += 1
+    return current
+  }
+
+  /// The sound of the same file.
+  package func sound(sampleRate: Int = 16_000, maximumSeconds: Double = 3_600) throws -> Sound {
+    try Sound(contentsOf: path, sampleRate: sampleRate, maximumSeconds: maximumSeconds)
+  }
+
+  /// When the last frame decoded stops being shown, in seconds from the first.
+  private var endSeconds: Double { lastTime + (frameRate > 0 ? 1 / frameRate : 0) }
+  private var lastTime = 0.0
+
+  private func decode() throws -> (picture: Picture, time: Double)? {
+    guard !isAtEnd, let frame = try input.next() else {
+      isAtEnd = true
+      return nil
+    }
+    let stamp = frame.pointee.best_effort_timestamp
+    let seconds =
+      stamp == cff_no_timestamp()
+      ? (frameRate > 0 ? Double(decoded) / frameRate : lastTime) + (origin ?? 0)
+      : Double(stamp) * av_q2d(input.stream.pointee.time_base)
+    if origin == nil { origin = seconds }
+    decoded += 1
+    lastTime = seconds - (origin ?? 0)
+    return (try converter.picture(frame).upright(from: orientation), lastTime)
+  }
+
+  /// Phones store turned pictures with a matrix that turns them back.
+  private static func orientation(_ stream: UnsafeMutablePointer<AVStream>) -> Orientation {
+    guard let matrix = cff_display_matrix(stream) else { return .upright }
+    let degrees = av_display_rotation_get(matrix)
+    guard degrees.isFinite else { return .upright }
+    // The angle is counter-clockwise.
+    return switch ((Int(degrees.rounded()) % 360) + 360) % 360 {
+    case 90: .leftBottom
+    case 180: .upsideDown
+    case 270: .rightTop
+    default: .upright
+    }
+  }
+}

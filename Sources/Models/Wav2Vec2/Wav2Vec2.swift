@@ -1,0 +1,256 @@
+import Foundation
+import NN
+import Torch
+
+// S samples, T feature rows (50 a second), N video frames, C width, H heads, D = C/H.
+
+/// The convolutions from samples to features.
+struct Wav2Vec2FeatureExtractor: Sendable {
+  let configuration: Wav2Vec2Configuration
+  let convolutions: [(weight: Tensor, bias: Tensor?)]  // [out, in, kernel]
+  let normWeight: Tensor
+  let normBias: Tensor
+  private let normEps = 1e-5
+
+  init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
+    self.configuration = configuration
+    let layers = path / "conv_layers"
+    convolutions = configuration.convolutionWidths.indices.map { index in
+      let width = configuration.convolutionWidths[index]
+      let inputs = index == 0 ? 1 : configuration.convolutionWidths[index - 1]
+      let kernel = configuration.convolutionKernels[index]
+      let here = layers / index / "conv"
+      return (
+        here.parameter("weight", [width, inputs, kernel], .uniform(fanIn: inputs * kernel)),
+        configuration.convolutionBias ? here.parameter("bias", [width], .uniform(fanIn: inputs * kernel)) : nil
+      )
+    }
+    normWeight = (layers / 0 / "layer_norm").parameter("weight", [configuration.convolutionWidths[0]], .ones)
+    normBias = (layers / 0 / "layer_norm").parameter("bias", [configuration.convolutionWidths[0]], .zeros)
+  }
+
+  private func convolved(_ x: Tensor, _ index: Int) -> Tensor {
+    x.conv1d(convolutions[index].weight, convolutions[index].bias, stride: configuration.convolutionStrides[index])
+  }
+
+  private func rest(_ x: Tensor) -> Tensor {
+    convolutions.indices.dropFirst().reduce(x.gelu()) { convolved($0, $1).gelu() }
+  }
+
+  /// x `[1, 1, S]` → `[1, conv, T]`.
+  func callAsFunction(_ x: Tensor) -> Tensor {
+    rest(convolved(x, 0).groupNorm(configuration.convolutionWidths[0], normWeight, normBias, eps: normEps))
+  }
+
+  /// The same for long sounds, in parts of so many feature rows.
+  ///
+  /// The group norm after the first convolution has one mean and variance per channel over the whole sound, so these are
+  /// gathered first.
+  func inParts(_ x: Tensor, rows: Int) -> Tensor {
+    let samples = x.size(2)
+    let (kernel, stride) = (configuration.convolutionKernels[0], configuration.convolutionStrides[0])
+    let outputs = (samples - kernel) / stride + 1
+    let step = rows * configuration.hop / stride
+    var sum = Tensor.zeros([configuration.convolutionWidths[0]], .float64, device: x.device)
+    var squares = sum
+    for start in Swift.stride(from: 0, to: outputs, by: step) {
+      let count = min(step, outputs - start)
+      let part = convolved(x.narrow(2, start * stride, (count - 1) * stride + kernel), 0).to(.float64)
+      sum = sum + part.sum(0, 2)
+      squares = squares + part.square().sum(0, 2)
+    }
+    let mean = sum / Double(outputs)
+    let scale = (squares / Double(outputs) - mean.square() + normEps).rsqrt() * normWeight.to(.float64)
+    let shift = (normBias.to(.float64) - mean * scale).to(x.dtype).unsqueeze(1)
+    let factor = scale.to(x.dtype).unsqueeze(1)
+    let total = configuration.featureRows(samples: samples)
+    let parts = Swift.stride(from: 0, to: total, by: rows).map { start in
+      let length = (min(rows, total - start) - 1) * configuration.hop + configuration.receptiveField
+      return rest(convolved(x.narrow(2, start * configuration.hop, length), 0) * factor + shift)
+    }
+    return Tensor.cat(parts, 2)
+  }
+}
+
+/// Positions from a wide convolution with weight norm.
+struct Wav2Vec2Positions: Sendable {
+  let g: Tensor  // [1, 1, K]
+  let v: Tensor  // [C, C/groups, K]
+  let bias: Tensor
+  let groups: Int
+
+  init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
+    let (width, kernel) = (configuration.width, configuration.positionKernel)
+    groups = configuration.positionGroups
+    g = path.parameter("weight_g", [1, 1, kernel], .ones)
+    v = path.parameter("weight_v", [width, width / groups, kernel], .uniform(fanIn: width / groups * kernel))
+    bias = path.parameter("bias", [width], .zeros)
+  }
+
+  /// x `[1, N, C]`.
+  func callAsFunction(_ x: Tensor) -> Tensor {
+    let kernel = v.size(2)
+    let y = x.transpose(1, 2)
+      .conv1d(Tensor.weightNorm(v: v, g: g, dim: 2), bias, padding: kernel / 2, groups: groups)
+    // An even kernel padded by half on both sides gives one too many.
+    return y.narrow(2, 0, x.size(1)).gelu().transpose(1, 2)
+  }
+}
+
+/// One layer: attention and feed-forward, each added and then normalised.
+struct Wav2Vec2Layer: Sendable {
+  let q: Linear
+  let k: Linear
+  let v: Linear
+  let o: Linear
+  let norm: LayerNorm
+  let inner: Linear
+  let outer: Linear
+  let finalNorm: LayerNorm
+  let heads: Int
+
+  init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
+    let width = configuration.width
+    let attention = path / "attention"
+    q = Linear(width, width, attention / "q_proj")
+    k = Linear(width, width, attention / "k_proj")
+    v = Linear(width, width, attention / "v_proj")
+    o = Linear(width, width, attention / "out_proj")
+    norm = LayerNorm(width, eps: configuration.eps, path / "layer_norm")
+    inner = Linear(width, configuration.feedForwardWidth, path / "feed_forward" / "intermediate_dense")
+    outer = Linear(configuration.feedForwardWidth, width, path / "feed_forward" / "output_dense")
+    finalNorm = LayerNorm(width, eps: configuration.eps, path / "final_layer_norm")
+    heads = configuration.heads
+  }
+
+  /// x `[1, N, C]`.
+  func callAsFunction(_ x: Tensor) -> Tensor {
+    func split(_ t: Tensor) -> Tensor { t.unflatten(-1, heads, -1).transpose(1, 2) }  // [1, H, N, D]
+    let scale = 1 / Double(x.size(-1) / heads).squareRoot()
+    let attended = Tensor.scaledDotProductAttention(split(q(x)), split(k(x)), split(v(x)), scale: scale)
+    let y = norm(x + o(attended.transpose(1, 2).flatten(-2, -1)))
+    return finalNorm(y + outer(inner(y).gelu()))
+  }
+}
+
+/// The speech encoder: wav2vec2 with its features stretched to the video's frames before the transformer.
+public struct Wav2Vec2: Sendable {
+  /// Receives intermediate values by name.
+  public typealias Tap = (String, Tensor) -> Void
+
+  public let configuration: Wav2Vec2Configuration
+  private let extractor: Wav2Vec2FeatureExtractor
+  private let projectionNorm: LayerNorm
+  private let projection: Linear
+  private let positions: Wav2Vec2Positions
+  private let norm: LayerNorm
+  private let layers: [Wav2Vec2Layer]
+
+  public init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
+    self.configuration = configuration
+    extractor = Wav2Vec2FeatureExtractor(configuration, path / "feature_extractor")
+    let features = configuration.convolutionWidths.last ?? configuration.width
+    projectionNorm = LayerNorm(features, eps: configuration.eps, path / "feature_projection" / "layer_norm")
+    projection = Linear(features, configuration.width, path / "feature_projection" / "projection")
+    let encoder = path / "encoder"
+    positions = Wav2Vec2Positions(configuration, encoder / "pos_conv_embed" / "conv")
+    norm = LayerNorm(configuration.width, eps: configuration.eps, encoder / "layer_norm")
+    layers = (0..<configuration.layers).map { Wav2Vec2Layer(configuration, encoder / "layers" / $0) }
+  }
+
+  /// The encoder of a checkpoint in either spelling (see `Wav2Vec2Keys`); `name` (a file) is what errors call it.
+  ///
+  /// - Throws: `CheckpointMismatch`, with every missing, misshaped and unused key.
+  public init(
+    _ configuration: Wav2Vec2Configuration, weights: [String: Tensor], name: String, device: Device = .cpu,
+    dtype: DType? = nil
+  ) throws {
+    let store = ParameterStore(weights: Wav2Vec2Keys.ours(weights), name: name, device: device, dtype: dtype)
+    self.init(configuration, store.root)
+    try store.finish(ignoring: Wav2Vec2Keys.ignored)
+  }
+
+  /// The encoder of a folder with `config.json` and `model.safetensors` or `pytorch_model.bin`.
+  ///
+  /// - Throws: `Wav2Vec2Error`, `FileError` or `CheckpointMismatch`.
+  public init(folder: URL, device: Device = .cpu, dtype: DType? = nil) throws {
+    let configuration = try Wav2Vec2Configuration(contentsOf: folder.appendingPathComponent("config.json"))
+    let files = ["model.safetensors", "pytorch_model.bin"].map { folder.appendingPathComponent($0) }
+    guard let file = files.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {
+      throw Wav2Vec2Error("\(folder.path): it has neither model.safetensors nor pytorch_model.bin.")
+    }
+    try self.init(configuration, weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+  }
+
+  public var device: Device { projection.weight.device }
+  public var dtype: DType { projection.weight.dtype }
+
+  /// How much of a sound is encoded at once.
+  public struct Windows: Sendable {
+    /// Up to so many video frames the sound is encoded whole, as the published code does.
+    public var longest: Int
+    /// Video frames that each window gives.
+    public var length: Int
+    /// Video frames before and after them that it sees besides.
+    public var context: Int
+
+    public init(longest: Int, length: Int, context: Int) {
+      precondition(longest > 0 && length > 0 && context >= 0)
+      (self.longest, self.length, self.context) = (longest, length, context)
+    }
+
+    /// Whole up to one minute at 16 frames a second; beyond, 40 seconds with 10 on either side.
+    public static let standard = Windows(longest: 960, length: 640, context: 160)
+  }
+
+  /// Features of every video frame of a sound.
+  ///
+  /// Attention over a whole hour would take memory with the square of its length, so a sound of more frames than
+  /// `windows.longest` is encoded in overlapping windows, of which the middle is kept. The normalisation of the samples, the
+  /// group norm and the stretching are those of the whole sound in any case.
+  /// - Parameters:
+  ///   - samples: 16 kHz mono, `[S]`, as `AudioFeatures.trimmed` leaves them; they fill exactly `frameCount` video frames.
+  ///   - frameCount: how many video frames there are.
+  /// - Returns: `[1, frameCount, (layers + 2)·C]`: the last hidden state, then all of them from the first.
+  /// - Throws: `Wav2Vec2Error` for a sound too short to have a single feature.
+  public func encode(_ samples: [Float], frameCount: Int, windows: Windows = .standard, tap: Tap? = nil) throws
+    -> Tensor
+  {
+    guard samples.count >= configuration.receptiveField, frameCount > 0 else {
+      throw Wav2Vec2Error(
+        "A sound of \(samples.count) samples for \(frameCount) video frames cannot be encoded: "
+          + "it takes at least \(configuration.receptiveField) samples and one frame.")
+    }
+    let input = AudioFeatures.normalized(samples)
+    tap?("input_values", input)
+    let x = input.to(device, dtype).reshape(1, 1, -1)
+    let isLong = frameCount > windows.longest
+    let convolved = isLong ? extractor.inParts(x, rows: 1000) : extractor(x)  // [1, conv, T]
+    tap?("conv_features", convolved)
+    let features = convolved.interpolateLinear(frameCount, alignCorners: true).transpose(1, 2)  // [1, N, conv]
+    tap?("interpolated", features)
+    guard isLong else { return transformed(features, tap: tap) }
+    let parts = stride(from: 0, to: frameCount, by: windows.length).map { start in
+      let end = min(start + windows.length, frameCount)
+      let (first, last) = (max(0, start - windows.context), min(frameCount, end + windows.context))
+      return transformed(features.narrow(1, first, last - first), tap: nil).narrow(1, start - first, end - start)
+    }
+    return Tensor.cat(parts, 1)
+  }
+
+  /// features `[1, N, conv]` → `[1, N, (layers + 2)·C]`.
+  private func transformed(_ features: Tensor, tap: Tap?) -> Tensor {
+    let projected = projection(projectionNorm(features))  // [1, N, C]
+    tap?("projected", projected)
+    let placed = positions(projected)
+    tap?("pos_conv", placed)
+    var states = [norm(projected + placed)]
+    for layer in layers { states.append(layer(states[states.count - 1])) }
+    let last = states[states.count - 1]
+    if let tap {
+      tap("hidden_states", Tensor.stack(states, 0))
+      tap("last_hidden_state", last)
+    }
+    return Tensor.cat([last] + states, -1)
+  }
+}

@@ -1,0 +1,157 @@
+import Foundation
+
+/// The sizes of a wav2vec2 encoder: the keys of its `config.json` that matter here. Absent ones are those of the base model.
+public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
+  public let width: Int
+  public let layers: Int
+  public let heads: Int
+  public let feedForwardWidth: Int
+  /// Of the convolutions over samples, from the first to the last.
+  public let convolutionWidths: [Int]
+  public let convolutionKernels: [Int]
+  public let convolutionStrides: [Int]
+  public let convolutionBias: Bool
+  public let positionKernel: Int
+  public let positionGroups: Int
+  public let eps: Double
+
+  enum CodingKeys: String, CodingKey {
+    case width = "hidden_size"
+    case layers = "num_hidden_layers"
+    case heads = "num_attention_heads"
+    case feedForwardWidth = "intermediate_size"
+    case convolutionWidths = "conv_dim"
+    case convolutionKernels = "conv_kernel"
+    case convolutionStrides = "conv_stride"
+    case convolutionBias = "conv_bias"
+    case positionKernel = "num_conv_pos_embeddings"
+    case positionGroups = "num_conv_pos_embedding_groups"
+    case eps = "layer_norm_eps"
+  }
+
+  public init(
+    width: Int, layers: Int, heads: Int, feedForwardWidth: Int, convolutionWidths: [Int],
+    convolutionKernels: [Int] = [10, 3, 3, 3, 3, 2, 2], convolutionStrides: [Int] = [5, 2, 2, 2, 2, 2, 2],
+    convolutionBias: Bool = false, positionKernel: Int = 128, positionGroups: Int = 16, eps: Double = 1e-5
+  ) {
+    self.width = width
+    self.layers = layers
+    self.heads = heads
+    self.feedForwardWidth = feedForwardWidth
+    self.convolutionWidths = convolutionWidths
+    self.convolutionKernels = convolutionKernels
+    self.convolutionStrides = convolutionStrides
+    self.convolutionBias = convolutionBias
+    self.positionKernel = positionKernel
+    self.positionGroups = positionGroups
+    self.eps = eps
+  }
+
+  /// facebook/wav2vec2-base-960h.
+  public static let base = Wav2Vec2Configuration(
+    width: 768, layers: 12, heads: 12, feedForwardWidth: 3072, convolutionWidths: Array(repeating: 512, count: 7))
+
+  public init(from decoder: any Decoder) throws {
+    let base = Wav2Vec2Configuration.base
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    func read<T: Decodable>(_ key: CodingKeys, _ standard: T) throws -> T {
+      try values.decodeIfPresent(T.self, forKey: key) ?? standard
+    }
+    self.init(
+      width: try read(.width, base.width), layers: try read(.layers, base.layers),
+      heads: try read(.heads, base.heads), feedForwardWidth: try read(.feedForwardWidth, base.feedForwardWidth),
+      convolutionWidths: try read(.convolutionWidths, base.convolutionWidths),
+      convolutionKernels: try read(.convolutionKernels, base.convolutionKernels),
+      convolutionStrides: try read(.convolutionStrides, base.convolutionStrides),
+      convolutionBias: try read(.convolutionBias, base.convolutionBias),
+      positionKernel: try read(.positionKernel, base.positionKernel),
+      positionGroups: try read(.positionGroups, base.positionGroups), eps: try read(.eps, base.eps))
+  }
+
+  /// Reads a `config.json`.
+  ///
+  /// - Throws: `Wav2Vec2Error` for a file that is not one, sizes that do not fit together, or a variant of the architecture
+  ///   that this encoder is not.
+  public init(contentsOf url: URL) throws {
+    let data: Data
+    do { data = try Data(contentsOf: url) } catch { throw Wav2Vec2Error("\(url.path): it cannot be read.") }
+    do {
+      try JSONDecoder().decode(Variant.self, from: data).check()
+      self = try JSONDecoder().decode(Wav2Vec2Configuration.self, from: data)
+    } catch let error as Wav2Vec2Error {
+      throw Wav2Vec2Error("\(url.path): \(error)")
+    } catch {
+      throw Wav2Vec2Error("\(url.path): it is not a configuration of wav2vec2.")
+    }
+    let sizes = [width, layers, heads, feedForwardWidth, positionKernel, positionGroups]
+    guard (sizes + convolutionWidths + convolutionKernels + convolutionStrides).allSatisfy({ $0 > 0 }),
+      convolutionKernels.count == convolutionWidths.count, convolutionStrides.count == convolutionWidths.count,
+      !convolutionWidths.isEmpty, width % heads == 0, width % positionGroups == 0
+    else { throw Wav2Vec2Error("\(url.path): its sizes do not fit together.") }
+  }
+
+  /// The choices of a `config.json` that select among architectures, and the ones that this encoder makes.
+  private struct Variant: Decodable {
+    private enum Key: String, CodingKey, CaseIterable {
+      case model = "model_type"
+      case norm = "feat_extract_norm"
+      case featureActivation = "feat_extract_activation"
+      case activation = "hidden_act"
+      case preNorm = "do_stable_layer_norm"
+      case adapter = "add_adapter"
+
+      var needed: String {
+        switch self {
+        case .model: "wav2vec2"
+        case .norm: "group"
+        case .featureActivation, .activation: "gelu"
+        case .preNorm, .adapter: "false"
+        }
+      }
+    }
+
+    private var refusal: Wav2Vec2Error?
+
+    init(from decoder: any Decoder) throws {
+      let values = try decoder.container(keyedBy: Key.self)
+      for key in Key.allCases where values.contains(key) {
+        let text = try? values.decode(String.self, forKey: key)
+        let flag = try? values.decode(Bool.self, forKey: key)
+        let value = text ?? flag.map { "\($0)" } ?? "null"
+        if value != key.needed {
+          refusal = Wav2Vec2Error("'\(key.rawValue)' is \(value), but only \(key.needed) is supported.")
+          return
+        }
+      }
+    }
+
+    func check() throws {
+      if let refusal { throw refusal }
+    }
+  }
+
+  /// Samples between the starts of neighbouring feature rows: 320, so 50 rows a second at 16 kHz.
+  public var hop: Int { convolutionStrides.reduce(1, *) }
+
+  /// Samples that one feature row sees, which is the least that a sound must have: 400.
+  public var receptiveField: Int {
+    zip(convolutionKernels, convolutionStrides).reversed().reduce(1) { ($0 - 1) * $1.1 + $1.0 }
+  }
+
+  /// Feature rows of so many samples.
+  public func featureRows(samples: Int) -> Int {
+    zip(convolutionKernels, convolutionStrides).reduce(samples) { length, layer in
+      length < layer.0 ? 0 : (length - layer.0) / layer.1 + 1
+    }
+  }
+
+  /// Numbers per video frame: the last hidden state, then all of them.
+  public var outputWidth: Int { (layers + 2) * width }
+}
+
+/// Why a sound or a configuration cannot be used, in a sentence.
+public struct Wav2Vec2Error: Error, CustomStringConvertible, LocalizedError, Sendable {
+  public let description: String
+  public var errorDescription: String? { description }
+  init(_ description: String) { self.description = description }
+}

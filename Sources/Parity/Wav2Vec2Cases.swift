@@ -1,0 +1,64 @@
+import Foundation
+import Models
+import Torch
+
+/// Goldens of the speech's way to the transformer: trimming, normalisation, values inside the encoder, the features.
+enum Wav2Vec2Cases {
+  static func run(_ golden: ParityCase, _ recorder: ParityRecorder) throws {
+    let outputs = try golden.outputs()
+    let encoders = try encoders(golden)
+    for run in golden.config["runs"].list {
+      let name = try run["name"].string()
+      let latentFrames = try run["num_frames"].int()
+      let samples = try samples(golden, run, outputs, recorder)
+      for (file, encoder) in encoders {
+        var taps: [String: Tensor] = [:]
+        taps["audio_embeddings"] = try encoder.encode(
+          samples, frameCount: AudioFeatures.videoFrames(latentFrames: latentFrames)
+        ) { taps[$0] = $1 }
+        for (tap, value) in taps.sorted(by: { $0.key < $1.key }) {
+          try recorder.compare("\(name), \(file): \(tap)", value, outputs["\(name).\(tap)"], golden.tolerance())
+        }
+      }
+    }
+  }
+
+  /// The trimmed samples of a run: read where a plain reader gives exactly what the reference had, else the reference's own.
+  private static func samples(
+    _ golden: ParityCase, _ run: JSON, _ outputs: [String: Tensor], _ recorder: ParityRecorder
+  ) throws -> [Float] {
+    let name = try run["name"].string()
+    guard let expected = outputs["\(name).samples"] else { throw ParityError("the case has no '\(name).samples'") }
+    let rate = try golden.config["sample_rate"].int()
+    let fps = try golden.config["fps"].double()
+    let latentFrames = try run["num_frames"].int()
+    func trimmed(_ samples: [Float]) -> [Float] {
+      AudioFeatures.trimmed(samples, latentFrames: latentFrames, framesPerSecond: fps, sampleRate: rate)
+    }
+    let file = golden.directory.appendingPathComponent(try run["audio"].string())
+    let wave = try WaveFile(contentsOf: file)
+    if wave.sampleRate == rate, wave.channels == 1 {
+      let read = trimmed(wave.samples)
+      try recorder.compare("\(name): samples", Tensor(read), expected.to(.cpu), .exact)
+      return read
+    }
+    return expected.array()
+  }
+
+  /// The encoder from every file of every folder of the case.
+  private static func encoders(_ golden: ParityCase) throws -> [(String, Wav2Vec2)] {
+    var encoders: [(String, Wav2Vec2)] = []
+    for key in golden.config["model_dirs"].keys {
+      let folder = golden.directory.appendingPathComponent(try golden.config["model_dirs"][key].string())
+      let configuration = try Wav2Vec2Configuration(contentsOf: folder.appendingPathComponent("config.json"))
+      for file in ["model.safetensors", "pytorch_model.bin"] {
+        let url = folder.appendingPathComponent(file)
+        guard FileManager.default.fileExists(atPath: url.path) else { continue }
+        let encoder = try Wav2Vec2(configuration, weights: readWeights(url), name: file, device: golden.device)
+        encoders.append(("\(key)/\(file)", encoder))
+      }
+    }
+    guard !encoders.isEmpty else { throw ParityError("the case has no model") }
+    return encoders
+  }
+}

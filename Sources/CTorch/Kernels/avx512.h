@@ -92,11 +92,11 @@ inline Lanes exp2_fine(Lanes x) {
   return _mm512_scalef_ps(p, n);
 }
 
-/// x / (1 + e^-y), as exact as T, the type it will be stored in, can show. The power is capped so that the reciprocal's
-/// Newton step never meets an infinity.
+/// x / (1 + e^-y), as exact as T, the type it will be stored in, can show. The power is capped where the quotient is
+/// nothing beside any number of interest, to keep infinities and denormal numbers (slow) out of the Newton step.
 template <class T>
 inline Lanes times_sigmoid(Lanes x, Lanes y) {
-  const Lanes power = _mm512_min_ps(_mm512_mul_ps(y, _mm512_set1_ps(-1.44269504f)), _mm512_set1_ps(126.0f));
+  const Lanes power = _mm512_min_ps(_mm512_mul_ps(y, _mm512_set1_ps(-1.44269504f)), _mm512_set1_ps(100.0f));
   const Lanes one = _mm512_set1_ps(1.0f);
   const Lanes sum = _mm512_add_ps(one, std::is_same_v<T, float> ? exp2_fine(power) : exp2_coarse(power));
   const Lanes guess = _mm512_rcp14_ps(sum);

@@ -233,6 +233,8 @@ CT_API ct_rms_norm_rope(ct_in x, ct_in weight, ct_in factors, double eps, int64_
 CT_API ct_rotate_(ct_in x, ct_in factors);                                                          // [B, L, H, D]
 CT_API ct_gate_residual(ct_in x, ct_in y, ct_in gate, bool in_place, ct_out out);                   // x + y·gate
 CT_API ct_rms_norm_silu(ct_in x, ct_in gamma, ct_out out);                                          // [B, C, T, H, W]
+// The same behind the `count` frames before x, which are normalised already; zeros without them. [B, C, count + T, H, W]
+CT_API ct_rms_norm_silu_after(ct_in x, ct_in gamma, ct_opt history, int64_t count, ct_out out);
 
 // MARK: Gradients
 CT_API ct_set_requires_grad(ct_in t, bool enabled);

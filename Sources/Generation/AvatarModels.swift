@@ -41,7 +41,8 @@ public struct AvatarModels: Sendable {
     let width = audioEncoder.configuration.featureWidth
     guard width == config.audioInputDim else {
       throw FileError(
-        folder.root, "its speech encoder gives \(width) features a frame but the transformer takes \(config.audioInputDim)")
+        folder.root,
+        "its speech encoder gives \(width) features a frame but the transformer takes \(config.audioInputDim)")
     }
   }
 
@@ -60,7 +61,9 @@ public struct AvatarModels: Sendable {
   /// On the CPU its weights are pages of the mapped file; elsewhere one layer at a time is on the device.
   /// - Returns: `[1, 512, textDim]` in `dtype`; rows past the prompt are 0.
   /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
-  public static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws -> Tensor {
+  public static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws
+    -> Tensor
+  {
     let tokenizer = try Tokenizer(contentsOf: try folder.require(.tokenizer))
     let file = try folder.require(.textEncoder)
     let encoder = try UMT5Encoder(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)

@@ -43,25 +43,26 @@ public final class AvatarSession {
   private let decoding: Stream
 
   /// - Parameters:
-  ///   - picture: `[1, 3, 1, H, W]` in [-1, 1], as `ReferencePicture.prepared` gives it.
+  ///   - referenceLatent: the encoded picture `[1, 16, 1, H/8, W/8]`.
   ///   - textEmbedding: the text encoder's output `[1, L, textDim]`.
   ///   - noise: nil for noise from the options' seed.
   /// - Throws: `TorchError` for options that cannot be.
   public init(
-    transformer: WanTransformer, vae: WanVAE, picture: Tensor, textEmbedding: Tensor, options: SessionOptions,
+    transformer: WanTransformer, vae: WanVAE, referenceLatent: Tensor, textEmbedding: Tensor, options: SessionOptions,
     noise: NoiseSource? = nil, tap: BlockRollout.Tap? = nil
   ) throws {
     let device = vae.device
-    let reference = vae.encode(image: picture.to(device, vae.dtype))
     self.transformer = transformer
-    size = ReferencePicture.Size(height: picture.size(3), width: picture.size(4))
+    let stride = vae.configuration.spatialStride
+    size = ReferencePicture.Size(height: referenceLatent.size(3) * stride, width: referenceLatent.size(4) * stride)
     framesPerBlock = options.framesPerBlock
     rollout = try BlockRollout(
       transformer: transformer,
       schedule: FlowMatchingSchedule(shift: options.shift, steps: options.steps, device: device),
       policy: options.policy,
       framesPerBlock: options.framesPerBlock, textEmbedding: textEmbedding.to(device, vae.dtype),
-      referenceLatent: reference, clipFrames: options.clipFrames, positionLimit: options.positionLimit,
+      referenceLatent: referenceLatent.to(device, vae.dtype), clipFrames: options.clipFrames,
+      positionLimit: options.positionLimit,
       noise: noise ?? NoiseSource(seed: options.seed), tap: tap)
     decoder = vae.stream()
     decoding = Stream(device: device)

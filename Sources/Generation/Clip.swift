@@ -20,7 +20,9 @@ public struct Clip: Sendable {
   public init(samples: [Float], seconds: Double?, framesPerBlock: Int = GenerationDefaults.framesPerBlock) throws {
     let rate = Double(GenerationDefaults.sampleRate)
     guard !samples.isEmpty else { throw TorchError("The sound is empty.") }
-    if let seconds, !(seconds > 0) { throw TorchError("A clip of \(seconds) seconds has no picture; give a positive length.") }
+    if let seconds, !(seconds > 0) {
+      throw TorchError("A clip of \(seconds) seconds has no picture; give a positive length.")
+    }
     let length = min(Double(samples.count) / rate, seconds ?? .infinity)
     self.samples = Array(samples.prefix(Int((length * rate).rounded())))
     // Rounded to a thousandth of a frame first: 5 s of sound must not lose a frame to the last bit of a division.
@@ -39,7 +41,8 @@ public struct Clip: Sendable {
   /// would run late.
   public var paddedSamples: [Float] {
     let count = AudioFeatures.sampleCount(
-      latentFrames: latentFrames, framesPerSecond: Double(GenerationDefaults.fps), sampleRate: GenerationDefaults.sampleRate)
+      latentFrames: latentFrames, framesPerSecond: Double(GenerationDefaults.fps),
+      sampleRate: GenerationDefaults.sampleRate)
     return samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
   }
 }

@@ -20,7 +20,7 @@ public struct ModelPreset: Sendable {
     transformer: WanTransformerConfiguration(
       dim: 384, inDim: 33, ffnDim: 1536, outDim: 16, textDim: 512, freqDim: 256, numHeads: 4, numLayers: 8,
       patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 14 * 768, audioHiddenSize: 32),
-    vae: WanVAEConfiguration(width: 16),
+    vae: narrowVAE(width: 16),
     textEncoder: UMT5Configuration(
       vocabulary: 4096, width: 512, attentionWidth: 512, feedForwardWidth: 1024, heads: 8, layers: 6),
     audioEncoder: .base, size: ReferencePicture.Size(height: 128, width: 128))
@@ -31,13 +31,21 @@ public struct ModelPreset: Sendable {
     transformer: WanTransformerConfiguration(
       dim: 96, inDim: 33, ffnDim: 192, outDim: 16, textDim: 64, freqDim: 64, numHeads: 2, numLayers: 6,
       patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 4 * 48, audioHiddenSize: 32),
-    vae: WanVAEConfiguration(width: 8),
+    vae: narrowVAE(width: 8),
     textEncoder: UMT5Configuration(
       vocabulary: 1024, width: 64, attentionWidth: 64, feedForwardWidth: 128, heads: 4, layers: 2),
     audioEncoder: Wav2Vec2Configuration(
       width: 48, layers: 2, heads: 4, feedForwardWidth: 96, convolutionWidths: Array(repeating: 32, count: 7),
       positionKernel: 32, positionGroups: 4),
     size: ReferencePicture.Size(height: 128, width: 128))
+
+  /// The published autoencoder's shape with other widths.
+  private static func narrowVAE(width: Int) -> WanVAEConfiguration {
+    let published = WanVAEConfiguration.wan21
+    return WanVAEConfiguration(
+      width: width, latentChannels: published.latentChannels, widthMultipliers: published.widthMultipliers,
+      residualBlocks: published.residualBlocks, temporalDownsampling: published.temporalDownsampling)
+  }
 
   public static let all = [livetalk1_3B, laptop, tiny]
 

@@ -6,7 +6,6 @@ import Torch
 /// Goldens of the whole way from picture, sound and prompt to frames.
 enum PipelineCases {
   static func run(_ golden: ParityCase, _ recorder: ParityRecorder) throws {
-    guard let media = golden.media else { return }
     let (inputs, outputs) = (try golden.inputs(), try golden.outputs())
     let root = golden.directory.appendingPathComponent(try golden.config["checkpoint_dir"].string()).standardized
     let folder = try CheckpointFolder(root, headDim: try TransformerCases.configuration(golden.config["dit"]).headDim)
@@ -20,28 +19,23 @@ enum PipelineCases {
     let text = try AvatarModels.encodeText(prompt, in: folder, device: golden.device, dtype: .float32)
     try recorder.compare("prompt_embeds", text, outputs["prompt_embeds"], latentTolerance)
 
+    let reference = try referenceLatent(golden, models, outputs, recorder, latentTolerance)
     let args = golden.config["args"]
-    let sizes = try args["image_sizes_\(try args["max_hw"].int())"].list.map {
-      let numbers = try $0.ints()
-      return ReferencePicture.Size(height: numbers[0], width: numbers[1])
-    }
-    let pixels = try media.picture(golden.directory.appendingPathComponent(try golden.config["image"].string()))
-    guard
-      let size = ReferencePicture.size(
-        of: sizes, closestTo: ReferencePicture.Size(height: pixels.height, width: pixels.width))
-    else { throw ParityError("the case names no size") }
-
     let latentFrames = try golden.config["num_frames"].int()
     let sampleRate = try args["sample_rate"].int()
-    let samples = try media.sound(golden.directory.appendingPathComponent(try golden.config["audio"].string()), sampleRate)
+    let sound = golden.directory.appendingPathComponent(try golden.config["audio"].string())
+    let samples = try golden.media?.sound(sound, sampleRate) ?? WaveFile(contentsOf: sound).samples
     let trimmed = AudioFeatures.trimmed(
       samples, latentFrames: latentFrames, framesPerSecond: try args["fps"].double(), sampleRate: sampleRate)
     let features = try models.audioEncoder.encode(
       trimmed, frameCount: AudioFeatures.videoFrames(latentFrames: latentFrames))
     let audio = models.transformer.audioContext(packed: models.transformer.pack(audioFeatures: features))
-    try recorder.compare("audio_embed", audio.squeeze(1).unsqueeze(2).unsqueeze(2), outputs["audio_embed"], latentTolerance)
+    try recorder.compare(
+      "audio_embed", audio.squeeze(1).unsqueeze(2).unsqueeze(2), outputs["audio_embed"], latentTolerance)
 
-    guard let noise = inputs["noise"], let renoise = inputs["renoise"] else { throw ParityError("the case has no noise") }
+    guard let noise = inputs["noise"], let renoise = inputs["renoise"] else {
+      throw ParityError("the case has no noise")
+    }
     let n = try args["num_frame_per_block"].int()
     let renewals = try args["num_steps"].int() - 1
     let source = NoiseSource(
@@ -52,8 +46,8 @@ enum PipelineCases {
       policy: .anchorHeavy(sinks: try golden.config["sink_size"].int(), window: try args["local_attn_size"].int()),
       steps: try args["num_steps"].int(), framesPerBlock: n, clipFrames: latentFrames)
     let session = try AvatarSession(
-      transformer: models.transformer, vae: models.vae, picture: ReferencePicture.prepared(pixels, size).to(golden.device),
-      textEmbedding: text, options: options, noise: source,
+      transformer: models.transformer, vae: models.vae, referenceLatent: reference, textEmbedding: text,
+      options: options, noise: source,
       tap: { x, _, flow in calls.append((x.clone(), flow.clone())) })
 
     var latents: [Tensor] = []
@@ -72,14 +66,16 @@ enum PipelineCases {
     let perFrame = { (x: Tensor) in x.squeeze(0).transpose(0, 1) }  // [1, 16, n, H, W] → [n, 16, H, W]
     let callTolerance = try golden.tolerance("calls")
     try recorder.compare("calls.x", Tensor.stack(calls.map { perFrame($0.x) }, 0), outputs["calls.x"], callTolerance)
-    try recorder.compare("calls.flow", Tensor.stack(calls.map { perFrame($0.flow) }, 0), outputs["calls.flow"], callTolerance)
+    try recorder.compare(
+      "calls.flow", Tensor.stack(calls.map { perFrame($0.flow) }, 0), outputs["calls.flow"], callTolerance)
     try recorder.compare("latents", Tensor.cat(latents, 2).transpose(1, 2), outputs["latents"], latentTolerance)
     let frames = Tensor.cat(video, 2).transpose(1, 2)
     try recorder.compare("video", frames, outputs["video"], golden.tolerance("video"))
     // One pass over the whole clip must give what the stream gave, and what the reference gave.
     let whole = models.vae.decode(Tensor.cat(latents, 2))
     try recorder.compare(
-      "video decoded whole", ((whole * 0.5 + 0.5).clamp(0, 1)).transpose(1, 2), outputs["video"], golden.tolerance("video"))
+      "video decoded whole", ((whole * 0.5 + 0.5).clamp(0, 1)).transpose(1, 2), outputs["video"],
+      golden.tolerance("video"))
     if let expected = outputs["video_u8"], let exact = outputs["video"] {
       try compareBytes(Tensor.cat(bytes, 0), expected, exact, recorder)
     }
@@ -91,6 +87,29 @@ enum PipelineCases {
         }
       }
     }
+  }
+
+  /// The encoded picture; where no picture can be read, that of the reference.
+  private static func referenceLatent(
+    _ golden: ParityCase, _ models: AvatarModels, _ outputs: [String: Tensor], _ recorder: ParityRecorder,
+    _ tolerance: Tolerance
+  ) throws -> Tensor {
+    guard let condition = outputs["img_lat"] else { throw ParityError("the case has no output 'img_lat'") }
+    let expected = condition.narrow(1, 0, condition.size(1) - 1).narrow(2, 0, 1)
+    guard let media = golden.media else { return expected.contiguous() }
+    let args = golden.config["args"]
+    let sizes = try args["image_sizes_\(try args["max_hw"].int())"].list.map {
+      let numbers = try $0.ints()
+      return ReferencePicture.Size(height: numbers[0], width: numbers[1])
+    }
+    let pixels = try media.picture(golden.directory.appendingPathComponent(try golden.config["image"].string()))
+    let given = ReferencePicture.Size(height: pixels.height, width: pixels.width)
+    guard let size = ReferencePicture.size(of: sizes, closestTo: given) else {
+      throw ParityError("the case names no size")
+    }
+    let latent = models.vae.encode(image: ReferencePicture.prepared(pixels, size).to(golden.device))
+    try recorder.compare("img_lat", latent, expected, tolerance)
+    return latent
   }
 
   /// Bytes differ by one level at most, and only where the reference's value is within a tenth of a whole number.

@@ -1,4 +1,6 @@
 import Foundation
+import Generation
+import Media
 import Parity
 import Testing
 import Torch
@@ -14,9 +16,16 @@ import Torch
     ]
   }()
 
+  static let media = MediaReader(
+    picture: { url in
+      let picture = try Picture(contentsOf: url.path, applyOrientation: false)
+      return RGBPixels(width: picture.width, height: picture.height, bytes: picture.bytes)
+    },
+    sound: { url, rate in try Sound(contentsOf: url.path, sampleRate: rate).samples })
+
   @Test(arguments: ParitySuite.directories(under: roots))
   func `a golden of the reference is met`(directory: URL) {
-    let result = ParitySuite.run(directory, device: .cpu)
+    let result = ParitySuite.run(directory, device: .cpu, media: Self.media)
     print(result.line)
     #expect(result.passed, "\(result.line)")
   }

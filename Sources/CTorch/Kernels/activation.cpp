@@ -25,11 +25,11 @@ void gelu_tanh_reference_(at::Tensor x) { x.copy_(at::gelu(x, "tanh")); }
 
 #if CTORCH_AVX512
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 
-using avx512::first_lanes;
+using avx512::each_lanes;
 using avx512::Lanes;
 
 constexpr int64_t element_grain = 16384;
@@ -43,17 +43,16 @@ void norm_pixels(int64_t pixels, int64_t channels, const T* x, const float* gamm
       const T* from = x + p * channels;
       T* to = out + p * channels;
       Lanes squares = _mm512_setzero_ps();
-      for (int64_t c = 0; c < channels; c += 16) {
-        const Lanes value = avx512::load(from + c, first_lanes(channels - c));
+      each_lanes(channels, [&](int64_t c, auto lanes) {
+        const Lanes value = avx512::load(from + c, lanes);
         squares = _mm512_fmadd_ps(value, value, squares);
-      }
+      });
       const Lanes inverse = _mm512_set1_ps(1.0f / std::max(std::sqrt(_mm512_reduce_add_ps(squares)), 1e-12f));
-      for (int64_t c = 0; c < channels; c += 16) {
-        const __mmask16 lanes = first_lanes(channels - c);
+      each_lanes(channels, [&](int64_t c, auto lanes) {
         const Lanes normal =
             _mm512_mul_ps(_mm512_mul_ps(avx512::load(from + c, lanes), inverse), _mm512_loadu_ps(gamma + c));
-        avx512::store(to + c, Silu ? avx512::times_sigmoid(normal, normal) : normal, lanes);
-      }
+        avx512::store(to + c, Silu ? avx512::times_sigmoid<T>(normal, normal) : normal, lanes);
+      });
     }
   });
 }
@@ -61,10 +60,10 @@ void norm_pixels(int64_t pixels, int64_t channels, const T* x, const float* gamm
 template <class T>
 void gelu_elements(int64_t count, T* x) {
   parallel_ranges(count / 16 + 1, element_grain / 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * 16; i < std::min(end * 16, count); i += 16) {
-      const __mmask16 lanes = first_lanes(count - i);
-      avx512::store(x + i, avx512::gelu_tanh(avx512::load(x + i, lanes)), lanes);
-    }
+    T* from = x + begin * 16;
+    each_lanes(std::min(end * 16, count) - begin * 16, [&](int64_t i, auto lanes) {
+      avx512::store(from + i, avx512::gelu_tanh<T>(avx512::load(from + i, lanes)), lanes);
+    });
   });
 }
 

@@ -68,7 +68,7 @@ struct Product {
 
 }  // namespace
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 
@@ -89,12 +89,12 @@ template <Activation activation>
 void finish(const Product& p, const float* sums, int64_t first, int64_t rows, int64_t panel) {
   const int64_t column = panel * panel_columns, columns = std::min(panel_columns, p.features - column);
   for (int64_t row = 0; row < rows; ++row)
-    for (int64_t c = 0; c < columns; c += 16) {
+    avx512::each_lanes(columns, [&](int64_t c, auto lanes) {
       __m512 value = _mm512_loadu_ps(sums + row * panel_columns + c);
       if (p.bias) value = _mm512_add_ps(value, _mm512_loadu_ps(p.bias + column + c));
-      if constexpr (activation == Activation::gelu_tanh) value = avx512::gelu_tanh(value);
-      avx512::store(p.out + (first + row) * p.features + column + c, value, avx512::first_lanes(columns - c));
-    }
+      if constexpr (activation == Activation::gelu_tanh) value = avx512::gelu_tanh<c10::BFloat16>(value);
+      avx512::store(p.out + (first + row) * p.features + column + c, value, lanes);
+    });
 }
 
 template <Activation activation>

@@ -130,6 +130,9 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
     }
   }
 
+  /// Width of the features of one video frame: the last hidden state, and every hidden state from the first.
+  public var featureWidth: Int { (layers + 2) * width }
+
   /// Samples between the starts of neighbouring feature rows: 320, so 50 rows a second at 16 kHz.
   public var hop: Int { convolutionStrides.reduce(1, *) }
 

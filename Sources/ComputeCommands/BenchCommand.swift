@@ -23,10 +23,9 @@ package struct BenchCommand: ParsableCommand {
   var preset: String?
   @Option(help: ArgumentHelp("A checkpoint folder in place of a preset.", valueName: "dir"))
   var checkpoint: String?
-  @Option(help: ArgumentHelp("cpu, cuda, cuda:N, mps or auto.", valueName: "device"))
-  var device = "auto"
-  @Option(help: ArgumentHelp("fp32, bf16 or fp16; auto takes bf16 where it is fast.", valueName: "type"))
-  var dtype = "auto"
+  @OptionGroup var compute: ComputeOptions
+  @Option(help: ArgumentHelp("auto, fp32, bf16 or fp16; auto takes bf16 where it is fast.", valueName: "type"))
+  var dtype = ComputeType.auto
   @Option(help: ArgumentHelp("Size of the video, height×width in pixels, such as 512x512.", valueName: "HxW"))
   var size: String?
   @Option(help: ArgumentHelp("Cache policy: full, rolling:W or anchor:S/W.", valueName: "policy"))
@@ -35,15 +34,12 @@ package struct BenchCommand: ParsableCommand {
   var steps = 4
   @Option(help: ArgumentHelp("Measured blocks.", valueName: "n"))
   var blocks = 20
-  @Option(help: ArgumentHelp("Threads of an operation on the CPU.", valueName: "n"))
-  var threads: Int?
   @Flag(help: "Measure the text encoder too: umT5-xxl takes 11.4 GB of memory in bf16.")
   var textEncoder = false
 
   package init() {}
 
   package func run() throws {
-    if let threads { Torch.threads = threads }
     let report = try withTorchErrors { try withInferenceMode { try measure() } }
     print(report.table)
     let encoder = JSONEncoder()
@@ -52,8 +48,8 @@ package struct BenchCommand: ParsableCommand {
   }
 
   private func measure() throws -> BenchmarkReport {
-    let device = try Device(parsing: device)
-    let dtype = try DType(parsing: dtype, on: device)
+    let device = try compute.resolve()
+    let dtype = dtype.resolve(on: device)
     guard let policy = KVCachePolicy(policy) else {
       throw ValidationError("'\(policy)' is not a cache policy: use full, rolling:W or anchor:S/W.")
     }
@@ -104,21 +100,6 @@ extension Benchmark {
     let encoder = UMT5Encoder(configuration, store.root, device: device, dtype: dtype)
     let ids = RandomGenerator(seed: 4).integers(4..<configuration.vocabulary, [1, 512])
     return encoder.encode(ids: ids.to(device), mask: Tensor.ones([1, 512], .int64, device: device))
-  }
-}
-
-extension DType {
-  /// Reads `fp32`, `bf16`, `fp16` or `auto`: bf16 on a GPU and where the CPU's fused kernels run, else fp32.
-  ///
-  /// - Throws: `ValidationError` for another word.
-  package init(parsing text: String, on device: Device) throws {
-    switch text.lowercased() {
-    case "fp32", "float32": self = .float32
-    case "bf16", "bfloat16": self = .bfloat16
-    case "fp16", "float16": self = .float16
-    case "auto": self = !device.isCPU || Torch.cpuHasBFloat16 ? .bfloat16 : .float32
-    default: throw ValidationError("'\(text)' is not a type: use fp32, bf16, fp16 or auto.")
-    }
   }
 }
 

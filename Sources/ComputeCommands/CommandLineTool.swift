@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Torch
 
 /// The version that `--version` prints.
 package let toolVersion = "0.1.0"
@@ -17,6 +18,7 @@ package struct CommandFailure: Error, CustomStringConvertible, Sendable {
 package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
   // A write past a limit on file sizes is then an error with a reason, not a signal that ends the process.
   signal(SIGXFSZ, SIG_IGN)
+  Torch.keepFreedMemory()
   do {
     var command = try root.parseAsRoot()
     try command.run()

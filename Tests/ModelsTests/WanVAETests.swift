@@ -156,10 +156,10 @@ import Torch
       width: 4, latentChannels: 16, widthMultipliers: [1, 2, 4, 4], residualBlocks: 2,
       temporalDownsampling: [false, true, true]),
     WanVAEConfiguration(
-      width: 2, latentChannels: 3, widthMultipliers: [1, 2, 4], residualBlocks: 1, attentionScales: [0.5],
+      width: 2, latentChannels: 3, widthMultipliers: [1, 2, 4], residualBlocks: 1,
       temporalDownsampling: [true, false]),
     WanVAEConfiguration(
-      width: 6, latentChannels: 5, widthMultipliers: [2, 1], residualBlocks: 3, attentionScales: [1],
+      width: 6, latentChannels: 5, widthMultipliers: [2, 1], residualBlocks: 3,
       temporalDownsampling: [true]),
   ])
   func `A configuration is read off the shapes of its weights and runs`(_ expected: WanVAEConfiguration) throws {

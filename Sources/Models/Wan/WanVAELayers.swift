@@ -200,6 +200,5 @@ struct Head: Sendable {
 /// One numbered element of the way down or up.
 enum LevelElement<Resampler: Sendable>: Sendable {
   case residual(ResidualBlock)
-  case attention(FrameAttention)
   case resample(Resampler)
 }

@@ -11,6 +11,8 @@ export LIBTORCH
 BUILD := env -u LIBTORCH swift
 # Imports must be declared in Package.swift; the same flags everywhere keep one build.
 FLAGS := --explicit-target-dependency-import-check error
+# What was built with them is tested; all tests are Swift Testing's.
+TEST := $(BUILD) test --skip-build --disable-xctest $(FLAGS)
 SOURCES := Package.swift Sources Tests
 
 CHECKPOINT ?= Demo/checkpoint
@@ -44,12 +46,12 @@ demo: setup ## Make a talking video of a photograph and a recording: Demo/demo.m
 
 test: setup lint ## Check the format and the layers, build, and run all tests
 	@$(BUILD) build --build-tests $(FLAGS)
-	@$(BUILD) test --skip-build $(FLAGS)
+	@$(TEST)
 	@echo "Format, layers, build and tests: all passed."
 
 parity: setup ## Compare with the reference's numbers, in the directories of LIVETALK_GOLDENS
 	@$(BUILD) build --build-tests $(FLAGS)
-	@set -o pipefail; $(BUILD) test --skip-build $(FLAGS) --filter ParityTests 2>&1 | grep -vE 'Test case passing|^.{1,4} (Suite|Test) .* started'
+	@set -o pipefail; $(TEST) --filter ParityTests 2>&1 | grep -vE 'Test case passing|^.{1,4} (Suite|Test) .* started'
 
 build: setup ## Build everything in debug mode; `make build RELEASE=1` for release
 	@$(BUILD) build $(if $(RELEASE),-c release) $(FLAGS)

@@ -15,7 +15,9 @@ FLAGS := --explicit-target-dependency-import-check error
 TEST := $(BUILD) test --skip-build --disable-xctest $(FLAGS)
 SOURCES := Package.swift Sources Tests
 
-CHECKPOINT ?= Demo/checkpoint
+# The demo makes this one itself; another must be there.
+RANDOM_CHECKPOINT := Demo/checkpoint
+CHECKPOINT ?= $(RANDOM_CHECKPOINT)
 IMAGE ?= Examples/astronaut.png
 AUDIO ?= Examples/librivox_austen_0870.wav
 PROMPT ?= A woman in an orange space suit looks into the camera and speaks calmly.
@@ -31,16 +33,18 @@ help: ## List these commands
 demo: setup ## Make a talking video of a photograph and a recording: Demo/demo.mp4
 	@$(BUILD) build -c release --product livetalk $(FLAGS)
 	@set -e; livetalk="$$($(BUILD) build -c release --show-bin-path)/livetalk"; \
-	if [ ! -e "$(CHECKPOINT)" ]; then \
+	if [ "$(CHECKPOINT)" = "$(RANDOM_CHECKPOINT)" ] && [ ! -e "$(CHECKPOINT)" ]; then \
+	  rm -rf "$(CHECKPOINT).partial"; \
 	  mkdir -p "$$(dirname "$(CHECKPOINT)")"; \
-	  "$$livetalk" checkpoint init --preset tiny --out "$(CHECKPOINT)"; \
+	  "$$livetalk" checkpoint init --preset tiny --out "$(CHECKPOINT).partial"; \
+	  mv "$(CHECKPOINT).partial" "$(CHECKPOINT)"; \
 	fi; \
 	mkdir -p "$$(dirname "$(VIDEO)")"; \
 	"$$livetalk" generate --checkpoint "$(CHECKPOINT)" --image "$(IMAGE)" --audio "$(AUDIO)" --prompt "$(PROMPT)" \
 	  --seconds $(SECONDS_OF_VIDEO) -o "$(VIDEO)"; \
 	echo; \
 	echo "The video is $(VIDEO)."; \
-	if [ "$(CHECKPOINT)" = Demo/checkpoint ]; then \
+	if [ "$(CHECKPOINT)" = "$(RANDOM_CHECKPOINT)" ]; then \
 	  echo "Its weights are random, so the picture is noise; the sound is the recording."; \
 	fi
 

@@ -12,6 +12,20 @@ public final class ParameterStore {
     /// Uniform in ±1/√fanIn, PyTorch's default for linear and convolution layers.
     case uniform(fanIn: Int)
     case normal(deviation: Double)
+
+    /// New values of these: random ones from the generator, on its device.
+    public func tensor(_ shape: [Int], _ dtype: DType, _ generator: RandomGenerator) -> Tensor {
+      let tensor = Tensor.empty(shape, dtype, device: generator.device)
+      switch self {
+      case .zeros: tensor.fill_(0)
+      case .ones: tensor.fill_(1)
+      case .uniform(let fanIn):
+        let bound = 1 / Double(max(fanIn, 1)).squareRoot()
+        tensor.uniform_(-bound, bound, generator)
+      case .normal(let deviation): tensor.normal_(deviation: deviation, generator)
+      }
+      return tensor
+    }
   }
 
   private enum Source {
@@ -26,8 +40,8 @@ public final class ParameterStore {
   public let dtype: DType?
   /// Every parameter by key, in the order in which layers asked.
   public private(set) var parameters: [(name: String, tensor: Tensor)] = []
-  /// Every key with its shape, in the same order.
-  public private(set) var layout: [(name: String, shape: [Int])] = []
+  /// Every key with its shape and how it starts, in the same order.
+  public private(set) var layout: [(name: String, shape: [Int], initial: Initial)] = []
   private var missing: [String] = []
   private var misshaped: [String] = []
   private var used: Set<String> = []
@@ -71,7 +85,7 @@ public final class ParameterStore {
       if tensor.rank == 4 { tensor = tensor.unsqueeze(2).channelsLast3D().squeeze(2) }
     }
     used.insert(key)
-    layout.append((key, shape))
+    layout.append((key, shape, initial))
     parameters.append((key, tensor))
     return tensor
   }
@@ -89,18 +103,7 @@ public final class ParameterStore {
         return Tensor.empty([0])
       }
       return found.to(device, dtype ?? found.dtype)
-    case .random(let generator):
-      let dtype = dtype ?? .float32
-      let tensor = Tensor.empty(shape, dtype, device: device)
-      switch initial {
-      case .zeros: tensor.fill_(0)
-      case .ones: tensor.fill_(1)
-      case .uniform(let fanIn):
-        let bound = 1 / Double(max(fanIn, 1)).squareRoot()
-        tensor.uniform_(-bound, bound, generator)
-      case .normal(let deviation): tensor.normal_(deviation: deviation, generator)
-      }
-      return tensor
+    case .random(let generator): return initial.tensor(shape, dtype ?? .float32, generator)
     }
   }
 

@@ -89,4 +89,10 @@ extension Tensor {
   }
   /// `silu(x / max(‖x‖, 1e-12) · √C · gamma)`, the norm over the channels of x `[B, C, T, H, W]`.
   public func rmsNormSilu(_ gamma: Tensor) -> Tensor { Tensor { ct_rms_norm_silu(c, gamma.c, $0) } }
+  /// `rmsNormSilu` behind the `count` frames before this, `history`, which are normalised already; zeros where there is none.
+  ///
+  /// Returns `[B, C, count + T, H, W]`, what a causal convolution takes.
+  public func rmsNormSilu(_ gamma: Tensor, after history: Tensor?, count: Int) -> Tensor {
+    Tensor { ct_rms_norm_silu_after(c, gamma.c, history?.c, Int64(count), $0) }
+  }
 }

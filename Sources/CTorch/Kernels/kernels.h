@@ -107,6 +107,13 @@ void rotate_reference_(at::Tensor x, const at::Tensor& cos_sin);
 at::Tensor rms_norm_silu_channels_last(const at::Tensor& x, const at::Tensor& gamma, bool silu = true);
 at::Tensor rms_norm_silu_channels_last_reference(const at::Tensor& x, const at::Tensor& gamma, bool silu = true);
 
+/// `rms_norm_silu_channels_last` of x [B, C, T, H, W] behind the `count` frames before it, `history`, which are normalised
+/// already; zeros where it is undefined. Returns [B, C, count + T, H, W], what a causal convolution takes.
+at::Tensor rms_norm_silu_after(
+    const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count);
+at::Tensor rms_norm_silu_after_reference(
+    const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count);
+
 /// GELU in its tanh form, in place.
 void gelu_tanh_(at::Tensor x);
 void gelu_tanh_reference_(at::Tensor x);

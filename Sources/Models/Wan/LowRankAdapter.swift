@@ -12,39 +12,69 @@ public enum LowRankAdapter {
   public static func merge(_ adapter: [String: Tensor], into base: [String: Tensor], alpha: Double) throws -> [String:
     Tensor]
   {
-    var merged = base
-    var problems: [String] = []
-    var pairs: [String: (a: Tensor?, b: Tensor?)] = [:]
-    for (key, tensor) in adapter {
-      let name = key.hasPrefix(modulePrefix) ? String(key.dropFirst(modulePrefix.count)) : key
-      if let layer = layer(of: name, "lora_A") {
-        pairs[layer, default: (nil, nil)].a = tensor
-      } else if let layer = layer(of: name, "lora_B") {
-        pairs[layer, default: (nil, nil)].b = tensor
-      } else {
-        merged[name] = tensor
+    let merging = try Merging(adapter, into: base, alpha: alpha)
+    return try Dictionary(uniqueKeysWithValues: merging.layout.map { ($0.name, try merging.tensor($0.name)) })
+  }
+
+  /// A merge whose tensors are made one at a time, so that a large model need not fit into memory.
+  public struct Merging {
+    /// Every tensor of the result, by name.
+    public let layout: [(name: String, dtype: DType, shape: [Int])]
+    private let whole: [String: Tensor]
+    private let factors: [String: (a: Tensor, b: Tensor)]
+    private let alpha: Double
+
+    /// Layers that get factors.
+    public var layers: Int { factors.count }
+
+    /// - Throws: `TorchError` that lists what does not fit.
+    public init(_ adapter: [String: Tensor], into base: [String: Tensor], alpha: Double) throws {
+      var whole = base
+      var problems: [String] = []
+      var pairs: [String: (a: Tensor?, b: Tensor?)] = [:]
+      for (key, tensor) in adapter {
+        let name = key.hasPrefix(modulePrefix) ? String(key.dropFirst(modulePrefix.count)) : key
+        if let layer = layer(of: name, "lora_A") {
+          pairs[layer, default: (nil, nil)].a = tensor
+        } else if let layer = layer(of: name, "lora_B") {
+          pairs[layer, default: (nil, nil)].b = tensor
+        } else {
+          whole[name] = tensor
+        }
       }
+      var factors: [String: (a: Tensor, b: Tensor)] = [:]
+      for (layer, pair) in pairs.sorted(by: { $0.key < $1.key }) {
+        guard let a = pair.a, let b = pair.b else {
+          problems.append("'\(layer)' has only one of its two factors")
+          continue
+        }
+        guard let weight = base["\(layer).weight"] else {
+          problems.append("the base has no '\(layer).weight'")
+          continue
+        }
+        guard a.rank == 2, b.rank == 2, a.size(0) == b.size(1), weight.shape == [b.size(0), a.size(1)] else {
+          problems.append("factors \(b.shape)·\(a.shape) do not fit '\(layer).weight' \(weight.shape)")
+          continue
+        }
+        factors["\(layer).weight"] = (a, b)
+        whole["\(layer).weight"] = weight
+      }
+      guard problems.isEmpty else {
+        throw TorchError("The adapter does not fit its base: \(problems.joined(separator: "; ")).")
+      }
+      layout = whole.sorted { $0.key < $1.key }.map { ($0.key, $0.value.dtype, $0.value.shape) }
+      (self.whole, self.factors, self.alpha) = (whole, factors, alpha)
     }
-    for (layer, pair) in pairs.sorted(by: { $0.key < $1.key }) {
-      guard let a = pair.a, let b = pair.b else {
-        problems.append("'\(layer)' has only one of its two factors")
-        continue
-      }
-      guard let weight = base["\(layer).weight"] else {
-        problems.append("the base has no '\(layer).weight'")
-        continue
-      }
-      guard a.rank == 2, b.rank == 2, a.size(0) == b.size(1), weight.shape == [b.size(0), a.size(1)] else {
-        problems.append("factors \(b.shape)·\(a.shape) do not fit '\(layer).weight' \(weight.shape)")
-        continue
-      }
+
+    /// The merged tensor of a name in `layout`.
+    ///
+    /// - Throws: `TorchError` for another name.
+    public func tensor(_ name: String) throws -> Tensor {
+      guard let weight = whole[name] else { throw TorchError("The merged model has no '\(name)'.") }
+      guard let (a, b) = factors[name] else { return weight }
       let change = b.to(.float32).matmul(a.to(.float32)) * (alpha / Double(a.size(0)))
-      merged["\(layer).weight"] = (weight.to(.float32) + change).to(weight.dtype)
+      return (weight.to(.float32) + change).to(weight.dtype)
     }
-    guard problems.isEmpty else {
-      throw TorchError("The adapter does not fit its base: \(problems.joined(separator: "; ")).")
-    }
-    return merged
   }
 
   /// What PEFT puts in front of the keys of a whole model.

@@ -7,7 +7,7 @@ import Torch
 // Letters: B batch, C channels, T video frames, F latent frames, H and W pixels, h and w latent pixels.
 
 /// What a Wan autoencoder is made of. Every size can be read off its weights.
-public struct WanVAEConfiguration: Codable, Equatable, Sendable {
+public struct WanVAEConfiguration: Equatable, Sendable {
   /// Channels at full resolution ("dim").
   public let width: Int
   /// Channels of a latent ("z_dim").

@@ -131,6 +131,6 @@ public struct WanVAEDecodeStream: Sendable {
 
   /// What each layer remembers, in the order of calls: its last input frames, nothing where it has none.
   package var rememberedFrames: [Tensor?] {
-    cache.slots.map { if case .frames(let frames) = $0 { frames } else { nil } }
+    cache.slots.map(\.history)
   }
 }

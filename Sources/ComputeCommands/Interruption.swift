@@ -1,0 +1,42 @@
+import Dispatch
+import Foundation
+import Synchronization
+
+/// What is to be undone when the program is told to stop (Ctrl-C, `kill`): half-written outputs.
+///
+/// The work itself need not notice: a block may take minutes, and the process ends at once.
+package enum Interruption {
+  /// A lock that the work holds while it touches what the undoing touches too.
+  package static let lock = NSLock()
+
+  private static let undo = Mutex<(@Sendable () -> Void)?>(nil)
+  private static let sources = Mutex<[any DispatchSourceSignal]>([])
+
+  /// From now on SIGINT and SIGTERM run `undo` and end the process with 130 or 143; a second one ends it without waiting.
+  package static func onStop(_ undo: @escaping @Sendable () -> Void) {
+    self.undo.withLock { $0 = undo }
+    sources.withLock { sources in
+      guard sources.isEmpty else { return }
+      for number in [SIGINT, SIGTERM] {
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number, queue: .global(qos: .userInitiated))
+        source.setEventHandler { stop(number) }
+        source.resume()
+        sources.append(source)
+      }
+    }
+  }
+
+  /// Nothing is left to undo.
+  package static func forget() { undo.withLock { $0 = nil } }
+
+  private static func stop(_ number: Int32) {
+    // A write that hangs, to a pipe that nobody reads, must not keep the program from ending.
+    let isFree = lock.lock(before: Date().addingTimeInterval(2))
+    let undo = self.undo.withLock { $0 }
+    if isFree { undo?() }
+    if Terminal.errorIsTerminal { Terminal.write("\n") }
+    Terminal.error("livetalk: Stopped; nothing was left behind.")
+    _exit(128 + number)
+  }
+}

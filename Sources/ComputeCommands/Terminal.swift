@@ -1,0 +1,50 @@
+import Foundation
+
+/// Where messages go: standard error, so that standard output is free for results and frames.
+package enum Terminal {
+  package static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+  /// Writes a line to standard output at once, also where that is a file or a pipe.
+  package static func line(_ text: String) { write("\(text)\n", to: STDOUT_FILENO) }
+
+  /// Writes a whole line to standard error.
+  package static func error(_ line: String) { write("\(line)\n") }
+
+  /// Writes text to standard error, or another descriptor, as it is.
+  package static func write(_ text: String, to descriptor: Int32 = STDERR_FILENO) {
+    let bytes = Array(text.utf8)
+    bytes.withUnsafeBytes { buffer in
+      var place = 0
+      while place < buffer.count, let base = buffer.baseAddress {
+        let written = Foundation.write(descriptor, base + place, buffer.count - place)
+        if written < 0 && errno == EINTR { continue }
+        guard written > 0 else { return }
+        place += written
+      }
+    }
+  }
+}
+
+/// Bytes as people write them: "5.7 GB".
+package func byteText(_ bytes: Int) -> String {
+  var value = Double(bytes)
+  for unit in ["bytes", "kB", "MB", "GB"] {
+    if value < 1000 { return unit == "bytes" ? "\(bytes) bytes" : String(format: "%.1f \(unit)", value) }
+    value /= 1000
+  }
+  return String(format: "%.1f TB", value)
+}
+
+/// A number with its digits in groups of three: "1,421,187,232".
+package func grouped(_ number: Int) -> String {
+  let digits = Array(String(abs(number)))
+  let groups = stride(from: digits.count, to: 0, by: -3).map { String(digits[max(0, $0 - 3)..<$0]) }
+  return (number < 0 ? "-" : "") + groups.reversed().joined(separator: ",")
+}
+
+/// A length of time: "0:07", "1:02:30".
+package func timeText(_ seconds: Double) -> String {
+  let whole = Int(max(0, min(seconds, 1e9)).rounded())
+  let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60)
+  return hours > 0 ? String(format: "%d:%02d:%02d", hours, minutes, rest) : String(format: "%d:%02d", minutes, rest)
+}

@@ -1,0 +1,131 @@
+import Foundation
+import Models
+import Torch
+
+/// What a checkpoint folder holds.
+public struct CheckpointInspection: Sendable, Codable {
+  /// One file of a checkpoint, or one that is missing.
+  public struct Item: Sendable, Codable {
+    public var part: String
+    public var title: String
+    /// The file, or where it would be.
+    public var path: String
+    /// "safetensors", "safetensors in 3 parts", "PyTorch", "JSON"; nil where it is missing.
+    public var format: String?
+    /// Bytes on disk, parts included.
+    public var bytes: Int?
+    public var tensors: Int?
+    public var parameters: Int?
+    /// Element types with the number of parameters of each.
+    public var types: [String: Int]?
+    /// The published model that has these numbers.
+    public var model: String?
+    /// Sizes that its shapes tell.
+    public var sizes: String?
+    /// The Hugging Face repository that the published file is in.
+    public var source: String
+    /// Why it cannot be used, or nil.
+    public var problem: String?
+  }
+
+  public let folder: String
+  public let items: [Item]
+  /// Where the weights come from, as the folder says.
+  public let provenance: String?
+  public let imageSizes: [ReferencePicture.Size]
+  /// Whether every part is there and fits.
+  public let complete: Bool
+
+  /// Looks at every part; nothing is thrown for one that is missing or damaged.
+  public init(of folder: CheckpointFolder) {
+    self.folder = folder.root.path
+    items = CheckpointFolder.Part.allCases.map { CheckpointInspection.item($0, folder) }
+    provenance = folder.settings.provenance
+    imageSizes = folder.settings.imageSizes
+    complete = items.allSatisfy { $0.problem == nil }
+  }
+
+  private static func item(_ part: CheckpointFolder.Part, _ folder: CheckpointFolder) -> Item {
+    var item = Item(
+      part: part.rawValue, title: part.title, path: folder.root.appendingPathComponent(part.candidates[0]).path,
+      source: part.source)
+    guard let file = folder.file(part) else {
+      item.problem = "missing"
+      return item
+    }
+    item.path = file.path
+    do {
+      item.bytes = try size(file)
+      item.format = "JSON"
+      if part != .tokenizer && part != .audioConfiguration {
+        item.format = file.pathExtension == "safetensors" ? "safetensors" : "PyTorch"
+        let weights = try readWeights(file)
+        if file.pathExtension == "json" {
+          let shards = try shards(file)
+          item.format = "safetensors in \(shards.count) parts"
+          item.bytes = try shards.map(size).reduce(0, +)
+        }
+        item.tensors = weights.count
+        item.parameters = weights.values.map(\.count).reduce(0, +)
+        item.types = weights.values.reduce(into: [:]) { $0["\($1.dtype)", default: 0] += $1.count }
+        item.model = published.first { $0.tensors == item.tensors && $0.parameters == item.parameters }?.name
+        item.sizes = sizes(part, weights, folder)
+      }
+      try withTorchErrors { try folder.verify(part) }
+    } catch {
+      item.problem = "\(error)"
+    }
+    return item
+  }
+
+  /// The published models by what tells them apart.
+  private static let published: [(name: String, tensors: Int, parameters: Int)] = [
+    ("LiveTalk 1.3B", 857, 1_421_187_232), ("OmniAvatar 14B, merged", 1137, 14_293_426_336),
+    ("Wan 2.1 VAE", 194, 126_892_531), ("umT5-xxl encoder", 242, 5_680_910_336),
+    ("wav2vec2-base-960h", 212, 94_395_552),
+  ]
+
+  private static func sizes(
+    _ part: CheckpointFolder.Part, _ weights: [String: Tensor], _ folder: CheckpointFolder
+  ) -> String? {
+    switch part {
+    case .transformer:
+      guard let sizes = try? WanTransformerConfiguration(readingFrom: weights, headDim: folder.settings.headDim) else {
+        return nil
+      }
+      return "width \(sizes.dim), \(sizes.numLayers) layers, \(sizes.numHeads) heads of \(sizes.headDim), "
+        + "feed-forward \(sizes.ffnDim), text \(sizes.textDim)"
+    case .textEncoder:
+      guard let sizes = try? UMT5Configuration(readingFrom: weights, name: "") else { return nil }
+      return "width \(sizes.width), \(sizes.layers) layers, \(sizes.heads) heads, \(sizes.vocabulary) words"
+    case .vae:
+      guard let sizes = try? WanVAEConfiguration(readingFrom: weights) else { return nil }
+      return "width \(sizes.width), \(sizes.latentChannels) latent channels"
+    default: return nil
+    }
+  }
+
+  private struct Index: Decodable { let weight_map: [String: String] }
+
+  private static func shards(_ index: URL) throws -> [URL] {
+    let names = try JSONDecoder().decode(Index.self, from: Data(contentsOf: index)).weight_map.values
+    return Set(names).sorted().map { index.deletingLastPathComponent().appendingPathComponent($0) }
+  }
+
+  private static func size(_ file: URL) throws -> Int {
+    // Downloads of the Hugging Face tools are links into a cache.
+    let attributes = try FileManager.default.attributesOfItem(atPath: file.resolvingSymlinksInPath().path)
+    return (attributes[.size] as? NSNumber)?.intValue ?? 0
+  }
+}
+
+extension CheckpointFolder.Part {
+  /// The Hugging Face repository that the published file is in.
+  public var source: String {
+    switch self {
+    case .transformer: "GAIR/LiveTalk-1.3B-V0.1"
+    case .vae, .textEncoder, .tokenizer: "Wan-AI/Wan2.1-T2V-1.3B"
+    case .audioEncoder, .audioConfiguration: "facebook/wav2vec2-base-960h"
+    }
+  }
+}

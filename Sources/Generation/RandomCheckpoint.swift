@@ -1,0 +1,164 @@
+import Foundation
+import Models
+import NN
+import Torch
+
+/// Writes a checkpoint of random weights in the layout of the published files, for benchmarks and tests.
+///
+/// One tensor is in memory at a time.
+public struct RandomCheckpoint: Sendable {
+  /// The names, types and shapes of one file's tensors, and how they start.
+  public struct Layout: Sendable {
+    public struct Entry: Sendable {
+      public let name: String
+      public let shape: [Int]
+      public let dtype: DType
+      let initial: ParameterStore.Initial
+      public var byteCount: Int { shape.reduce(1, *) * dtype.size }
+    }
+
+    public let entries: [Entry]
+    public var byteCount: Int { entries.map(\.byteCount).reduce(0, +) }
+    public var parameterCount: Int { entries.map { $0.shape.reduce(1, *) }.reduce(0, +) }
+
+    init(_ dtype: DType, _ build: (ParameterPath) throws -> Void) rethrows {
+      let store = ParameterStore.shapes()
+      try build(store.root)
+      entries = store.layout.map { Entry(name: $0.name, shape: $0.shape, dtype: dtype, initial: $0.initial) }
+    }
+
+    var announced: [(name: String, dtype: DType, shape: [Int])] { entries.map { ($0.name, $0.dtype, $0.shape) } }
+  }
+
+  public let preset: ModelPreset
+  public let seed: UInt64
+  /// The files with tensors.
+  public let layouts: [CheckpointFolder.Part: Layout]
+
+  /// Parts with tensors, in the order in which they are written.
+  public static let parts: [CheckpointFolder.Part] = [.transformer, .vae, .audioEncoder, .textEncoder]
+
+  /// - Parameter dtype: of all weights; nil for the published types: bf16 for the text encoder, fp32 for the rest.
+  /// - Throws: `TorchError` for a preset whose sizes cannot be.
+  public init(_ preset: ModelPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
+    self.preset = preset
+    self.seed = seed
+    layouts = [
+      .transformer: try Layout(dtype ?? .float32) { _ = try WanTransformer(preset.transformer, $0) },
+      .vae: Layout(dtype ?? .float32) { _ = WanVAE(preset.vae, $0) },
+      .textEncoder: Layout(dtype ?? .bfloat16) { _ = UMT5Encoder(preset.textEncoder, $0) },
+      .audioEncoder: Layout(dtype ?? .float32) { root in
+        _ = Wav2Vec2(preset.audioEncoder, root / "wav2vec2")
+        // The published file is one of a recogniser of 32 letters.
+        let width = preset.audioEncoder.width
+        _ = Linear(width, 32, root / "lm_head")
+      },
+    ]
+  }
+
+  /// Bytes that the folder takes.
+  public var byteCount: Int {
+    // The headers of the files, the tokenizer and the settings are small.
+    layouts.values.map { $0.byteCount + 256 * $0.entries.count }.reduce(0, +) + 1 << 20
+  }
+
+  /// Writes the folder, whose parent must exist.
+  ///
+  /// It is filled under another name beside its place and renamed when whole.
+  /// - Parameters:
+  ///   - started: told the name under which it is filled.
+  ///   - progress: told the bytes that are written, now and then.
+  /// - Throws: `FileError` for a place that is taken or cannot be written, or that lacks room.
+  public func write(to root: URL, started: (URL) -> Void = { _ in }, progress: (Int) -> Void = { _ in }) throws {
+    let manager = FileManager.default
+    if let content = try? manager.contentsOfDirectory(atPath: root.path) {
+      guard content.isEmpty else { throw FileError(root, "the folder is not empty") }
+    } else if manager.fileExists(atPath: root.path) {
+      throw FileError(root, "a file of that name is in the way")
+    }
+    let parent = root.standardizedFileURL.deletingLastPathComponent()
+    try requireRoom(in: parent, for: root)
+    let partial = parent.appendingPathComponent(
+      ".\(root.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
+    guard mkdir(partial.path, 0o777) == 0 else { throw FileError(root, String(cString: strerror(errno))) }
+    started(partial)
+    do {
+      try fill(partial, progress)
+      guard rename(partial.path, root.path) == 0 else { throw FileError(root, String(cString: strerror(errno))) }
+    } catch {
+      try? manager.removeItem(at: partial)
+      // The sentence names the place that was asked for.
+      if let error = error as? FileError, error.path.hasPrefix(partial.path) {
+        throw FileError(root.appendingPathComponent(String(error.path.dropFirst(partial.path.count))), error.reason)
+      }
+      throw error
+    }
+  }
+
+  private func requireRoom(in parent: URL, for root: URL) throws {
+    var status = statvfs()
+    guard statvfs(parent.path, &status) == 0 else {
+      throw FileError(root, errno == ENOENT ? "there is no folder \(parent.path)" : String(cString: strerror(errno)))
+    }
+    let free = Int(status.f_bavail) * Int(status.f_frsize)
+    guard free >= byteCount else {
+      let text = { (bytes: Int) in String(format: "%.1f GB", Double(bytes) / 1e9) }
+      throw FileError(root, "it takes \(text(byteCount)) and the disk has \(text(free)) left")
+    }
+  }
+
+  private func fill(_ root: URL, _ progress: (Int) -> Void) throws {
+    var written = 0
+    for (number, part) in Self.parts.enumerated() {
+      guard let layout = layouts[part] else { continue }
+      let file = root.appendingPathComponent(part.candidates[0])
+      try makeFolder(file.deletingLastPathComponent())
+      // Each file has numbers of its own, so that none depends on the sizes of another.
+      let generator = RandomGenerator(seed: seed &* 31 &+ UInt64(number))
+      var entries = layout.entries.makeIterator()
+      let next: (String) throws -> Tensor = { name in
+        guard let entry = entries.next(), entry.name == name else { throw FileError(file, "'\(name)' is out of order") }
+        progress(written)
+        written += entry.byteCount
+        return entry.initial.tensor(entry.shape, entry.dtype, generator)
+      }
+      if file.pathExtension == "pth" {
+        try writePickle(layout.announced, to: file, tensor: next)
+      } else {
+        try writeSafetensors(layout.announced, metadata: ["format": "pt"], to: file, tensor: next)
+      }
+    }
+    progress(written)
+    try writeText(
+      try configuration(), to: root.appendingPathComponent(CheckpointFolder.Part.audioConfiguration.candidates[0]))
+    let tokenizer = root.appendingPathComponent(CheckpointFolder.Part.tokenizer.candidates[0])
+    try writeText(try SmallTokenizer.json(vocabulary: preset.textEncoder.vocabulary), to: tokenizer)
+    let settings = CheckpointSettings(
+      headDim: preset.transformer.headDim, imageSizes: [preset.size],
+      provenance: "random weights made by livetalk checkpoint init --preset \(preset.name) --seed \(seed)")
+    try settings.write(to: root)
+  }
+
+  /// The speech encoder's `config.json`, with the keys of the published one that say something about its architecture.
+  private func configuration() throws -> Data {
+    let encoder = JSONEncoder()
+    let sizes = try JSONSerialization.jsonObject(with: encoder.encode(preset.audioEncoder)) as? [String: Any] ?? [:]
+    let kind: [String: Any] = [
+      "model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"], "feat_extract_norm": "group",
+      "feat_extract_activation": "gelu", "hidden_act": "gelu", "do_stable_layer_norm": false, "vocab_size": 32,
+    ]
+    return try JSONSerialization.data(
+      withJSONObject: sizes.merging(kind) { $1 }, options: [.prettyPrinted, .sortedKeys])
+  }
+
+  private func makeFolder(_ url: URL) throws {
+    do { try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true) } catch {
+      throw FileError(url, "it cannot be made")
+    }
+  }
+
+  private func writeText(_ data: Data, to url: URL) throws {
+    try makeFolder(url.deletingLastPathComponent())
+    do { try data.write(to: url) } catch { throw FileError(url, "it cannot be written") }
+  }
+}

@@ -1,0 +1,191 @@
+import ArgumentParser
+import ComputeCommands
+import Foundation
+import Generation
+import Media
+import Torch
+
+/// `livetalk generate`.
+struct GenerateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "generate",
+    abstract: "Make a video of the person in a picture speaking a sound.",
+    discussion: """
+      The video has 16 frames a second and the sound that drove it. It is as long as the sound, or as --seconds where that \
+      is shorter; any length will do.
+
+      The checkpoint is a folder with the published files, side by side: LiveTalk-1.3B-V0.1, Wan2.1-T2V-1.3B and wav2vec2 \
+      ('livetalk checkpoint inspect DIR' says what is missing and where to get it).
+
+      INPUT
+        The picture is a JPEG, PNG or WebP; it is turned as its EXIF says, scaled to the model's size, and cropped in the \
+      middle. The sound is WAV, MP3, FLAC, M4A or Ogg of any rate, mono or stereo, up to one hour.
+
+      OUTPUT
+        NAME.mp4, .m4v, .mov, .mkv   a video: H.264 and AAC, marked as AI-generated
+        NAME/                        a folder of PNG pictures with sound.wav
+        NAME.rgb, a named pipe, -    raw frames, 8-bit RGB, one after the other; no sound
+      A file of that name is replaced once the new one is whole; stopping (Ctrl-C) leaves nothing behind.
+
+      EXAMPLES
+        livetalk generate --checkpoint weights --image face.jpg --audio speech.wav \\
+          --prompt "A woman speaks to the camera." --seconds 5 -o out.mp4
+        livetalk generate --checkpoint weights --image face.png --audio talk.mp3 --prompt "A man tells a story." \\
+          --device cuda --seed 7 -o frames/
+        livetalk generate --checkpoint weights --image face.jpg --audio speech.wav --prompt "…" -o - \\
+          | ffplay -f rawvideo -pixel_format rgb24 -video_size 512x512 -framerate 16 -
+      """)
+
+  @Option(help: ArgumentHelp("The folder with the weights.", valueName: "dir"))
+  var checkpoint: String
+
+  @Option(help: ArgumentHelp("A picture of the person.", valueName: "file"))
+  var image: String
+
+  @Option(help: ArgumentHelp("What the person says.", valueName: "file"))
+  var audio: String
+
+  @Option(help: ArgumentHelp("The scene in words, such as 'A woman speaks to the camera.'", valueName: "text"))
+  var prompt: String
+
+  @Option(help: ArgumentHelp("Length of the video, if less than that of the sound.", valueName: "s"))
+  var seconds: Double?
+
+  @Option(name: [.short, .customLong("output")], help: ArgumentHelp("Where the video goes.", valueName: "path"))
+  var output: String
+
+  @OptionGroup(title: "Options of the machine") var compute: ComputeOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "Number type of the models: auto, fp32, bf16 or fp16.",
+      discussion:
+        "'auto' is bf16 on NVIDIA GPUs and on processors that have it, else fp32. fp32 meets the reference's numbers."
+    ))
+  var dtype = ComputeType.auto
+
+  @Option(
+    help: ArgumentHelp(
+      "The random choice among possible videos.",
+      discussion: "The same seed, inputs and device give the same video.", valueName: "n"))
+  var seed: UInt64 = 0
+
+  @Option(
+    help: ArgumentHelp(
+      "Height and width of the video in pixels, multiples of 16.",
+      discussion: "By default the size closest in shape to the picture of those the model was trained for.",
+      valueName: "HxW"))
+  var size: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Denoising steps of a block.", discussion: "The published model is distilled to 4.", valueName: "n"))
+  var steps = 4
+
+  @Option(
+    help: ArgumentHelp(
+      "What the model remembers: full, rolling:W or anchor:S/W (latent frames).",
+      discussion: """
+        'anchor:9/15', as published, keeps the first 9 for ever and the newest up to 15 in all; 'rolling:15' the newest 15; \
+        'full' everything, which takes memory with the length.
+        """, valueName: "policy"))
+  var policy: Policy = Policy(.livetalk)
+
+  @Option(
+    help: ArgumentHelp(
+      "Latent frames after which time positions are turned back.",
+      discussion: "The published model knows no later ones than 1024 (four minutes).", valueName: "n"))
+  var positionLimit = GenerationDefaults.positionLimit
+
+  @Flag(name: .shortAndLong, help: "Say nothing but errors.")
+  var quiet = false
+
+  /// A cache policy on the command line.
+  struct Policy: ExpressibleByArgument {
+    let value: KVCachePolicy
+    init(_ value: KVCachePolicy) { self.value = value }
+    init?(argument: String) {
+      guard let value = KVCachePolicy(argument) else { return nil }
+      self.value = value
+    }
+    var defaultValueDescription: String { value.description }
+  }
+
+  func validate() throws {
+    if let seconds, !(seconds > 0 && seconds <= 3600) {
+      throw ValidationError("--seconds is a length above 0 and up to 3600, not \(seconds)")
+    }
+    guard (1...1000).contains(steps) else { throw ValidationError("--steps is a number from 1 to 1000, not \(steps)") }
+    if let problem = policy.value.problem(framesPerBlock: GenerationDefaults.framesPerBlock) {
+      throw ValidationError("--policy \(policy.value) is impossible: \(problem)")
+    }
+    // The window must fit under the limit, or its positions would turn negative.
+    let least = (policy.value.windowFrames ?? 0) + GenerationDefaults.framesPerBlock
+    guard positionLimit >= least else {
+      throw ValidationError("--position-limit is at least \(least) with this policy, not \(positionLimit)")
+    }
+    if let size { _ = try parsed(size) }
+  }
+
+  private func parsed(_ text: String) throws -> ReferencePicture.Size {
+    let sides = text.lowercased().split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
+    guard sides.count == 2, let height = sides[0], let width = sides[1],
+      [height, width].allSatisfy({ (16...8192).contains($0) && $0 % 16 == 0 })
+    else {
+      throw ValidationError(
+        "--size is height x width in multiples of 16 from 16 to 8192, such as 512x512, not '\(text)'")
+    }
+    return ReferencePicture.Size(height: height, width: width)
+  }
+
+  func run() throws {
+    let device = try compute.resolve()
+    let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
+    try folder.requireAll()
+    let picture = try Picture(contentsOf: image)
+    try PictureLimits.check(picture, path: image)
+    let voice = try Sound(contentsOf: audio, sampleRate: GenerationDefaults.sampleRate)
+    let given = ReferencePicture.Size(height: picture.height, width: picture.width)
+    guard
+      let target = try size.map(parsed)
+        ?? ReferencePicture.size(of: folder.settings.imageSizes, closestTo: given)
+    else { throw CommandFailure("The checkpoint \(checkpoint) names no size of video.") }
+    let job = GenerationJob(
+      folder: folder, picture: RGBPixels(picture), size: target,
+      clip: try Clip(samples: voice.samples, seconds: seconds),
+      prompt: prompt,
+      // The product plays the sound as it was, not as the model hears it.
+      sound: try Sound(contentsOf: audio, sampleRate: GenerationJob.soundRate).samples, output: output, device: device,
+      dtype: dtype.resolve(on: device))
+    if let seconds, seconds > voice.seconds + 0.05, !quiet {
+      Terminal.error(String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds))
+    }
+    let report = ProgressReport(isQuiet: quiet)
+    let options = SessionOptions(
+      policy: policy.value, steps: steps, positionLimit: positionLimit, seed: seed, clipFrames: job.clip.latentFrames)
+    let took = try job.run(options, report)
+    if !quiet { printSummary(job, took) }
+  }
+
+  private func printSummary(_ job: GenerationJob, _ took: GenerationJob.Times) {
+    let seconds = Double(job.clip.videoFrames) / Double(GenerationDefaults.fps)
+    let summary =
+      String(
+        format: "%@: %d frames, %.2f s, %d×%d; generated in %.1f s (%.1f frames a second, %.2f times real time)",
+        output == "-" ? "standard output" : output, job.clip.videoFrames, seconds, job.size.width, job.size.height,
+        took.generation, Double(job.clip.videoFrames) / max(took.generation, 1e-6), seconds / max(took.generation, 1e-6)
+      )
+      + String(format: ", %.1f s in all.", took.whole)
+    if output == "-" { Terminal.error(summary) } else { Terminal.line(summary) }
+  }
+}
+
+extension KVCachePolicy {
+  /// Latent frames of a window of fixed length.
+  fileprivate var windowFrames: Int? {
+    switch self {
+    case .full: nil
+    case .rolling(let window), .anchorHeavy(_, let window): window
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import ComputeCommands
+import Foundation
+import Generation
+import Media
+import Models
+import Torch
+
+/// One clip from checked inputs to a finished output.
+struct GenerationJob {
+  /// Samples per second of the sound in the output.
+  static let soundRate = 48_000
+
+  let folder: CheckpointFolder
+  let picture: RGBPixels
+  let size: ReferencePicture.Size
+  let clip: Clip
+  let prompt: String
+  /// Of `soundRate`.
+  let sound: [Float]
+  let output: String
+  let device: Device
+  let dtype: DType
+
+  /// Seconds that parts of the work took.
+  struct Times {
+    /// From the first block's start to the last frame.
+    var generation: Double
+    var whole: Double
+  }
+
+  /// - Throws: what any part says; the output is then gone.
+  func run(_ options: SessionOptions, _ report: ProgressReport) throws -> Times {
+    let start = Date()
+    // Made first: a place that cannot be written is found before gigabytes are read.
+    let sink = GuardedSink(
+      try makeVideoSink(
+        path: output, format: VideoFormat(width: size.width, height: size.height, soundSampleRate: Self.soundRate)))
+    defer { sink.cancel() }
+    Interruption.onStop { sink.cancelWithinLock() }
+    try withInferenceMode {
+      let (models, text) = try load(report)
+      report.note("Encoding the picture and \(timeText(Double(clip.samples.count) / 16_000)) of sound")
+      let (session, features) = try withTorchErrors {
+        let image = ReferencePicture.prepared(picture, size).to(device)
+        let session = try AvatarSession(
+          transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
+          textEmbedding: text, options: options)
+        let features = try models.audioEncoder.encode(
+          clip.paddedSamples, frameCount: AudioFeatures.videoFrames(latentFrames: clip.latentFrames))
+        return (session, features)
+      }
+      report.begin(frames: clip.videoFrames, blocks: clip.blocks)
+      try withTorchErrors { try generate(session, features, into: sink, report) }
+    }
+    let generated = Date()
+    report.end()
+    try sink.finish()
+    Interruption.forget()
+    return Times(
+      generation: generated.timeIntervalSince(report.started), whole: Date().timeIntervalSince(start))
+  }
+
+  /// The text encoder runs and goes before the other models come: they need not share the memory.
+  private func load(_ report: ProgressReport) throws -> (AvatarModels, Tensor) {
+    report.note("Checking the weights")
+    try folder.verifyWeights()
+    report.note("Reading the prompt")
+    // fp16 overflows in umT5.
+    let textType = dtype == .float16 ? DType.bfloat16 : dtype
+    let text = try withTorchErrors {
+      try AvatarModels.encodeText(prompt, in: folder, device: device, dtype: textType)
+    }
+    let models = try withTorchErrors {
+      try AvatarModels(loading: folder, device: device, dtype: dtype) { report.note("Loading the \($0)") }
+    }
+    if let provenance = models.settings.provenance { report.note("Weights: \(provenance)") }
+    return (models, text)
+  }
+
+  private func generate(
+    _ session: AvatarSession, _ features: Tensor, into sink: GuardedSink, _ report: ProgressReport
+  ) throws {
+    let samplesPerFrame = Self.soundRate / GenerationDefaults.fps
+    var frame = 0
+    try session.generate(
+      clip, audioFeatures: features,
+      deliver: { pixels in
+        let start = frame * samplesPerFrame
+        try sink.append(
+          frame: pixels, sound: Array(sound.dropFirst(start).prefix(min(samplesPerFrame, soundLeft(start)))))
+        frame += 1
+        report.frame(frame)
+      },
+      progress: { report.block($0) })
+  }
+
+  /// Samples between `start` and the clip's end: a clip shorter than its sound ends in silence, not in the next word.
+  private func soundLeft(_ start: Int) -> Int {
+    max(0, clip.samples.count * (Self.soundRate / GenerationDefaults.sampleRate) - start)
+  }
+}
+
+/// A sink that a signal may cancel from another thread.
+private final class GuardedSink: @unchecked Sendable {
+  // Every use of the sink holds `Interruption.lock`.
+  private let sink: any VideoSink
+
+  init(_ sink: any VideoSink) { self.sink = sink }
+
+  func append(frame: [UInt8], sound: [Float]) throws {
+    try Interruption.lock.withLock {
+      try sink.append(frame: frame)
+      if !sound.isEmpty { try sink.append(sound: sound) }
+    }
+  }
+
+  func finish() throws { try Interruption.lock.withLock { try sink.finish() } }
+
+  func cancel() { Interruption.lock.withLock { sink.cancel() } }
+
+  func cancelWithinLock() { sink.cancel() }
+}

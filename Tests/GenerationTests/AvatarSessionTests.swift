@@ -75,7 +75,9 @@ import Torch
       return block == failing ? Tensor.ones([1, rows, 5]) : system.features(rows)
     }
     #expect(throws: TorchError.self) {
-      try withTorchErrors { try withInferenceMode { for block in features { _ = session.next(audioFeatures: block).read() } } }
+      try withTorchErrors {
+        try withInferenceMode { for block in features { _ = session.next(audioFeatures: block).read() } }
+      }
     }
     // Another session goes on.
     let other = try system.session()

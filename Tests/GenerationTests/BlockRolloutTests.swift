@@ -63,7 +63,8 @@ import Torch
         _ = system.transformer(
           block: block, start: 3 * index,
           condition: Tensor.cat([system.reference.expand(1, 16, 3, 4, 4), index == 0 ? given : mask], 1),
-          timestep: system.transformer.read(timesteps: .zeros([1, 1])), text: system.transformer.read(text: system.text),
+          timestep: system.transformer.read(timesteps: .zeros([1, 1])),
+          text: system.transformer.read(text: system.text),
           audio: audio.narrow(2, 3 * index, 3), cache: cache, rotary: system.transformer.rotary(for: system.reference))
       }
       for layer in 0..<4 {

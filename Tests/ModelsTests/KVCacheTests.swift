@@ -20,7 +20,8 @@ struct ListedContext {
 @Suite struct KVCacheTests {
   /// One self-attention pass by hand: the projections of a layer, rotations at stated positions, attention over a list.
   private func attended(
-    _ attention: WanAttention, _ x: Tensor, _ rotary: Rotary, position: Int, list: inout [(keys: Tensor, values: Tensor)],
+    _ attention: WanAttention, _ x: Tensor, _ rotary: Rotary, position: Int,
+    list: inout [(keys: Tensor, values: Tensor)],
     start: Int, frames: Int, tokens: Int, context: ListedContext
   ) -> Tensor {
     func split(_ t: Tensor) -> Tensor { t.unflatten(-1, attention.heads, -1) }
@@ -54,7 +55,9 @@ struct ListedContext {
     var shapes: [Shape] = []
     for window in [3, 4, 7, 8, 15] {
       for sinks in [0, 1, 3, 4, 9] {
-        for block in [1, 2, 3] where window >= sinks + block { shapes.append(Shape(window: window, sinks: sinks, block: block)) }
+        for block in [1, 2, 3] where window >= sinks + block {
+          shapes.append(Shape(window: window, sinks: sinks, block: block))
+        }
       }
     }
     shapes.append(Shape(window: 7, sinks: 2, block: 3, visible: 25))

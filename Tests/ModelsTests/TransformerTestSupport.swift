@@ -26,7 +26,9 @@ struct TinyTransformer {
   let condition: Tensor  // [1, 17, F, H, W]
   let features: Tensor  // [1, 4F - 3, 10]
 
-  init(frames: Int, layers: Int = 4, dtype: DType = .float32, seed: UInt64 = 1, height: Int = height, width: Int = width)
+  init(
+    frames: Int, layers: Int = 4, dtype: DType = .float32, seed: UInt64 = 1, height: Int = height, width: Int = width
+  )
     throws
   {
     let generator = RandomGenerator(seed: seed)
@@ -41,7 +43,9 @@ struct TinyTransformer {
 
   var tokensPerFrame: Int { model.config.tokensPerFrame(height: latents.size(3), width: latents.size(4)) }
   var audio: Tensor { model.audioContext(packed: model.pack(audioFeatures: features)) }
-  func timestep(_ value: Double) -> WanTransformer.TimestepContext { model.read(timesteps: .full([1, 1], value, dtype)) }
+  func timestep(_ value: Double) -> WanTransformer.TimestepContext {
+    model.read(timesteps: .full([1, 1], value, dtype))
+  }
 
   func cache(window: Int, sinks: Int = 0, limit: Int? = nil, visible: Int? = nil) -> KVCache {
     KVCache(

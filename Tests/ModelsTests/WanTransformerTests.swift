@@ -30,7 +30,8 @@ import Torch
         frames: 8, tokensPerFrame: tiny.tokensPerFrame, framesPerBlock: 2, windowFrames: 4, device: .cpu)
       let values: [Double] = [900, 900, 700, 700, 300, 300, 0, 0]
       let whole = tiny.model(
-        tiny.latents, condition: tiny.condition, timestep: tiny.model.read(timesteps: Tensor(values, [1, 8]).to(.float32)),
+        tiny.latents, condition: tiny.condition,
+        timestep: tiny.model.read(timesteps: Tensor(values, [1, 8]).to(.float32)),
         text: tiny.model.read(text: tiny.text), audio: nil, mask: mask)
       let cache = tiny.cache(window: 4)
       let text = tiny.model.read(text: tiny.text)
@@ -181,7 +182,8 @@ import Torch
 
 @Suite struct EncoderGradientTests {
   private func expectGradients(
-    _ parameters: [(name: String, tensor: Tensor)], except: (String) -> Bool = { _ in false }, _ output: () throws -> Tensor
+    _ parameters: [(name: String, tensor: Tensor)], except: (String) -> Bool = { _ in false },
+    _ output: () throws -> Tensor
   ) rethrows {
     for (_, tensor) in parameters { tensor.requiresGrad = true }
     let result = try output()

@@ -40,6 +40,30 @@ import Torch
     #expect(passes[5...].allSatisfy { !$0.x.narrow(2, 0, 1).equals(system.reference) })
   }
 
+  @Test func `between two steps x0 is noised to the level of the step that follows`() throws {
+    let system = try TinySystem()
+    let schedule = FlowMatchingSchedule.livetalk()
+    let fresh = RandomGenerator(seed: 8).normal([1, 16, 3, 4, 4])
+    var passes: [(x: Tensor, flow: Tensor)] = []
+    let rollout = try BlockRollout(
+      transformer: system.transformer, schedule: schedule, policy: .livetalk, textEmbedding: system.text,
+      referenceLatent: system.reference,
+      noise: NoiseSource(initial: { _, _ in fresh * 0.5 }, renewed: { block, step, _ in fresh * Double(step + 1) }),
+      tap: { x, _, flow in passes.append((x.clone(), flow.clone())) })
+    let clean = withInferenceMode {
+      _ = rollout.next(audio: system.audio(latentFrames: 3))
+      return rollout.next(audio: system.audio(latentFrames: 3))
+    }
+    let sigmas = schedule.sigmas.array(Double.self)
+    #expect(passes[5].x.equals(fresh * 0.5))
+    for step in 0..<4 {
+      let x0 = passes[5 + step].x - passes[5 + step].flow * sigmas[step]
+      let next = step == 3 ? x0 : x0 * (1 - sigmas[step + 1]) + fresh * (Double(step + 1) * sigmas[step + 1])
+      #expect(passes[6 + step].x.maxAbsDifference(next) < 1e-5, "step \(step)")
+    }
+    #expect(passes[9].x.equals(clean))
+  }
+
   @Test func `a block of one frame at the start is the picture itself`() throws {
     let system = try TinySystem()
     let rollout = try system.rollout(.rolling(window: 4), framesPerBlock: 1)

@@ -30,7 +30,7 @@ at::Tensor over_tokens(const at::Tensor& modulation) {
 
 at::Tensor norm_modulate_reference(
     const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
-  const at::Tensor normal = at::layer_norm(x.to(at::kFloat), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
+  const at::Tensor normal = at::layer_norm(x.to(wide_type(x)), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
   const at::Tensor modulated = by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift);
   return modulated.reshape(x.sizes()).to(x.scalar_type());
 }
@@ -50,7 +50,7 @@ std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate_reference(
 at::Tensor layer_norm_affine_reference(
     const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
   return at::layer_norm(
-             x.to(at::kFloat), {x.size(-1)}, weight.to(at::kFloat), bias.to(at::kFloat), eps)
+             x.to(wide_type(x)), {x.size(-1)}, weight.to(wide_type(x)), bias.to(wide_type(x)), eps)
       .to(x.scalar_type());
 }
 

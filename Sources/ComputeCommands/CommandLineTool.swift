@@ -28,6 +28,7 @@ package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
     if root.exitCode(for: error) == .success { root.exit(withError: error) }
     Interruption.forget()
     let isUsage = root.exitCode(for: error) == .validationFailure
+    if Terminal.errorIsTerminal { Terminal.write(Terminal.clearLine) }
     let name = root.configuration.commandName ?? "livetalk"
     Terminal.error("\(name): \(isUsage ? sentence(root.message(for: error)) : sentence(describe(error)))")
     exit(isUsage ? ExitCode.validationFailure.rawValue : 1)

@@ -19,6 +19,11 @@ package enum Interruption {
       guard sources.isEmpty else { return }
       for number in [SIGINT, SIGTERM] {
         signal(number, SIG_IGN)
+        // A parent may have started us with it blocked: it would wait for ever.
+        var mask = sigset_t()
+        sigemptyset(&mask)
+        sigaddset(&mask, number)
+        pthread_sigmask(SIG_UNBLOCK, &mask, nil)
         let source = DispatchSource.makeSignalSource(signal: number, queue: .global(qos: .userInitiated))
         source.setEventHandler { stop(number) }
         source.resume()

@@ -4,6 +4,9 @@ import Foundation
 package enum Terminal {
   package static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
+  /// Goes back to the start of the line and empties it.
+  package static let clearLine = "\r\u{1B}[K"
+
   /// Writes a line to standard output at once, also where that is a file or a pipe.
   package static func line(_ text: String) { write("\(text)\n", to: STDOUT_FILENO) }
 

@@ -20,6 +20,8 @@ final class ErrorScope: @unchecked Sendable {
     lock.withLock { if first == nil { first = error } }
   }
 
+  var hasFailed: Bool { lock.withLock { first != nil } }
+
   func check() throws {
     if let error = lock.withLock({ first }) { throw error }
   }
@@ -35,6 +37,14 @@ public func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Resul
   let result = Swift.Result { try ErrorScope.$current.withValue(scope) { try body() } }
   try scope.check()
   return try result.get()
+}
+
+/// Ends the process where a caller's promise about a tensor is broken.
+///
+/// Not so in a scope that has recorded a failure already: its tensors are empty since then, and keep no promises.
+public func expect(_ promise: @autoclosure () -> Bool, _ message: @autoclosure () -> String) {
+  if promise() || ErrorScope.current?.hasFailed == true { return }
+  preconditionFailure(message())
 }
 
 /// Handles the status of one C call: nothing, a recorded failure, or the end of the process.

@@ -20,6 +20,8 @@ struct GenerationJob {
   let output: String
   let device: Device
   let dtype: DType
+  /// What the user should know before the work begins.
+  var remark: String?
 
   /// Seconds that parts of the work took.
   struct Times {
@@ -39,7 +41,8 @@ struct GenerationJob {
     Interruption.onStop { sink.cancelWithinLock() }
     try withInferenceMode {
       let (models, text) = try load(report)
-      report.note("Encoding the picture and \(timeText(Double(clip.samples.count) / 16_000)) of sound")
+      if let remark { report.note(remark) }
+      report.status("Encoding the picture and \(timeText(Double(clip.samples.count) / 16_000)) of sound")
       let (session, features) = try withTorchErrors {
         let image = ReferencePicture.prepared(picture, size).to(device)
         let session = try AvatarSession(
@@ -62,16 +65,16 @@ struct GenerationJob {
 
   /// The text encoder runs and goes before the other models come: they need not share the memory.
   private func load(_ report: ProgressReport) throws -> (AvatarModels, Tensor) {
-    report.note("Checking the weights")
+    report.status("Checking the weights", isShort: true)
     try folder.verifyWeights()
-    report.note("Reading the prompt")
+    report.status("Reading the prompt")
     // fp16 overflows in umT5.
     let textType = dtype == .float16 ? DType.bfloat16 : dtype
     let text = try withTorchErrors {
       try AvatarModels.encodeText(prompt, in: folder, device: device, dtype: textType)
     }
     let models = try withTorchErrors {
-      try AvatarModels(loading: folder, device: device, dtype: dtype) { report.note("Loading the \($0)") }
+      try AvatarModels(loading: folder, device: device, dtype: dtype) { report.status("Loading the \($0)") }
     }
     if let provenance = models.settings.provenance { report.note("Weights: \(provenance)") }
     return (models, text)

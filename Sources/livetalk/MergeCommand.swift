@@ -15,7 +15,8 @@ struct MergeCommand: ParsableCommand {
       are, those of the adapter before those of the base.
 
       EXAMPLE
-        livetalk checkpoint merge --base Wan2.1-T2V-1.3B --adapter OmniAvatar-1.3B/pytorch_model.pt \\
+        livetalk checkpoint merge --base Wan2.1-T2V-1.3B \\
+          --adapter OmniAvatar-1.3B/pytorch_model.pt \\
           --out weights/LiveTalk-1.3B-V0.1/model.safetensors
       """)
 

@@ -35,11 +35,16 @@ package enum Interruption {
   /// Nothing is left to undo.
   package static func forget() { undo.withLock { $0 = nil } }
 
-  private static func stop(_ number: Int32) {
+  /// Undoes what is half done; for a program that ends.
+  static func undoAll() {
     // A write that hangs, to a pipe that nobody reads, must not keep the program from ending.
     let isFree = lock.lock(before: Date().addingTimeInterval(2))
     let undo = self.undo.withLock { $0 }
     if isFree { undo?() }
+  }
+
+  private static func stop(_ number: Int32) {
+    undoAll()
     if Terminal.errorIsTerminal { Terminal.write("\n") }
     Terminal.error("livetalk: Stopped; nothing was left behind.")
     _exit(128 + number)

@@ -13,6 +13,9 @@ package enum Terminal {
   /// Writes a whole line to standard error.
   package static func error(_ line: String) { write("\(line)\n") }
 
+  /// Writes an error's line, over the line of a progress.
+  package static func complain(_ line: String) { write("\(errorIsTerminal ? clearLine : "")\(line)\n") }
+
   /// Writes text to standard error, or another descriptor, as it is.
   package static func write(_ text: String, to descriptor: Int32 = STDERR_FILENO) {
     let bytes = Array(text.utf8)

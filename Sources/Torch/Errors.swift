@@ -1,5 +1,6 @@
 import CTorch
 import Foundation
+import Synchronization
 
 /// A failure that libtorch reported: its message, first line first.
 public struct TorchError: Error, CustomStringConvertible, LocalizedError, Sendable {
@@ -20,8 +21,6 @@ final class ErrorScope: @unchecked Sendable {
     lock.withLock { if first == nil { first = error } }
   }
 
-  var hasFailed: Bool { lock.withLock { first != nil } }
-
   func check() throws {
     if let error = lock.withLock({ first }) { throw error }
   }
@@ -39,13 +38,10 @@ public func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Resul
   return try result.get()
 }
 
-/// Ends the process where a caller's promise about a tensor is broken.
-///
-/// Not so in a scope that has recorded a failure already: its tensors are empty since then, and keep no promises.
-public func expect(_ promise: @autoclosure () -> Bool, _ message: @autoclosure () -> String) {
-  if promise() || ErrorScope.current?.hasFailed == true { return }
-  preconditionFailure(message())
-}
+/// Sets what ends the process when an operation fails outside of every scope: a program's own last words instead of a trap.
+public func onTorchFailure(_ end: @escaping @Sendable (TorchError) -> Never) { lastWords.withLock { $0 = end } }
+
+private let lastWords = Mutex<(@Sendable (TorchError) -> Never)?>(nil)
 
 /// Handles the status of one C call: nothing, a recorded failure, or the end of the process.
 @inline(__always)
@@ -56,7 +52,10 @@ func check(_ status: ct_status) {
 @inline(never)
 private func fail() {
   let error = TorchError(String(cString: ct_last_error()))
-  guard let scope = ErrorScope.current else { fatalError(error.description) }
+  guard let scope = ErrorScope.current else {
+    if let end = lastWords.withLock({ $0 }) { end(error) }
+    fatalError(error.description)
+  }
   scope.record(error)
 }
 

@@ -147,15 +147,13 @@ struct InitCommand: ParsableCommand {
     let checkpoint = try RandomCheckpoint(preset, seed: seed, dtype: dtype?.dtype)
     let total = checkpoint.byteCount
     var report: StepReport?
-    try withTorchErrors {
-      try checkpoint.write(
-        to: URL(fileURLWithPath: out),
-        started: { partial in
-          Interruption.onStop { try? FileManager.default.removeItem(at: partial) }
-          report = StepReport("Writing \(byteText(total)) of random weights")
-        },
-        progress: { report?.show(Double($0) / Double(total), "\(byteText($0)) of \(byteText(total))") })
-    }
+    try checkpoint.write(
+      to: URL(fileURLWithPath: out),
+      started: { partial in
+        Interruption.onStop { try? FileManager.default.removeItem(at: partial) }
+        report = StepReport("Writing \(byteText(total)) of random weights")
+      },
+      progress: { report?.show(Double($0) / Double(total), "\(byteText($0)) of \(byteText(total))") })
     Interruption.forget()
     report?.end()
     let parameters = checkpoint.layouts.values.map(\.parameterCount).reduce(0, +)

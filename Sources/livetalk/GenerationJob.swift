@@ -30,6 +30,8 @@ struct GenerationJob {
     var whole: Double
   }
 
+  /// A tensor operation that fails ends the program, as `runTool` has arranged.
+  ///
   /// - Throws: what any part says; the output is then gone.
   func run(_ options: SessionOptions, _ report: ProgressReport) throws -> Times {
     let start = Date()
@@ -43,17 +45,14 @@ struct GenerationJob {
       let (models, text) = try load(report)
       if let remark { report.note(remark) }
       report.status("Encoding the picture and \(timeText(Double(clip.samples.count) / 16_000)) of sound")
-      let (session, features) = try withTorchErrors {
-        let image = ReferencePicture.prepared(picture, size).to(device)
-        let session = try AvatarSession(
-          transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
-          textEmbedding: text, options: options)
-        let features = try models.audioEncoder.encode(
-          clip.paddedSamples, frameCount: AudioFeatures.videoFrames(latentFrames: clip.latentFrames))
-        return (session, features)
-      }
+      let image = ReferencePicture.prepared(picture, size).to(device)
+      let session = try AvatarSession(
+        transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
+        textEmbedding: text, options: options)
+      let features = try models.audioEncoder.encode(
+        clip.paddedSamples, frameCount: AudioFeatures.videoFrames(latentFrames: clip.latentFrames))
       report.begin(frames: clip.videoFrames, blocks: clip.blocks)
-      try withTorchErrors { try generate(session, features, into: sink, report) }
+      try generate(session, features, into: sink, report)
     }
     let generated = Date()
     report.end()
@@ -70,12 +69,8 @@ struct GenerationJob {
     report.status("Reading the prompt")
     // fp16 overflows in umT5.
     let textType = dtype == .float16 ? DType.bfloat16 : dtype
-    let text = try withTorchErrors {
-      try AvatarModels.encodeText(prompt, in: folder, device: device, dtype: textType)
-    }
-    let models = try withTorchErrors {
-      try AvatarModels(loading: folder, device: device, dtype: dtype) { report.status("Loading the \($0)") }
-    }
+    let text = try AvatarModels.encodeText(prompt, in: folder, device: device, dtype: textType)
+    let models = try AvatarModels(loading: folder, device: device, dtype: dtype) { report.status("Loading the \($0)") }
     if let provenance = models.settings.provenance { report.note("Weights: \(provenance)") }
     return (models, text)
   }

@@ -173,7 +173,7 @@ import Torch
     let weights = try await Fixtures.checkpoint.value
     let result = try await Tool.shell(
       "ulimit -v 6000000; exec \"$0\" generate --checkpoint '\(weights)' --image '\(Fixtures.picture)' --audio "
-        + "'\(try voice())' --prompt x -o '\(output)' --size 8192x8192 -q")
+        + "'\(try voice())' --prompt x -o '\(output)' --size 8192x8192 --device cpu -q")
     #expect(result.status == 1, "\(result.status) \(result.error)")
     #expect(result.complaints.count == 1 && result.error.contains("memory"), "\(result.error)")
     #expect(!folder.content.contains { $0.contains("out") })

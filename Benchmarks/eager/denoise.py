@@ -1,9 +1,9 @@
 """The causal diffusion transformer with its key/value cache, in eager PyTorch, as the published reference runs it.
 
-It is the yardstick for `livetalk bench`: the same mathematics with random weights and a full attention window, doing again
-in every call what the reference does again (text embedding, modulation, complex128 rotary factors, cache clones when the
-window rolls). Each block makes four denoising calls and one at timestep 0 that writes the block's clean keys and values.
-Prints a table and one line of JSON with the times of the calls.
+It is the yardstick for `livetalk bench`: the same mathematics with random weights and a full attention window, doing
+again in every call what the reference does again (text embedding, modulation, complex128 rotary factors, cache clones
+when the window rolls). Each block makes four denoising calls and one at timestep 0 that writes the block's clean keys
+and values. Prints a table and one line of JSON with the times of the calls.
 """
 
 import argparse

@@ -100,6 +100,15 @@ ct_status ct_gate_residual(ct_tensor x, ct_tensor y, ct_tensor gate, bool in_pla
     return ref(x);
   });
 }
+bool ct_keep_freed_memory(void) { return kernels::keep_freed_memory(); }
+ct_status ct_gelu_tanh_(ct_tensor x) {
+  return checked([&] { kernels::gelu_tanh_(ref(x)); });
+}
 ct_status ct_rms_norm_silu(ct_tensor x, ct_tensor gamma, ct_tensor *out) {
   return make(out, [&] { return kernels::rms_norm_silu_channels_last(ref(x), ref(gamma)); });
+}
+ct_status ct_rms_norm_silu_after(ct_tensor x, ct_tensor gamma, ct_tensor history, int64_t count, ct_tensor *out) {
+  return make(out, [&] {
+    return kernels::rms_norm_silu_after(ref(x), ref(gamma), history ? ref(history) : at::Tensor(), count);
+  });
 }

@@ -80,6 +80,13 @@ ct_status ct_to_host(ct_tensor t, void *data, size_t bytes) {
   });
 }
 
+ct_status ct_data(ct_tensor t, const void **out) {
+  return checked([&] {
+    TORCH_CHECK(ref(t).is_cpu() && ref(t).is_contiguous(), "only a contiguous tensor on the CPU has its bytes in one place");
+    *out = ref(t).const_data_ptr();
+  });
+}
+
 ct_status ct_item(ct_tensor t, double *out) {
   return checked([&] { *out = ref(t).item().toDouble(); });
 }

@@ -25,6 +25,7 @@ package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
     Terminal.complain("\(name): \(sentence(explained(error)))")
     _exit(1)
   }
+  Torch.keepFreedMemory()
   do {
     var command = try root.parseAsRoot()
     try command.run()

@@ -39,11 +39,11 @@ enum VAECases {
   }
 
   static func configuration(_ json: JSON) throws -> WanVAEConfiguration {
-    WanVAEConfiguration(
+    guard json["attn_scales"].list.isEmpty else { throw ParityError("the reference cannot run with attn_scales") }
+    return WanVAEConfiguration(
       width: try json["dim"].int(), latentChannels: try json["z_dim"].int(),
       widthMultipliers: try json["dim_mult"].ints(),
       residualBlocks: try json["num_res_blocks"].int(),
-      attentionScales: try json["attn_scales"].list.map { try $0.double() },
       temporalDownsampling: try json["temperal_downsample"].bools())
   }
 

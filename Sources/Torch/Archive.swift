@@ -109,10 +109,12 @@ final class ArchiveWriter {
   }
 
   /// - Throws: `FileError` with the system's reason where the file cannot be written.
-  func add(_ name: String, _ bytes: [UInt8]) throws {
+  func add(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
     guard let writer else { return }
-    try finished(bytes.withUnsafeBytes { ct_archive_write(writer, name, $0.baseAddress, Int64($0.count)) })
+    try finished(ct_archive_write(writer, name, bytes.baseAddress, Int64(bytes.count)))
   }
+
+  func add(_ name: String, _ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try add(name, $0) } }
 
   /// Writes the directory of the archive.
   func finish() throws {

@@ -9,6 +9,14 @@ public struct MemoryUse: Sendable, Codable {
   public var peak: Int
 }
 
+extension Torch {
+  /// Asks the C library to keep freed memory for the next tensor in place of returning it to the system.
+  ///
+  /// Every large tensor is otherwise mapped and unmapped anew, and touching fresh pages costs more than many an operation on
+  /// them. Resident memory then stays at its peak. For programs to call before their first tensor.
+  public static func keepFreedMemory() { _ = ct_keep_freed_memory() }
+}
+
 extension Device {
   /// The memory in use on this device. For the CPU: the resident memory of the process, pages of mapped files included.
   public var memory: MemoryUse {

@@ -24,7 +24,7 @@ public func writePickle(
       let value = try tensor(entry.name)
       precondition(
         value.shape == entry.shape && value.dtype == entry.dtype, "'\(entry.name)' is not what was announced")
-      try archive.add("data/\(index)", value.bytes())
+      try value.withBytes { try archive.add("data/\(index)", $0) }
     }
     try archive.finish()
   }

@@ -119,7 +119,7 @@ public func writeSafetensors(
     for (name, dtype, shape) in layout {
       let value = try tensor(name)
       precondition(value.shape == shape && value.dtype == dtype, "'\(name)' is not what the header says")
-      try value.bytes().withUnsafeBytes { try write($0, to: file, url) }
+      try value.withBytes { try write($0, to: file, url) }
     }
   }
 }

@@ -173,6 +173,16 @@ extension Tensor {
     }
   }
 
+  /// Gives `body` the bytes of all elements in row-major order; copied only where they are not so on the CPU already.
+  func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
+    let host = to(.cpu).contiguous()
+    var start: UnsafeRawPointer?
+    try throwing(ct_data(host.c, &start))
+    return try withExtendedLifetime(host) {
+      try body(UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : host.byteCount))
+    }
+  }
+
   /// The single element as a number. Waits for the device.
   public var item: Double {
     var value = 0.0

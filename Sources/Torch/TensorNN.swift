@@ -87,6 +87,18 @@ extension Tensor {
   public func gateResidual(_ y: Tensor, _ gate: Tensor, inPlace: Bool) -> Tensor {
     Tensor { ct_gate_residual(c, y.c, gate.c, inPlace, $0) }
   }
+  /// GELU in its tanh form; without gradients x itself is changed.
+  public func geluTanhInPlace() -> Tensor {
+    guard !gradientsEnabled else { return gelu(tanhForm: true) }
+    check(ct_gelu_tanh_(c))
+    return self
+  }
   /// `silu(x / max(‖x‖, 1e-12) · √C · gamma)`, the norm over the channels of x `[B, C, T, H, W]`.
   public func rmsNormSilu(_ gamma: Tensor) -> Tensor { Tensor { ct_rms_norm_silu(c, gamma.c, $0) } }
+  /// `rmsNormSilu` behind the `count` frames before this, `history`, which are normalised already; zeros where there is none.
+  ///
+  /// Returns `[B, C, count + T, H, W]`, what a causal convolution takes.
+  public func rmsNormSilu(_ gamma: Tensor, after history: Tensor?, count: Int) -> Tensor {
+    Tensor { ct_rms_norm_silu_after(c, gamma.c, history?.c, Int64(count), $0) }
+  }
 }

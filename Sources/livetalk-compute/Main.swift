@@ -11,7 +11,7 @@ struct LiveTalkCompute: ParsableCommand {
       computes. Pictures and sound in parity cases are read where plain Swift can, or else taken from the reference.
       """,
     version: toolVersion,
-    subcommands: [Parity.self, Doctor.self])
+    subcommands: [BenchCommand.self, Parity.self, Doctor.self])
 
   /// Cuts out what `runTool` is for.
   static func main() { runTool(LiveTalkCompute.self) }

@@ -24,7 +24,9 @@ struct LiveTalk: ParsableCommand {
       cannot be understood. No half-written file is left behind.
       """,
     version: toolVersion,
-    subcommands: [GenerateCommand.self, CheckpointCommand.self, ParityCommand.self, DoctorCommand.self])
+    subcommands: [
+      GenerateCommand.self, CheckpointCommand.self, BenchCommand.self, ParityCommand.self, DoctorCommand.self,
+    ])
 
   static func main() { runTool(LiveTalk.self) }
 }

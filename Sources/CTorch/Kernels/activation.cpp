@@ -25,16 +25,16 @@ void gelu_tanh_reference_(at::Tensor x) { x.copy_(at::gelu(x, "tanh")); }
 
 #if CTORCH_AVX512
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 
-using avx512::first_lanes;
+using avx512::each_lanes;
 using avx512::Lanes;
 
 constexpr int64_t element_grain = 16384;
 
-/// `pixels` rows of `channels`. `gamma` already holds √C · gamma, padded with zeros to whole vectors.
+/// `pixels` rows of `channels`; gamma as of `gamma_factors`.
 template <class T, bool Silu>
 void norm_pixels(int64_t pixels, int64_t channels, const T* x, const float* gamma, T* out) {
   const int64_t grain = std::max<int64_t>(1, element_grain / channels);
@@ -43,17 +43,16 @@ void norm_pixels(int64_t pixels, int64_t channels, const T* x, const float* gamm
       const T* from = x + p * channels;
       T* to = out + p * channels;
       Lanes squares = _mm512_setzero_ps();
-      for (int64_t c = 0; c < channels; c += 16) {
-        const Lanes value = avx512::load(from + c, first_lanes(channels - c));
+      each_lanes(channels, [&](int64_t c, auto lanes) {
+        const Lanes value = avx512::load(from + c, lanes);
         squares = _mm512_fmadd_ps(value, value, squares);
-      }
+      });
       const Lanes inverse = _mm512_set1_ps(1.0f / std::max(std::sqrt(_mm512_reduce_add_ps(squares)), 1e-12f));
-      for (int64_t c = 0; c < channels; c += 16) {
-        const __mmask16 lanes = first_lanes(channels - c);
+      each_lanes(channels, [&](int64_t c, auto lanes) {
         const Lanes normal =
             _mm512_mul_ps(_mm512_mul_ps(avx512::load(from + c, lanes), inverse), _mm512_loadu_ps(gamma + c));
-        avx512::store(to + c, Silu ? avx512::times_sigmoid(normal, normal) : normal, lanes);
-      }
+        avx512::store(to + c, Silu ? avx512::times_sigmoid<T>(normal, normal) : normal, lanes);
+      });
     }
   });
 }
@@ -61,10 +60,10 @@ void norm_pixels(int64_t pixels, int64_t channels, const T* x, const float* gamm
 template <class T>
 void gelu_elements(int64_t count, T* x) {
   parallel_ranges(count / 16 + 1, element_grain / 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * 16; i < std::min(end * 16, count); i += 16) {
-      const __mmask16 lanes = first_lanes(count - i);
-      avx512::store(x + i, avx512::gelu_tanh(avx512::load(x + i, lanes)), lanes);
-    }
+    T* from = x + begin * 16;
+    each_lanes(std::min(end * 16, count) - begin * 16, [&](int64_t i, auto lanes) {
+      avx512::store(from + i, avx512::gelu_tanh<T>(avx512::load(from + i, lanes)), lanes);
+    });
   });
 }
 
@@ -79,8 +78,23 @@ bool channels_last(const at::Tensor& x) {
          (x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
+bool norm_is_fused(const at::Tensor& x, const at::Tensor& gamma) {
+  return vector_kernels() && plain(x) && plain(gamma) && channels_last(x) && x.numel() > 0 &&
+         gamma.numel() == x.size(1);
+}
+
+/// √C · gamma, padded with zeros to whole vectors.
+std::vector<float> gamma_factors(const at::Tensor& gamma) {
+  const int64_t channels = gamma.numel();
+  const at::Tensor wide = gamma.reshape({channels}).to(at::kFloat).contiguous();
+  std::vector<float> factors(channels + 16, 0.0f);
+  const float* from = static_cast<const float*>(wide.const_data_ptr());
+  for (int64_t c = 0; c < channels; ++c) factors[c] = from[c] * std::sqrt(static_cast<float>(channels));
+  return factors;
+}
+
 template <class T>
-void norm_tensor(const at::Tensor& x, const float* gamma, bool silu, const at::Tensor& out) {
+void norm_elements(const at::Tensor& x, const float* gamma, bool silu, const at::Tensor& out) {
   const int64_t channels = x.size(1), pixels = x.numel() / channels;
   const T* from = static_cast<const T*>(x.const_data_ptr());
   T* to = static_cast<T*>(out.mutable_data_ptr());
@@ -90,28 +104,54 @@ void norm_tensor(const at::Tensor& x, const float* gamma, bool silu, const at::T
     norm_pixels<T, false>(pixels, channels, from, gamma, to);
 }
 
+/// Both channels-last without gaps.
+void norm_tensor(const at::Tensor& x, const float* gamma, bool silu, const at::Tensor& out) {
+  if (x.scalar_type() == at::kBFloat16)
+    norm_elements<c10::BFloat16>(x, gamma, silu, out);
+  else
+    norm_elements<float>(x, gamma, silu, out);
+}
+
 }  // namespace
 
 #endif
 
 at::Tensor rms_norm_silu_channels_last(const at::Tensor& x, const at::Tensor& gamma, bool silu) {
 #if CTORCH_AVX512
-  if (vector_kernels() && plain(x) && plain(gamma) && channels_last(x) && x.numel() > 0 &&
-      gamma.numel() == x.size(1) && !needs_gradient({&x, &gamma})) {
-    const int64_t channels = x.size(1);
-    const at::Tensor wide = gamma.reshape({channels}).to(at::kFloat).contiguous();
-    std::vector<float> factors(channels + 16, 0.0f);
-    const float* from = static_cast<const float*>(wide.const_data_ptr());
-    for (int64_t c = 0; c < channels; ++c) factors[c] = from[c] * std::sqrt(static_cast<float>(channels));
+  if (norm_is_fused(x, gamma) && !needs_gradient({&x, &gamma})) {
     at::Tensor out = at::empty_like(x);
-    if (x.scalar_type() == at::kBFloat16)
-      norm_tensor<c10::BFloat16>(x, factors.data(), silu, out);
-    else
-      norm_tensor<float>(x, factors.data(), silu, out);
+    norm_tensor(x, gamma_factors(gamma).data(), silu, out);
     return out;
   }
 #endif
   return rms_norm_silu_channels_last_reference(x, gamma, silu);
+}
+
+at::Tensor rms_norm_silu_after_reference(
+    const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count) {
+  const at::Tensor normal = rms_norm_silu_channels_last(x, gamma);
+  return history.defined() ? at::cat({history, normal}, 2) : at::constant_pad_nd(normal, {0, 0, 0, 0, count, 0}, 0);
+}
+
+at::Tensor rms_norm_silu_after(
+    const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count) {
+#if CTORCH_AVX512
+  if (x.dim() == 5 && norm_is_fused(x, gamma) && !needs_gradient({&x, &gamma, &history})) {
+    const int64_t frames = x.size(2);
+    const at::Tensor out = at::empty(
+        {x.size(0), x.size(1), count + frames, x.size(3), x.size(4)}, x.options(), at::MemoryFormat::ChannelsLast3d);
+    at::Tensor before = out.narrow(2, 0, count);
+    if (history.defined())
+      before.copy_(history);
+    else
+      before.zero_();
+    const std::vector<float> factors = gamma_factors(gamma);
+    for (int64_t b = 0; b < x.size(0); ++b)
+      norm_tensor(x.narrow(0, b, 1), factors.data(), true, out.narrow(0, b, 1).narrow(2, count, frames));
+    return out;
+  }
+#endif
+  return rms_norm_silu_after_reference(x, gamma, history, count);
 }
 
 void gelu_tanh_(at::Tensor x) {

@@ -1,9 +1,9 @@
 // Flash attention for bf16 on AVX-512 BF16.
 //
 // Keys and values are packed once per head into the layout of the dot-product instruction (two bf16 neighbours of the
-// summed dimension side by side, then 64 or so columns), in tiles of 256 keys. Then every tile of queries walks over the
-// key tiles: scores by one register-blocked product, an online softmax in fp32, weights rounded to bf16, and the output
-// by the same product. A query tile's scratch and a key tile stay in the second-level cache.
+// summed dimension side by side, then 64 or so columns), in tiles of 256 keys. Then every tile of queries walks over
+// the key tiles: scores by one register-blocked product, an online softmax in fp32, weights rounded to bf16, and the
+// output by the same product. A query tile's scratch and a key tile stay in the second-level cache.
 #include <ATen/Functions.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
@@ -77,7 +77,7 @@ struct alignas(64) Scratch {
 
 }  // namespace
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 
@@ -117,19 +117,18 @@ void pack_keys(const View& k, int64_t b, int64_t first, int64_t h, int64_t count
       }
 }
 
-/// Packs `count` values: panels of `columns` channels, each [keys/2, columns] pairs of neighbouring keys; missing keys up to
-/// a whole number of score panels are zero.
+/// Packs `count` values: panels of `columns` channels, each [keys/2, columns] pairs of neighbouring keys; missing keys
+/// up to a whole number of score panels are zero.
 void pack_values(
     const View& v, int64_t b, int64_t first, int64_t h, int64_t count, int64_t width, int64_t columns, uint32_t* to) {
   const int64_t pairs = (count + score_columns - 1) / score_columns * score_columns / 2;
   for (int64_t p = 0; p < pairs; ++p)
     for (int64_t d = 0; d < width; d += 16) {
       const __m256i none = _mm256_setzero_si256();
-      const int64_t key = 2 * p;
-      const __m256i even =
-          key < count ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v.at(b, first + key, h) + d)) : none;
-      const __m256i odd =
-          key + 1 < count ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v.at(b, first + key + 1, h) + d)) : none;
+      const auto channels = [&](int64_t key) {
+        return key < count ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v.at(b, first + key, h) + d)) : none;
+      };
+      const __m256i even = channels(2 * p), odd = channels(2 * p + 1);
       const __m512i words =
           _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
       _mm512_storeu_si512(to + (d / columns * (key_tile / 2) + p) * columns + d % columns, words);

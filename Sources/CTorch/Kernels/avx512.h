@@ -10,8 +10,9 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace ctorch::kernels::avx512 {
 
@@ -21,6 +22,9 @@ using Lanes = __m512;
 inline __mmask16 first_lanes(int64_t count) {
   return count >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << count) - 1);
 }
+
+/// All sixteen. A type of its own, because processors are slow at masked stores of halves even under a full mask.
+struct AllLanes {};
 
 inline Lanes load(const float* from) { return _mm512_loadu_ps(from); }
 inline Lanes load(const float* from, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, from); }
@@ -41,7 +45,26 @@ inline void store(float* to, Lanes value, __mmask16 lanes) { _mm512_mask_storeu_
 inline void store(c10::BFloat16* to, Lanes value) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), narrow(value));
 }
-inline void store(c10::BFloat16* to, Lanes value, __mmask16 lanes) { _mm256_mask_storeu_epi16(to, lanes, narrow(value)); }
+inline void store(c10::BFloat16* to, Lanes value, __mmask16 lanes) {
+  _mm256_mask_storeu_epi16(to, lanes, narrow(value));
+}
+
+template <class T>
+inline Lanes load(const T* from, AllLanes) {
+  return load(from);
+}
+template <class T>
+inline void store(T* to, Lanes value, AllLanes) {
+  store(to, value);
+}
+
+/// Calls `body(first element, its lanes)` for every sixteen of `count` elements and for the rest.
+template <class Body>
+inline __attribute__((always_inline)) void each_lanes(int64_t count, const Body& body) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) body(i, AllLanes{});
+  if (i < count) body(i, first_lanes(count - i));
+}
 
 /// 2^x with a relative error of at most 2.6e-6, for numbers that will be rounded to bf16.
 inline Lanes exp2_coarse(Lanes x) {
@@ -69,17 +92,23 @@ inline Lanes exp2_fine(Lanes x) {
   return _mm512_scalef_ps(p, n);
 }
 
-/// x / (1 + e^-y)
+/// x / (1 + e^-y), as exact as T, the type it will be stored in, can show. The power is capped where the quotient is
+/// nothing beside any number of interest, to keep infinities and denormal numbers (slow) out of the Newton step.
+template <class T>
 inline Lanes times_sigmoid(Lanes x, Lanes y) {
+  const Lanes power = _mm512_min_ps(_mm512_mul_ps(y, _mm512_set1_ps(-1.44269504f)), _mm512_set1_ps(100.0f));
   const Lanes one = _mm512_set1_ps(1.0f);
-  return _mm512_div_ps(x, _mm512_add_ps(one, exp2_fine(_mm512_mul_ps(y, _mm512_set1_ps(-1.44269504f)))));
+  const Lanes sum = _mm512_add_ps(one, std::is_same_v<T, float> ? exp2_fine(power) : exp2_coarse(power));
+  const Lanes guess = _mm512_rcp14_ps(sum);
+  return _mm512_mul_ps(x, _mm512_fmadd_ps(_mm512_fnmadd_ps(sum, guess, one), guess, guess));
 }
 
 /// tanh's form of GELU is x · sigmoid(2 √(2/π) (x + 0.044715 x³)).
+template <class T>
 inline Lanes gelu_tanh(Lanes x) {
   const Lanes slope = _mm512_fmadd_ps(
       _mm512_mul_ps(x, x), _mm512_set1_ps(1.59576912f * 0.044715f), _mm512_set1_ps(1.59576912f));
-  return times_sigmoid(x, _mm512_mul_ps(x, slope));
+  return times_sigmoid<T>(x, _mm512_mul_ps(x, slope));
 }
 
 }  // namespace ctorch::kernels::avx512

@@ -7,17 +7,22 @@
 
 #include <initializer_list>
 
-// Opens and closes a stretch of code compiled for AVX-512; only x86-64 has one.
+// CTORCH_AVX512 is 1 where the fused kernels are compiled at all; define it as 0 to leave them out. The other names
+// open and close a stretch of code compiled for AVX-512.
+#if !defined(CTORCH_AVX512)
 #if defined(__x86_64__) && defined(__clang__)
 #define CTORCH_AVX512 1
-#define CTORCH_AVX512_BEGIN                                                                             \
-  _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512bw,avx512dq,avx512vl,fma\"))), apply_to = function)")
-#define CTORCH_AVX512_BF16_BEGIN                                                                                     \
-  _Pragma(                                                                                                           \
-      "clang attribute push(__attribute__((target(\"avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma\"))), apply_to = function)")
-#define CTORCH_AVX512_END _Pragma("clang attribute pop")
 #else
 #define CTORCH_AVX512 0
+#endif
+#endif
+
+#if CTORCH_AVX512
+#define CTORCH_AVX512_FEATURES "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma"
+#define CTORCH_PRAGMA(words) _Pragma(#words)
+#define CTORCH_AVX512_BEGIN \
+  CTORCH_PRAGMA(clang attribute push(__attribute__((target(CTORCH_AVX512_FEATURES))), apply_to = function))
+#define CTORCH_AVX512_END _Pragma("clang attribute pop")
 #endif
 
 namespace ctorch::kernels {

@@ -31,7 +31,8 @@ at::Tensor over_tokens(const at::Tensor& modulation) {
 at::Tensor norm_modulate_reference(
     const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
   const at::Tensor normal = at::layer_norm(x.to(at::kFloat), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
-  return (by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift)).reshape(x.sizes()).to(x.scalar_type());
+  const at::Tensor modulated = by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift);
+  return modulated.reshape(x.sizes()).to(x.scalar_type());
 }
 
 at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
@@ -102,20 +103,13 @@ bool readable_vector(const at::Tensor& v, int64_t count) {
 
 }  // namespace
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 
+using avx512::each_lanes;
 using avx512::first_lanes;
 using avx512::Lanes;
-
-/// Calls `body(first channel, lanes)` for every sixteen channels.
-template <class Body>
-inline __attribute__((always_inline)) void each_lanes(int64_t channels, const Body& body) {
-  int64_t c = 0;
-  for (; c + 16 <= channels; c += 16) body(c, static_cast<__mmask16>(0xffff));
-  if (c < channels) body(c, first_lanes(channels - c));
-}
 
 /// Mean and 1/√(variance + eps) of `channels` floats, the mean taken off before squaring.
 inline void moments(const float* row, int64_t channels, float eps, float& mean, float& inverse) {
@@ -148,7 +142,7 @@ inline void moments(const float* row, int64_t channels, float eps, float& mean, 
 /// Widens a row into `to` (room for whole vectors).
 template <class T>
 inline void widen_row(const T* from, int64_t channels, float* to) {
-  each_lanes(channels, [&](int64_t c, __mmask16 lanes) { _mm512_storeu_ps(to + c, avx512::load(from + c, lanes)); });
+  each_lanes(channels, [&](int64_t c, auto lanes) { _mm512_storeu_ps(to + c, avx512::load(from + c, lanes)); });
 }
 
 /// to = normal(row) · (1 + scale) + shift
@@ -158,7 +152,7 @@ inline void modulate_row(
   float mean, inverse;
   moments(row, channels, eps, mean, inverse);
   const Lanes center = _mm512_set1_ps(mean), factor = _mm512_set1_ps(inverse), one = _mm512_set1_ps(1.0f);
-  each_lanes(channels, [&](int64_t c, __mmask16 lanes) {
+  each_lanes(channels, [&](int64_t c, auto lanes) {
     const Lanes normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(row + c), center), factor);
     Lanes slope = _mm512_add_ps(one, avx512::load(scale + c, lanes));
     if constexpr (!std::is_same_v<M, float>) slope = avx512::widen(avx512::narrow(slope));  // as 1 + scale is in bf16
@@ -184,7 +178,7 @@ void gate_rows(const Rows& rows, const T* x, const T* y, const Modulation<M>& ga
     for (int64_t r = begin; r < end; ++r) {
       const int64_t at = r * rows.channels;
       const M* g = gate.at(r);
-      each_lanes(rows.channels, [&](int64_t c, __mmask16 lanes) {
+      each_lanes(rows.channels, [&](int64_t c, auto lanes) {
         const Lanes sum = _mm512_fmadd_ps(
             avx512::load(y + at + c, lanes), avx512::load(g + c, lanes), avx512::load(x + at + c, lanes));
         avx512::store(out + at + c, sum, lanes);
@@ -202,7 +196,7 @@ void gate_norm_modulate_rows(
     for (int64_t r = begin; r < end; ++r) {
       const int64_t at = r * rows.channels;
       const M* g = gate.at(r);
-      each_lanes(rows.channels, [&](int64_t c, __mmask16 lanes) {
+      each_lanes(rows.channels, [&](int64_t c, auto lanes) {
         const Lanes s = _mm512_fmadd_ps(
             avx512::load(y + at + c, lanes), avx512::load(g + c, lanes), avx512::load(x + at + c, lanes));
         _mm512_storeu_ps(wide.data() + c, s);
@@ -222,7 +216,7 @@ void affine_rows(int64_t count, int64_t channels, const T* x, const W* weight, c
       float mean, inverse;
       moments(wide.data(), channels, eps, mean, inverse);
       const Lanes center = _mm512_set1_ps(mean), factor = _mm512_set1_ps(inverse);
-      each_lanes(channels, [&](int64_t c, __mmask16 lanes) {
+      each_lanes(channels, [&](int64_t c, auto lanes) {
         const Lanes normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(wide.data() + c), center), factor);
         avx512::store(
             out + r * channels + c,

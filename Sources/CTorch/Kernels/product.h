@@ -1,11 +1,12 @@
-// The register block of the bf16 products: both operands hold two neighbours of the summed dimension in one 32-bit word.
+// The register block of the bf16 products: both operands hold two neighbours of the summed dimension in one 32-bit
+// word.
 #pragma once
 
 #include "avx512.h"
 
 #if CTORCH_AVX512
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace ctorch::kernels::avx512 {
 
@@ -14,8 +15,8 @@ enum class Start { zero, add, scaled };
 
 inline __m512bh as_pairs(__m512i words) { return reinterpret_cast<__m512bh>(words); }
 
-/// c[Rows, Columns·16] = start + a[Rows, depth words] · b[depth words, Columns·16], summed in registers: 24 of the 32 with
-/// 6×4 or 8×3. b is one packed panel, contiguous; `factors` has one number per row (Start::scaled only).
+/// c[Rows, Columns·16] = start + a[Rows, depth words] · b[depth words, Columns·16], summed in registers: 24 of the 32
+/// with 6×4 or 8×3. b is one packed panel, contiguous; `factors` has one number per row (Start::scaled only).
 template <int Rows, int Columns, Start start>
 inline void block(
     const uint32_t* a, int64_t a_row, const uint32_t* b, int64_t depth, float* c, int64_t c_row,

@@ -47,10 +47,11 @@ void rotate_reference_(at::Tensor x, const at::Tensor& cos_sin) { x.copy_(turned
 
 #if CTORCH_AVX512
 
-CTORCH_AVX512_BF16_BEGIN
+CTORCH_AVX512_BEGIN
 
 namespace {
 
+using avx512::each_lanes;
 using avx512::first_lanes;
 using avx512::Lanes;
 
@@ -98,11 +99,10 @@ void rms_rows(int64_t count, int64_t channels, const T* x, const W* weight, floa
     std::vector<float> wide(channels + 16);
     for (int64_t r = begin; r < end; ++r) {
       const Lanes factor = _mm512_set1_ps(inverse_rms(x + r * channels, channels, eps, wide.data()));
-      for (int64_t c = 0; c < channels; c += 16) {
-        const __mmask16 lanes = first_lanes(channels - c);
+      each_lanes(channels, [&](int64_t c, auto lanes) {
         const Lanes normal = _mm512_mul_ps(_mm512_loadu_ps(wide.data() + c), factor);
         avx512::store(out + r * channels + c, _mm512_mul_ps(normal, avx512::load(weight + c, lanes)), lanes);
-      }
+      });
     }
   });
 }
@@ -118,15 +118,14 @@ void rms_rope_rows(
       const Lanes factor = _mm512_set1_ps(inverse_rms(x.at(r), channels, eps, wide.data()));
       const float* angles = cos_sin + r % x.tokens * width;
       T* to = out.at(r);
-      for (int64_t d = 0; d < width; d += 16) {
-        const __mmask16 lanes = first_lanes(width - d);
+      each_lanes(width, [&](int64_t d, auto lanes) {
         const Lanes angle = avx512::load(angles + d, lanes);
         for (int64_t c = d; c < channels; c += width) {
           const Lanes normal = _mm512_mul_ps(_mm512_loadu_ps(wide.data() + c), factor);
           const Lanes value = _mm512_mul_ps(normal, avx512::load(weight + c, lanes));
           avx512::store(to + c, turn(value, angle), lanes);
         }
-      }
+      });
     }
   });
 }
@@ -138,14 +137,13 @@ void rotate_rows(int64_t count, int64_t heads, int64_t width, const RowsAt<T>& x
     for (int64_t r = begin; r < end; ++r) {
       const float* angles = cos_sin + r % x.tokens * width;
       T* row = x.at(r);
-      for (int64_t d = 0; d < width; d += 16) {
-        const __mmask16 lanes = first_lanes(width - d);
+      each_lanes(width, [&](int64_t d, auto lanes) {
         const Lanes angle = avx512::load(angles + d, lanes);
         for (int64_t h = 0; h < heads; ++h) {
           T* at = row + h * head_stride + d;
           avx512::store(at, turn(avx512::load(at, lanes), angle), lanes);
         }
-      }
+      });
     }
   });
 }

@@ -42,6 +42,7 @@ CT_API ct_reset_peak_memory(ct_device device);
 CT_API ct_release_cached_memory(ct_device device);
 CT_API ct_set_threads(int32_t threads);
 int32_t ct_threads(void);
+bool ct_keep_freed_memory(void);                           // see Kernels/memory.cpp
 bool ct_cpu_has_bf16(void);                                // the fused bf16 kernels run on this processor
 void ct_set_tf32(bool allowed);
 
@@ -78,6 +79,8 @@ CT_API ct_from_data(const void *_Nullable data, int32_t dtype, ct_ints sizes, in
 CT_API ct_from_memory(void *_Nonnull data, int32_t dtype, ct_ints sizes, int32_t rank, void *_Nullable context,
                       void (*_Nonnull release)(void *_Nullable), ct_out out);
 CT_API ct_to_host(ct_in t, void *_Nonnull data, size_t bytes);  // copies all elements in row-major order
+// The address of the first element of a contiguous tensor on the CPU, valid as long as the tensor.
+CT_API ct_data(ct_in t, const void *_Nullable *_Nonnull out);
 CT_API ct_item(ct_in t, double *_Nonnull out);
 CT_API ct_item_int(ct_in t, int64_t *_Nonnull out);
 CT_API ct_describe(ct_in t, char *_Nonnull buffer, size_t capacity);
@@ -230,7 +233,10 @@ CT_API ct_rms_norm(ct_in x, ct_in weight, double eps, ct_out out);              
 CT_API ct_rms_norm_rope(ct_in x, ct_in weight, ct_in factors, double eps, int64_t heads, ct_opt destination, ct_out out);
 CT_API ct_rotate_(ct_in x, ct_in factors);                                                          // [B, L, H, D]
 CT_API ct_gate_residual(ct_in x, ct_in y, ct_in gate, bool in_place, ct_out out);                   // x + y·gate
+CT_API ct_gelu_tanh_(ct_in x);
 CT_API ct_rms_norm_silu(ct_in x, ct_in gamma, ct_out out);                                          // [B, C, T, H, W]
+// The same behind the `count` frames before x, which are normalised already; zeros without them. [B, C, count + T, H, W]
+CT_API ct_rms_norm_silu_after(ct_in x, ct_in gamma, ct_opt history, int64_t count, ct_out out);
 
 // MARK: Gradients
 CT_API ct_set_requires_grad(ct_in t, bool enabled);

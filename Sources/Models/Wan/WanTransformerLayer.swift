@@ -128,7 +128,7 @@ struct WanTransformerLayer: Sendable {
     let read = crossAttention.crossAttention(norm3(x), text)
     tap?("block\(index).cross_attn", read)
     x = x + read
-    let hidden = ffnIn(x.normModulate(shift: m.ffnShift, scale: m.ffnScale, eps: eps)).gelu(tanhForm: true)
+    let hidden = ffnIn(x.normModulate(shift: m.ffnShift, scale: m.ffnScale, eps: eps)).geluTanhInPlace()
     let fed = ffnOut(hidden)
     tap?("block\(index).ffn", fed)
     return x.gateResidual(fed, m.ffnGate, inPlace: inPlace)

@@ -7,7 +7,9 @@ import Torch
 // Letters: B batch, C channels, T video frames, F latent frames, H and W pixels, h and w latent pixels.
 
 /// What a Wan autoencoder is made of. Every size can be read off its weights.
-public struct WanVAEConfiguration: Codable, Equatable, Sendable {
+///
+/// The published code also names scales with attention outside the middle; it has none, and cannot run with any.
+public struct WanVAEConfiguration: Equatable, Sendable {
   /// Channels at full resolution ("dim").
   public let width: Int
   /// Channels of a latent ("z_dim").
@@ -16,8 +18,6 @@ public struct WanVAEConfiguration: Codable, Equatable, Sendable {
   public let widthMultipliers: [Int]
   /// Residual blocks of a level in the encoder; the decoder has one more ("num_res_blocks").
   public let residualBlocks: Int
-  /// Scales, 1 being full resolution, at which each residual block is followed by attention ("attn_scales").
-  public let attentionScales: [Double]
   /// Whether the step from one level to the next also halves the frames ("temperal_downsample").
   public let temporalDownsampling: [Bool]
   /// The mean and the standard deviation of each latent channel, by which latents are normalised.
@@ -28,14 +28,13 @@ public struct WanVAEConfiguration: Codable, Equatable, Sendable {
   ///   - latentMean: by default what Wan 2.1 was published with, for 16 channels; else zeros.
   ///   - latentDeviation: by default what Wan 2.1 was published with, for 16 channels; else ones.
   public init(
-    width: Int, latentChannels: Int, widthMultipliers: [Int], residualBlocks: Int, attentionScales: [Double] = [],
+    width: Int, latentChannels: Int, widthMultipliers: [Int], residualBlocks: Int,
     temporalDownsampling: [Bool], latentMean: [Double]? = nil, latentDeviation: [Double]? = nil
   ) {
     self.width = width
     self.latentChannels = latentChannels
     self.widthMultipliers = widthMultipliers
     self.residualBlocks = residualBlocks
-    self.attentionScales = attentionScales
     self.temporalDownsampling = temporalDownsampling
     let published = latentChannels == Self.publishedMean.count
     self.latentMean =
@@ -87,7 +86,6 @@ extension WanVAEConfiguration {
     var multipliers: [Int] = []
     var temporal: [Bool] = []
     var residualBlocks = 0
-    var attentionScales: [Double] = []
     var blocksHere = 0
     for index in 0... {
       let element = "encoder.downsamples.\(index)"
@@ -100,9 +98,6 @@ extension WanVAEConfiguration {
         if blocksHere == 0 { multipliers.append(channels / width) }
         blocksHere += 1
         residualBlocks = max(residualBlocks, blocksHere)
-      } else if weights["\(element).to_qkv.weight"] != nil {
-        let scale = 1 / Double(1 << temporal.count)
-        if !attentionScales.contains(scale) { attentionScales.append(scale) }
       } else if weights["\(element).resample.1.weight"] != nil {
         temporal.append(weights["\(element).time_conv.weight"] != nil)
         blocksHere = 0
@@ -115,7 +110,7 @@ extension WanVAEConfiguration {
     }
     self.init(
       width: width, latentChannels: try length("conv2.weight"), widthMultipliers: multipliers,
-      residualBlocks: residualBlocks, attentionScales: attentionScales, temporalDownsampling: temporal)
+      residualBlocks: residualBlocks, temporalDownsampling: temporal)
   }
 }
 

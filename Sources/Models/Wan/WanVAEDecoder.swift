@@ -49,19 +49,15 @@ struct WanVAEDecoder: Sendable {
     middle = MiddleBlocks(channels, path / "middle")
     var elements: [LevelElement<Upsampler>] = []
     var place: ParameterPath { path / "upsamples" / elements.count }
-    // The published code counts the decoder's scales from here, twice that of the lowest level.
-    var scale = 4 / Double(1 << widths.count)
     for (level, width) in widths.enumerated().reversed() {
       for _ in 0...configuration.residualBlocks {
         elements.append(.residual(ResidualBlock(channels, width, place)))
-        if configuration.attentionScales.contains(scale) { elements.append(.attention(FrameAttention(width, place))) }
         channels = width
       }
       if level > 0 {
         let temporal = configuration.temporalDownsampling[level - 1]
         elements.append(.resample(Upsampler(channels, temporal: temporal, place)))
         channels /= 2
-        scale *= 2
       }
     }
     self.elements = elements
@@ -77,7 +73,6 @@ struct WanVAEDecoder: Sendable {
       x =
         switch element {
         case .residual(let block): block(x, &cache)
-        case .attention(let block): block(x)
         case .resample(let resampler): resampler(x, &cache)
         }
       tap?("\(name).upsamples.\(index)", x)
@@ -131,6 +126,6 @@ public struct WanVAEDecodeStream: Sendable {
 
   /// What each layer remembers, in the order of calls: its last input frames, nothing where it has none.
   package var rememberedFrames: [Tensor?] {
-    cache.slots.map { if case .frames(let frames) = $0 { frames } else { nil } }
+    cache.slots.map(\.history)
   }
 }

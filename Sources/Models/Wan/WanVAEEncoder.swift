@@ -46,17 +46,14 @@ struct WanVAEEncoder: Sendable {
     input = CausalConvolution(3, channels, path / "conv1")
     var elements: [LevelElement<Downsampler>] = []
     var place: ParameterPath { path / "downsamples" / elements.count }
-    var scale = 1.0
     for (level, width) in widths.enumerated() {
       for _ in 0..<configuration.residualBlocks {
         elements.append(.residual(ResidualBlock(channels, width, place)))
-        if configuration.attentionScales.contains(scale) { elements.append(.attention(FrameAttention(width, place))) }
         channels = width
       }
       if level < widths.count - 1 {
         let temporal = configuration.temporalDownsampling[level]
         elements.append(.resample(Downsampler(channels, temporal: temporal, place)))
-        scale /= 2
       }
     }
     self.elements = elements
@@ -72,7 +69,6 @@ struct WanVAEEncoder: Sendable {
       x =
         switch element {
         case .residual(let block): block(x, &cache)
-        case .attention(let block): block(x)
         case .resample(let resampler): resampler(x, &cache)
         }
       tap?("\(name).downsamples.\(index)", x)

@@ -30,14 +30,19 @@ struct FeatureCache: Sendable {
 }
 
 extension FeatureCache.Slot {
+  var history: Tensor? { if case .frames(let frames) = self { frames } else { nil } }
+
   /// `x` behind the `count` frames before it (zeros at the start of a video), whose last `count` frames are kept.
   mutating func extend(_ x: Tensor, by count: Int) -> Tensor {
-    let extended: Tensor
-    if case .frames(let history) = self {
-      extended = Tensor.cat([history, x], 2)
-    } else {
-      extended = x.pad(0, 0, 0, 0, count, 0)
-    }
+    kept(history.map { Tensor.cat([$0, x], 2) } ?? x.pad(0, 0, 0, 0, count, 0), count)
+  }
+
+  /// The same for the SiLU of x's norm, in one pass.
+  mutating func extendNormal(_ x: Tensor, _ gamma: Tensor, by count: Int) -> Tensor {
+    kept(x.rmsNormSilu(gamma, after: history, count: count), count)
+  }
+
+  private mutating func kept(_ extended: Tensor, _ count: Int) -> Tensor {
     keep(extended, count)
     return extended
   }
@@ -68,6 +73,11 @@ struct CausalConvolution: Sendable {
 
   func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor {
     self(cache.withSlot { $0.extend(x, by: kernel[0] - 1) })
+  }
+
+  /// The convolution of the SiLU of x's norm.
+  func callAsFunction(_ x: Tensor, norm gamma: Tensor, _ cache: inout FeatureCache) -> Tensor {
+    self(cache.withSlot { $0.extendNormal(x, gamma, by: kernel[0] - 1) })
   }
 }
 
@@ -116,8 +126,8 @@ struct ResidualBlock: Sendable {
   }
 
   func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor {
-    var y = first(x.rmsNormSilu(firstNorm), &cache)
-    y = second(y.rmsNormSilu(secondNorm), &cache)
+    var y = first(x, norm: firstNorm, &cache)
+    y = second(y, norm: secondNorm, &cache)
     y.add_(shortcut?(x) ?? x)  // no gradient needs what the convolution gave
     return y
   }
@@ -184,12 +194,11 @@ struct Head: Sendable {
     convolution = CausalConvolution(inputs, outputs, path / 2)
   }
 
-  func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor { convolution(x.rmsNormSilu(norm), &cache) }
+  func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor { convolution(x, norm: norm, &cache) }
 }
 
 /// One numbered element of the way down or up.
 enum LevelElement<Resampler: Sendable>: Sendable {
   case residual(ResidualBlock)
-  case attention(FrameAttention)
   case resample(Resampler)
 }

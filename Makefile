@@ -1,0 +1,74 @@
+# The commands of this repository; `make help` lists them. Each one first gets what is missing (scripts/setup).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The build reads libtorch through the link that setup makes, so that every command has the same paths and nothing is
+# built twice; changing LIBTORCH moves the link.
+export LIBTORCH
+BUILD := env -u LIBTORCH swift
+# Imports must be declared in Package.swift; the same flags everywhere keep one build.
+FLAGS := --explicit-target-dependency-import-check error
+SOURCES := Package.swift Sources Tests
+
+# The demo makes this one itself; another must be there.
+RANDOM_CHECKPOINT := Demo/checkpoint
+CHECKPOINT ?= $(RANDOM_CHECKPOINT)
+IMAGE ?= Examples/astronaut.png
+AUDIO ?= Examples/librivox_austen_0870.wav
+PROMPT ?= A woman in an orange space suit looks into the camera and speaks calmly.
+SECONDS_OF_VIDEO ?= 5
+VIDEO ?= Demo/demo.mp4
+BENCH ?= --preset tiny
+
+.PHONY: help demo test parity build bench format lint setup clean
+
+help: ## List these commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: setup ## Make a talking video of a photograph and a recording: Demo/demo.mp4
+	@$(BUILD) build -c release --product livetalk $(FLAGS)
+	@set -e; livetalk="$$($(BUILD) build -c release --show-bin-path)/livetalk"; \
+	if [ "$(CHECKPOINT)" = "$(RANDOM_CHECKPOINT)" ] && [ ! -e "$(CHECKPOINT)" ]; then \
+	  mkdir -p "$$(dirname "$(CHECKPOINT)")"; \
+	  "$$livetalk" checkpoint init --preset tiny --out "$(CHECKPOINT)"; \
+	fi; \
+	mkdir -p "$$(dirname "$(VIDEO)")"; \
+	"$$livetalk" generate --checkpoint "$(CHECKPOINT)" --image "$(IMAGE)" --audio "$(AUDIO)" --prompt "$(PROMPT)" \
+	  --seconds $(SECONDS_OF_VIDEO) -o "$(VIDEO)"; \
+	echo; \
+	echo "The video is $(VIDEO)."; \
+	if [ "$(CHECKPOINT)" = "$(RANDOM_CHECKPOINT)" ]; then \
+	  echo "Its weights are random, so the picture is noise; the sound is the recording."; \
+	fi
+
+test: setup lint ## Check the format and the layers, build, and run all tests
+	@$(BUILD) build --build-tests $(FLAGS)
+	@$(BUILD) test --skip-build --disable-xctest $(FLAGS)
+	@echo "Format, layers, build and tests: all passed."
+
+parity: setup ## Compare with the reference's numbers, in the directories of LIVETALK_GOLDENS
+	@$(BUILD) build --product livetalk $(FLAGS)
+	@"$$($(BUILD) build --show-bin-path)/livetalk" parity
+
+build: setup ## Build everything in debug mode; `make build RELEASE=1` for release
+	@$(BUILD) build $(if $(RELEASE),-c release) $(FLAGS)
+
+bench: setup ## Measure speed: `make bench BENCH="--preset livetalk-1.3b --device cuda"`
+	@$(BUILD) build -c release --product livetalk-compute $(FLAGS)
+	@"$$($(BUILD) build -c release --show-bin-path)/livetalk-compute" bench $(BENCH)
+
+format: ## Format the Swift sources in place
+	@swift format --in-place --recursive --parallel $(SOURCES)
+
+lint: ## Check the format of the sources and the order of the layers
+	@swift format lint --strict --recursive --parallel $(SOURCES)
+	@scripts/check-layers
+
+setup: ## Get what is missing; silent when nothing is
+	@scripts/setup
+
+clean: ## Remove what was built and the demo's files; libtorch stays
+	@rm -rf .build Demo

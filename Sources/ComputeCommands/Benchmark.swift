@@ -1,0 +1,215 @@
+import Foundation
+import Generation
+import Models
+import Torch
+
+/// What a benchmark measures and how.
+struct BenchmarkPlan {
+  var models: AvatarModels
+  /// What the models are called in the report.
+  var name: String
+  var size: ReferencePicture.Size
+  var options: SessionOptions
+  /// Blocks before the measured ones; enough to fill the cache.
+  var warmUpBlocks: Int
+  var blocks: Int
+  /// Encodes the prompt, where there is a text encoder to measure.
+  var encodeText: (() throws -> Tensor)?
+  /// Length of the text context where there is none.
+  var textTokens: Int
+}
+
+/// Times of one kind, in milliseconds.
+struct Timings: Codable {
+  let p50: Double
+  let p99: Double
+  let count: Int
+
+  init(_ milliseconds: [Double]) {
+    let sorted = milliseconds.sorted()
+    func percentile(_ p: Double) -> Double {
+      sorted.isEmpty ? 0 : sorted[min(sorted.count - 1, Int((p * Double(sorted.count)).rounded(.up)) - (p > 0 ? 1 : 0))]
+    }
+    p50 = percentile(0.5)
+    p99 = percentile(0.99)
+    count = sorted.count
+  }
+}
+
+/// The figures of one benchmark: the last line of its output, as JSON.
+struct BenchmarkReport: Codable {
+  var name: String
+  var device: String
+  var dtype: String
+  var torch: String
+  var threads: Int
+  var height: Int
+  var width: Int
+  var policy: String
+  var steps: Int
+  /// Tokens that attention sees in a measured block.
+  var cachedTokens: Int
+  var blocks: Int
+  /// Milliseconds: the text encoder, the picture's encoding.
+  var textEncodeMs: Double?
+  var pictureEncodeMs: Double
+  /// Milliseconds from the arrival of the first block's sound to its frames on the host, in a new session.
+  var timeToFirstFrameMs: Double
+  /// Milliseconds of the stages on their own, each waited for.
+  var audio: Timings
+  var denoiseCall: Timings
+  var commit: Timings
+  var decode: Timings
+  /// Milliseconds per block of the whole loop, from its sound to its frames on the host, denoising and decoding overlapping
+  /// where the device can.
+  var block: Timings
+  /// Video frames per second of the whole loop.
+  var framesPerSecond: Double
+  var peakMemoryBytes: Int
+}
+
+/// Runs the loop of a session and its stages one by one.
+enum Benchmark {
+  static func run(_ plan: BenchmarkPlan, progress: (String) -> Void) throws -> BenchmarkReport {
+    let models = plan.models
+    let device = models.device
+    device.resetPeakMemory()
+    progress("conditions")
+    var text: Tensor?
+    var textMs: Double?
+    if let encodeText = plan.encodeText {
+      textMs = try milliseconds(device) { text = try encodeText() }
+    }
+    let generator = RandomGenerator(seed: 1, device: device)
+    let textEmbedding =
+      text?.to(device, models.dtype)
+      ?? generator.normal([1, plan.textTokens, models.transformer.config.textDim], models.dtype)
+    let picture = generator.normal([1, 3, 1, plan.size.height, plan.size.width], models.dtype).clamp(-1, 1)
+    _ = models.vae.encode(image: picture)
+    var reference = picture
+    let pictureMs = milliseconds(device) { reference = models.vae.encode(image: picture) }
+    let clock = PassClock(device)
+    func session() throws -> AvatarSession {
+      try AvatarSession(
+        transformer: models.transformer, vae: models.vae, referenceLatent: reference, textEmbedding: textEmbedding,
+        options: plan.options, tap: { _, _, _ in clock.tick() })
+    }
+    let sound = SpeechWindow(models.audioEncoder)
+
+    progress("time to first frame")
+    let warm = try session()
+    _ = warm.next(audioFeatures: try sound.features(for: warm)).read()
+    var firsts: [Double] = []
+    for _ in 0..<3 {
+      let fresh = try session()
+      device.synchronize()
+      firsts.append(
+        try milliseconds(device) { _ = fresh.next(audioFeatures: try sound.features(for: fresh)).read() })
+    }
+
+    progress("filling the cache: \(plan.warmUpBlocks) blocks")
+    let live = try session()
+    for _ in 0..<plan.warmUpBlocks { _ = live.next(audioFeatures: try sound.features(for: live)) }
+    device.synchronize()
+
+    progress("the whole loop: \(plan.blocks) blocks")
+    var blockTimes: [Double] = []
+    var pending: PendingFrames?
+    let start = ContinuousClock.now
+    var last = start
+    for _ in 0..<plan.blocks {
+      let frames = live.next(audioFeatures: try sound.features(for: live))
+      _ = pending?.read()
+      pending = frames
+      let now = ContinuousClock.now
+      blockTimes.append((now - last).milliseconds)
+      last = now
+    }
+    _ = pending?.read()
+    let total = (ContinuousClock.now - start).milliseconds
+    let frameCount = plan.blocks * plan.options.framesPerBlock * GenerationDefaults.videoFramesPerLatentFrame
+
+    progress("stages")
+    var audioTimes: [Double] = []
+    var decodeTimes: [Double] = []
+    var calls: [Double] = []
+    var commits: [Double] = []
+    for _ in 0..<plan.blocks {
+      var rows: Tensor?
+      audioTimes.append(try milliseconds(device) { rows = try sound.features(for: live) })
+      guard let rows else { continue }
+      let (latents, passes) = clock.time { live.denoise(audioFeatures: rows) }
+      calls += passes.dropLast()
+      commits += passes.suffix(1)
+      decodeTimes.append(milliseconds(device) { _ = live.decode(latents).read() })
+    }
+    let cache = live.rollout.cache
+    return BenchmarkReport(
+      name: plan.name, device: "\(device)", dtype: "\(models.dtype)", torch: Torch.version, threads: Torch.threads,
+      height: plan.size.height, width: plan.size.width, policy: "\(plan.options.policy)", steps: plan.options.steps,
+      cachedTokens: min(cache.endFrame, cache.windowFrames) * cache.tokensPerFrame, blocks: plan.blocks,
+      textEncodeMs: textMs, pictureEncodeMs: pictureMs, timeToFirstFrameMs: Timings(firsts).p50, audio: Timings(audioTimes),
+      denoiseCall: Timings(calls), commit: Timings(commits), decode: Timings(decodeTimes), block: Timings(blockTimes),
+      framesPerSecond: Double(frameCount) / total * 1000, peakMemoryBytes: device.memory.peak)
+  }
+}
+
+/// Sound as a live session has it: each block is encoded in a window of two seconds that ends with it.
+private struct SpeechWindow {
+  private static let frames = 2 * GenerationDefaults.fps
+  private let encoder: Wav2Vec2
+  /// Noise: the encoder's work does not depend on what is said.
+  private let samples: [Float]
+
+  init(_ encoder: Wav2Vec2) {
+    self.encoder = encoder
+    samples = (RandomGenerator(seed: 2).normal([2 * GenerationDefaults.sampleRate]) * 0.1).array()
+  }
+
+  /// The features of the session's next block. The first block has no past.
+  func features(for session: AvatarSession) throws -> Tensor {
+    let rows = session.videoFramesInNextBlock
+    guard session.rollout.block > 0 else {
+      let count = rows * GenerationDefaults.sampleRate / GenerationDefaults.fps
+      return try encoder.encode(Array(samples.prefix(count)), frameCount: rows)
+    }
+    return try encoder.encode(samples, frameCount: SpeechWindow.frames).narrow(1, SpeechWindow.frames - rows, rows)
+  }
+}
+
+/// Times the passes of the transformer within a block, when asked to.
+private final class PassClock {
+  private let device: Device
+  private var ticks: [ContinuousClock.Instant]?
+
+  init(_ device: Device) { self.device = device }
+
+  func tick() {
+    guard ticks != nil else { return }
+    device.synchronize()
+    ticks?.append(.now)
+  }
+
+  /// Runs `body` and gives the milliseconds of each pass in it.
+  func time<Result>(_ body: () -> Result) -> (Result, [Double]) {
+    device.synchronize()
+    ticks = [.now]
+    let result = body()
+    let stamps = ticks ?? []
+    ticks = nil
+    return (result, zip(stamps.dropFirst(), stamps).map { ($0 - $1).milliseconds })
+  }
+}
+
+/// The time that `body` and the work it queues take.
+func milliseconds(_ device: Device, _ body: () throws -> Void) rethrows -> Double {
+  device.synchronize()
+  let start = ContinuousClock.now
+  try body()
+  device.synchronize()
+  return (ContinuousClock.now - start).milliseconds
+}
+
+extension Duration {
+  var milliseconds: Double { Double(components.seconds) * 1000 + Double(components.attoseconds) / 1e15 }
+}

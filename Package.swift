@@ -74,7 +74,8 @@ let package = Package(
     .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Models", "NN", "Torch"]),
     .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),
-    .testTarget(name: "CommandLineTests", dependencies: ["livetalk"]),
+    .testTarget(
+      name: "CommandLineTests", dependencies: ["livetalk", "Media", "Generation", "Models", "NN", "Torch"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20

@@ -18,6 +18,13 @@ package struct CommandFailure: Error, CustomStringConvertible, Sendable {
 package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
   // A write past a limit on file sizes is then an error with a reason, not a signal that ends the process.
   signal(SIGXFSZ, SIG_IGN)
+  let name = root.configuration.commandName ?? "livetalk"
+  // A command has nothing to go on with when an operation fails, such as for want of memory.
+  onTorchFailure { error in
+    Interruption.undoAll()
+    Terminal.complain("\(name): \(sentence(explained(error)))")
+    _exit(1)
+  }
   Torch.keepFreedMemory()
   do {
     var command = try root.parseAsRoot()
@@ -30,8 +37,7 @@ package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
     if root.exitCode(for: error) == .success { root.exit(withError: error) }
     Interruption.forget()
     let isUsage = root.exitCode(for: error) == .validationFailure
-    let name = root.configuration.commandName ?? "livetalk"
-    Terminal.error("\(name): \(isUsage ? sentence(root.message(for: error)) : sentence(describe(error)))")
+    Terminal.complain("\(name): \(isUsage ? sentence(root.message(for: error)) : sentence(describe(error)))")
     exit(isUsage ? ExitCode.validationFailure.rawValue : 1)
   }
 }
@@ -39,6 +45,15 @@ package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
 /// An error's own words; the system's errors describe themselves for programmers, and their localised text for people.
 private func describe(_ error: any Error) -> String {
   error is CocoaError || error is POSIXError ? error.localizedDescription : "\(error)"
+}
+
+/// libtorch's words for exhausted memory are about allocators.
+private func explained(_ error: TorchError) -> String {
+  let text = error.description
+  guard text.contains("out of memory") || text.contains("can't allocate memory") else { return text }
+  let bytes = text.firstMatch(of: /tried to allocate (\d+) bytes/).flatMap { Int($0.1) }
+  return "There is not enough memory" + (bytes.map { " for \(byteText($0)) more" } ?? "")
+    + ": smaller sizes, fewer frames in the cache policy or bf16 take less."
 }
 
 /// The first paragraph of a message on one line, ending as a sentence ends. libtorch puts a stack after its first line.

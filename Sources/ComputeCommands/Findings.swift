@@ -26,7 +26,8 @@ package struct Finding: Sendable {
     let width = findings.map(\.subject.count).max() ?? 0
     for finding in findings {
       let mark = finding.state.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0)
-      Terminal.line("\(mark)\(finding.subject.padding(toLength: width + 2, withPad: " ", startingAt: 0))\(finding.text)")
+      Terminal.line(
+        "\(mark)\(finding.subject.padding(toLength: width + 2, withPad: " ", startingAt: 0))\(finding.text)")
       if let remedy = finding.remedy { Terminal.line(String(repeating: " ", count: 10 + width) + "→ \(remedy)") }
     }
     let missing = findings.filter { $0.state == .missing }

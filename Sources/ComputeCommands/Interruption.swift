@@ -19,6 +19,11 @@ package enum Interruption {
       guard sources.isEmpty else { return }
       for number in [SIGINT, SIGTERM] {
         signal(number, SIG_IGN)
+        // A parent may have started us with it blocked: it would wait for ever.
+        var mask = sigset_t()
+        sigemptyset(&mask)
+        sigaddset(&mask, number)
+        pthread_sigmask(SIG_UNBLOCK, &mask, nil)
         let source = DispatchSource.makeSignalSource(signal: number, queue: .global(qos: .userInitiated))
         source.setEventHandler { stop(number) }
         source.resume()
@@ -30,11 +35,16 @@ package enum Interruption {
   /// Nothing is left to undo.
   package static func forget() { undo.withLock { $0 = nil } }
 
-  private static func stop(_ number: Int32) {
+  /// Undoes what is half done; for a program that ends.
+  static func undoAll() {
     // A write that hangs, to a pipe that nobody reads, must not keep the program from ending.
     let isFree = lock.lock(before: Date().addingTimeInterval(2))
     let undo = self.undo.withLock { $0 }
     if isFree { undo?() }
+  }
+
+  private static func stop(_ number: Int32) {
+    undoAll()
     if Terminal.errorIsTerminal { Terminal.write("\n") }
     Terminal.error("livetalk: Stopped; nothing was left behind.")
     _exit(128 + number)

@@ -105,10 +105,13 @@ public struct CheckpointInspection: Sendable, Codable {
     }
   }
 
-  private struct Index: Decodable { let weight_map: [String: String] }
+  private struct Index: Decodable {
+    private enum CodingKeys: String, CodingKey { case shards = "weight_map" }
+    let shards: [String: String]
+  }
 
   private static func shards(_ index: URL) throws -> [URL] {
-    let names = try JSONDecoder().decode(Index.self, from: Data(contentsOf: index)).weight_map.values
+    let names = try JSONDecoder().decode(Index.self, from: Data(contentsOf: index)).shards.values
     return Set(names).sorted().map { index.deletingLastPathComponent().appendingPathComponent($0) }
   }
 

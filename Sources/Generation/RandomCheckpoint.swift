@@ -78,8 +78,7 @@ public struct RandomCheckpoint: Sendable {
     }
     let parent = root.standardizedFileURL.deletingLastPathComponent()
     try requireRoom(in: parent, for: root)
-    let partial = parent.appendingPathComponent(
-      ".\(root.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
+    let partial = partialFile(of: root.standardizedFileURL)
     guard mkdir(partial.path, 0o777) == 0 else { throw FileError(root, String(cString: strerror(errno))) }
     started(partial)
     do {

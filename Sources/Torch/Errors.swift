@@ -1,5 +1,6 @@
 import CTorch
 import Foundation
+import Synchronization
 
 /// A failure that libtorch reported: its message, first line first.
 public struct TorchError: Error, CustomStringConvertible, LocalizedError, Sendable {
@@ -67,6 +68,11 @@ package func require(_ holds: Bool, _ message: @autoclosure () -> String) {
   if !holds { fail(TorchError(message())) }
 }
 
+/// Sets what ends the process when an operation fails outside of every scope: a program's own last words instead of a trap.
+public func onTorchFailure(_ end: @escaping @Sendable (TorchError) -> Never) { lastWords.withLock { $0 = end } }
+
+private let lastWords = Mutex<(@Sendable (TorchError) -> Never)?>(nil)
+
 /// Handles the status of one C call: nothing, a recorded failure, or the end of the process.
 @inline(__always)
 func check(_ status: ct_status) {
@@ -77,7 +83,9 @@ func check(_ status: ct_status) {
 private func fail() { fail(TorchError(String(cString: ct_last_error()))) }
 
 private func fail(_ error: TorchError) {
-  guard let scope = ErrorScope.current, scope.record(error) else { fatalError(error.description) }
+  if let scope = ErrorScope.current, scope.record(error) { return }
+  if let end = lastWords.withLock({ $0 }) { end(error) }
+  fatalError(error.description)
 }
 
 /// Throws the failure of one C call instead of recording it; for files and devices.

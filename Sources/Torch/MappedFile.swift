@@ -54,13 +54,18 @@ public struct FileError: Error, CustomStringConvertible, LocalizedError, Sendabl
   }
 }
 
+/// The name under which this process writes a file or folder until it is whole.
+public func partialFile(of url: URL) -> URL {
+  url.deletingLastPathComponent()
+    .appendingPathComponent(".\(url.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
+}
+
 /// Writes a file beside its destination and renames it when it is whole, so that no reader ever sees half of one.
 ///
 /// The partial file is removed if `body` throws.
 /// - Throws: what `body` throws, or `FileError` when the file cannot be made, flushed or renamed.
 public func writeAtomically(to url: URL, _ body: (FileHandle) throws -> Void) throws {
-  let partial = url.deletingLastPathComponent()
-    .appendingPathComponent(".\(url.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
+  let partial = partialFile(of: url)
   let descriptor = open(partial.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
   guard descriptor >= 0 else { throw FileError(url, String(cString: strerror(errno))) }
   let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: false)

@@ -11,12 +11,20 @@ struct CheckpointCommand: ParsableCommand {
     abstract: "Look at weights, make random ones, merge adapters.",
     discussion: """
       A checkpoint is a folder with the published files as they are downloaded:
-        LiveTalk-1.3B-V0.1/model.safetensors                        the diffusion transformer
-        Wan2.1-T2V-1.3B/Wan2.1_VAE.pth                              the video autoencoder
-        Wan2.1-T2V-1.3B/models_t5_umt5-xxl-enc-bf16.pth             the text encoder
-        Wan2.1-T2V-1.3B/google/umt5-xxl/tokenizer.json              its tokenizer
-        wav2vec2/model.safetensors, wav2vec2/config.json            the speech encoder
-        livetalk.json                                               optional: sizes, and where the weights come from
+
+        LiveTalk-1.3B-V0.1/model.safetensors
+                  the diffusion transformer
+        Wan2.1-T2V-1.3B/Wan2.1_VAE.pth
+                  the video autoencoder
+        Wan2.1-T2V-1.3B/models_t5_umt5-xxl-enc-bf16.pth
+                  the text encoder
+        Wan2.1-T2V-1.3B/google/umt5-xxl/tokenizer.json
+                  its tokenizer
+        wav2vec2/model.safetensors, wav2vec2/config.json
+                  the speech encoder
+        livetalk.json
+                  optional: the width of a head, sizes of video, and where the
+                  weights come from
       """,
     subcommands: [InspectCommand.self, InitCommand.self, MergeCommand.self])
 }
@@ -75,7 +83,8 @@ struct InspectCommand: ParsableCommand {
     let total = inspection.items.compactMap(\.bytes).reduce(0, +)
     let parameters = inspection.items.compactMap(\.parameters).reduce(0, +)
     let sizes = inspection.imageSizes.map { "\($0.height)x\($0.width)" }.joined(separator: ", ")
-    Terminal.line("\nTogether \(byteText(total)), \(grouped(parameters)) parameters; makes video of \(sizes) (height x width).")
+    Terminal.line(
+      "\nTogether \(byteText(total)), \(grouped(parameters)) parameters; makes video of \(sizes) (height x width).")
     if let provenance = inspection.provenance { Terminal.line("Weights: \(provenance)") }
     let missing = inspection.items.filter { $0.problem == "missing" }
     let damaged = inspection.items.filter { $0.problem != nil && $0.problem != "missing" }
@@ -103,8 +112,8 @@ struct InitCommand: ParsableCommand {
       video that it makes is noise.
 
       PRESETS
-        livetalk-1.3b   the published sizes, 512x512 pixels: 18 GB on disk
-        laptop          a transformer of 8 layers, 128x128 pixels, for real time on a laptop
+        livetalk-1.3b   the published sizes, 512x512 pixels; 18 GB on disk
+        laptop          a transformer of 8 layers, 128x128 pixels
         tiny            the smallest of every part, 128x128 pixels
 
       EXAMPLE
@@ -137,17 +146,18 @@ struct InitCommand: ParsableCommand {
     guard let preset = ModelPreset(named: preset) else { return }
     let checkpoint = try RandomCheckpoint(preset, seed: seed, dtype: dtype?.dtype)
     let total = checkpoint.byteCount
-    let report = StepReport("Writing \(byteText(total)) of random weights")
-    try withTorchErrors {
-      try checkpoint.write(
-        to: URL(fileURLWithPath: out),
-        started: { partial in Interruption.onStop { try? FileManager.default.removeItem(at: partial) } },
-        progress: { report.show(Double($0) / Double(total), "\(byteText($0)) of \(byteText(total))") })
-    }
+    var report: StepReport?
+    try checkpoint.write(
+      to: URL(fileURLWithPath: out),
+      started: { partial in
+        Interruption.onStop { try? FileManager.default.removeItem(at: partial) }
+        report = StepReport("Writing \(byteText(total)) of random weights")
+      },
+      progress: { report?.show(Double($0) / Double(total), "\(byteText($0)) of \(byteText(total))") })
     Interruption.forget()
-    report.end()
+    report?.end()
     let parameters = checkpoint.layouts.values.map(\.parameterCount).reduce(0, +)
-    Terminal.line("\(out): \(preset.name), \(grouped(parameters)) random parameters, \(byteText(total)).")
+    Terminal.line("\(out): \(preset.name), \(grouped(parameters)) random parameters.")
   }
 }
 

@@ -18,22 +18,33 @@ struct GenerateCommand: ParsableCommand {
       ('livetalk checkpoint inspect DIR' says what is missing and where to get it).
 
       INPUT
-        The picture is a JPEG, PNG or WebP; it is turned as its EXIF says, scaled to the model's size, and cropped in the \
-      middle. The sound is WAV, MP3, FLAC, M4A or Ogg of any rate, mono or stereo, up to one hour.
+        picture   JPEG, PNG or WebP; turned as its EXIF says, scaled to the
+                  size of the video, and cropped in the middle
+        sound     WAV, MP3, FLAC, M4A or Ogg of any rate, mono or stereo, up to
+                  one hour
 
       OUTPUT
-        NAME.mp4, .m4v, .mov, .mkv   a video: H.264 and AAC, marked as AI-generated
-        NAME/                        a folder of PNG pictures with sound.wav
-        NAME.rgb, a named pipe, -    raw frames, 8-bit RGB, one after the other; no sound
-      A file of that name is replaced once the new one is whole; stopping (Ctrl-C) leaves nothing behind.
+        NAME.mp4, .m4v, .mov, .mkv
+                  a video: H.264 and AAC, marked as AI-generated
+        NAME/     a folder of PNG pictures with sound.wav
+        NAME.rgb, a named pipe, or - for standard output
+                  raw frames, 8-bit RGB, one after the other; no sound
+        A file of that name is replaced when the new one is whole. Stopping
+        (Ctrl-C) leaves nothing behind.
 
       EXAMPLES
-        livetalk generate --checkpoint weights --image face.jpg --audio speech.wav \\
-          --prompt "A woman speaks to the camera." --seconds 5 -o out.mp4
-        livetalk generate --checkpoint weights --image face.png --audio talk.mp3 --prompt "A man tells a story." \\
+        livetalk generate --checkpoint weights --image face.jpg \\
+          --audio speech.wav --prompt "A woman speaks to the camera." \\
+          --seconds 5 -o out.mp4
+
+        livetalk generate --checkpoint weights --image face.png \\
+          --audio talk.mp3 --prompt "A man tells a story." \\
           --device cuda --seed 7 -o frames/
-        livetalk generate --checkpoint weights --image face.jpg --audio speech.wav --prompt "…" -o - \\
-          | ffplay -f rawvideo -pixel_format rgb24 -video_size 512x512 -framerate 16 -
+
+        livetalk generate --checkpoint weights --image face.jpg \\
+          --audio speech.wav --prompt "…" -o - |
+          ffplay -f rawvideo -pixel_format rgb24 -video_size 512x512 \\
+            -framerate 16 -
       """)
 
   @Option(help: ArgumentHelp("The folder with the weights.", valueName: "dir"))
@@ -54,7 +65,7 @@ struct GenerateCommand: ParsableCommand {
   @Option(name: [.short, .customLong("output")], help: ArgumentHelp("Where the video goes.", valueName: "path"))
   var output: String
 
-  @OptionGroup(title: "Options of the machine") var compute: ComputeOptions
+  @OptionGroup var compute: ComputeOptions
 
   @Option(
     help: ArgumentHelp(
@@ -150,15 +161,15 @@ struct GenerateCommand: ParsableCommand {
       let target = try size.map(parsed)
         ?? ReferencePicture.size(of: folder.settings.imageSizes, closestTo: given)
     else { throw CommandFailure("The checkpoint \(checkpoint) names no size of video.") }
-    let job = GenerationJob(
+    var job = GenerationJob(
       folder: folder, picture: RGBPixels(picture), size: target,
       clip: try Clip(samples: voice.samples, seconds: seconds),
       prompt: prompt,
       // The product plays the sound as it was, not as the model hears it.
       sound: try Sound(contentsOf: audio, sampleRate: GenerationJob.soundRate).samples, output: output, device: device,
       dtype: dtype.resolve(on: device))
-    if let seconds, seconds > voice.seconds + 0.05, !quiet {
-      Terminal.error(String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds))
+    if let seconds, seconds > voice.seconds + 0.05 {
+      job.remark = String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds)
     }
     let report = ProgressReport(isQuiet: quiet)
     let options = SessionOptions(

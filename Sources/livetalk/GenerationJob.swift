@@ -20,6 +20,8 @@ struct GenerationJob {
   let output: String
   let device: Device
   let dtype: DType
+  /// What the user should know before the work begins.
+  var remark: String?
 
   /// Seconds that parts of the work took.
   struct Times {
@@ -28,6 +30,8 @@ struct GenerationJob {
     var whole: Double
   }
 
+  /// A tensor operation that fails ends the program, as `runTool` has arranged.
+  ///
   /// - Throws: what any part says; the output is then gone.
   func run(_ options: SessionOptions, _ report: ProgressReport) throws -> Times {
     let start = Date()
@@ -39,18 +43,16 @@ struct GenerationJob {
     Interruption.onStop { sink.cancelWithinLock() }
     try withInferenceMode {
       let (models, text) = try load(report)
-      report.note("Encoding the picture and \(timeText(Double(clip.samples.count) / 16_000)) of sound")
-      let (session, features) = try withTorchErrors {
-        let image = ReferencePicture.prepared(picture, size).to(device)
-        let session = try AvatarSession(
-          transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
-          textEmbedding: text, options: options)
-        let features = try models.audioEncoder.encode(
-          clip.paddedSamples, frameCount: AudioFeatures.videoFrames(latentFrames: clip.latentFrames))
-        return (session, features)
-      }
+      if let remark { report.note(remark) }
+      report.status("Encoding the picture and \(timeText(Double(clip.samples.count) / 16_000)) of sound")
+      let image = ReferencePicture.prepared(picture, size).to(device)
+      let session = try AvatarSession(
+        transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
+        textEmbedding: text, options: options)
+      let features = try models.audioEncoder.encode(
+        clip.paddedSamples, frameCount: AudioFeatures.videoFrames(latentFrames: clip.latentFrames))
       report.begin(frames: clip.videoFrames, blocks: clip.blocks)
-      try withTorchErrors { try generate(session, features, into: sink, report) }
+      try generate(session, features, into: sink, report)
     }
     let generated = Date()
     report.end()
@@ -62,17 +64,13 @@ struct GenerationJob {
 
   /// The text encoder runs and goes before the other models come: they need not share the memory.
   private func load(_ report: ProgressReport) throws -> (AvatarModels, Tensor) {
-    report.note("Checking the weights")
+    report.status("Checking the weights", isShort: true)
     try folder.verifyWeights()
-    report.note("Reading the prompt")
+    report.status("Reading the prompt")
     // fp16 overflows in umT5.
     let textType = dtype == .float16 ? DType.bfloat16 : dtype
-    let text = try withTorchErrors {
-      try AvatarModels.encodeText(prompt, in: folder, device: device, dtype: textType)
-    }
-    let models = try withTorchErrors {
-      try AvatarModels(loading: folder, device: device, dtype: dtype) { report.note("Loading the \($0)") }
-    }
+    let text = try AvatarModels.encodeText(prompt, in: folder, device: device, dtype: textType)
+    let models = try AvatarModels(loading: folder, device: device, dtype: dtype) { report.status("Loading the \($0)") }
     if let provenance = models.settings.provenance { report.note("Weights: \(provenance)") }
     return (models, text)
   }

@@ -8,10 +8,11 @@ struct LiveTalk: ParsableCommand {
     abstract: "Turn a face picture, a voice and a prompt into a talking video.",
     discussion: """
       EXAMPLES
-        Try it without any download, with random weights (the video is noise, but every part runs):
+        Try it without any download, with random weights: the video is noise,
+        but every part runs.
           livetalk checkpoint init --preset tiny --out /tmp/tiny
-          livetalk generate --checkpoint /tmp/tiny --image face.jpg --audio speech.wav \\
-            --prompt "A woman speaks to the camera." -o out.mp4
+          livetalk generate --checkpoint /tmp/tiny --image face.jpg \\
+            --audio speech.wav --prompt "A woman speaks." -o out.mp4
 
         See what a folder of downloaded weights holds, and what it lacks:
           livetalk checkpoint inspect pretrained_checkpoints

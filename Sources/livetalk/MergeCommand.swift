@@ -15,7 +15,8 @@ struct MergeCommand: ParsableCommand {
       are, those of the adapter before those of the base.
 
       EXAMPLE
-        livetalk checkpoint merge --base Wan2.1-T2V-1.3B --adapter OmniAvatar-1.3B/pytorch_model.pt \\
+        livetalk checkpoint merge --base Wan2.1-T2V-1.3B \\
+          --adapter OmniAvatar-1.3B/pytorch_model.pt \\
           --out weights/LiveTalk-1.3B-V0.1/model.safetensors
       """)
 
@@ -48,14 +49,15 @@ struct MergeCommand: ParsableCommand {
     }
     let report = StepReport("Merging \(merging.layers) layers")
     let layout = merging.layout
+    let partial = partialFile(of: output)
+    Interruption.onStop { unlink(partial.path) }
     var done = 0
-    try withTorchErrors {
-      try writeSafetensors(layout, metadata: ["format": "pt"], to: output) { name in
-        report.show(Double(done) / Double(layout.count), "\(done) of \(layout.count) tensors")
-        done += 1
-        return try merging.tensor(name)
-      }
+    try writeSafetensors(layout, metadata: ["format": "pt"], to: output) { name in
+      report.show(Double(done) / Double(layout.count), "\(done) of \(layout.count) tensors")
+      done += 1
+      return try merging.tensor(name)
     }
+    Interruption.forget()
     report.end()
     Terminal.line("\(out): \(layout.count) tensors, \(merging.layers) layers merged.")
   }

@@ -20,9 +20,17 @@ final class ProgressReport {
     isTerminal = Terminal.errorIsTerminal
   }
 
-  /// A line about what comes next.
+  /// A line that stays.
   func note(_ text: String) {
-    if !isQuiet { Terminal.error(text) }
+    if !isQuiet { Terminal.error((isTerminal ? Terminal.clearLine : "") + text) }
+  }
+
+  /// What is done now: on a terminal a line that the next one replaces.
+  ///
+  /// - Parameter isShort: whether a log can do without it.
+  func status(_ text: String, isShort: Bool = false) {
+    guard !isQuiet else { return }
+    if isTerminal { Terminal.write("\(Terminal.clearLine)\(text) …") } else if !isShort { Terminal.error(text) }
   }
 
   func begin(frames: Int, blocks: Int) {
@@ -55,7 +63,7 @@ final class ProgressReport {
     let now = Date()
     guard !isQuiet, now.timeIntervalSince(lastLine) >= seconds else { return }
     lastLine = now
-    if isTerminal { Terminal.write("\r\u{1B}[K\(line(now))") } else { Terminal.error(line(now)) }
+    if isTerminal { Terminal.write(Terminal.clearLine + line(now)) } else { Terminal.error(line(now)) }
   }
 
   private func line(_ now: Date) -> String {

@@ -21,11 +21,11 @@ final class StepReport {
     let time = now.timeIntervalSince(started)
     let left = share > 0 ? ", \(timeText(time / share - time)) left" : ""
     let line = String(format: "%3.0f%%, ", share * 100) + text + left
-    if isTerminal { Terminal.write("\r\u{1B}[K\(line)") } else { Terminal.error(line) }
+    if isTerminal { Terminal.write(Terminal.clearLine + line) } else { Terminal.error(line) }
   }
 
   /// Clears the line that changes.
   func end() {
-    if isTerminal { Terminal.write("\r\u{1B}[K") }
+    if isTerminal { Terminal.write(Terminal.clearLine) }
   }
 }

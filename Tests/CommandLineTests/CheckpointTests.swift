@@ -1,0 +1,121 @@
+import Foundation
+import Generation
+import Models
+import NN
+import Testing
+import Torch
+
+@Suite struct CheckpointTests {
+  private struct Manifest: Decodable {
+    struct Entry: Decodable {
+      let key: String
+      let shape: [Int]
+      let dtype: String?
+    }
+    let entries: [Entry]
+  }
+
+  @Test(arguments: [
+    (CheckpointFolder.Part.transformer, "livetalk_1.3b"), (.vae, "wan2.1_vae"), (.textEncoder, "umt5_xxl_encoder"),
+    (.audioEncoder, "wav2vec2_base_960h"),
+  ])
+  func `random checkpoints have the keys, shapes and types of the published ones`(
+    part: CheckpointFolder.Part, manifest: String
+  ) throws {
+    let file = Fixtures.goldens.appendingPathComponent("manifests/\(manifest).json")
+    let published = try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: file))
+    let layout = try #require(try RandomCheckpoint(.livetalk1_3B).layouts[part])
+    let ours = Dictionary(uniqueKeysWithValues: layout.entries.map { ($0.name, $0.shape) })
+    let theirs = Dictionary(uniqueKeysWithValues: published.entries.map { ($0.key, $0.shape) })
+    #expect(ours == theirs)
+    let type = published.entries.first?.dtype ?? "F32"
+    #expect(layout.entries.allSatisfy { $0.dtype == (type == "BF16" ? .bfloat16 : .float32) })
+  }
+
+  @Test func `what init makes, inspect finds whole`() async throws {
+    let result = try await Tool.run("checkpoint", "inspect", "--json", try await Fixtures.checkpoint.value)
+    #expect(result.status == 0)
+    let inspection = try JSONDecoder().decode(CheckpointInspection.self, from: result.output)
+    #expect(inspection.complete && inspection.items.count == 6)
+    #expect(inspection.provenance?.contains("random weights") == true)
+    let layouts = try RandomCheckpoint(.tiny).layouts
+    for item in inspection.items {
+      guard let part = CheckpointFolder.Part(rawValue: item.part), let layout = layouts[part] else { continue }
+      #expect(item.tensors == layout.entries.count && item.parameters == layout.parameterCount)
+      #expect(item.format == (part == .vae || part == .textEncoder ? "PyTorch" : "safetensors"))
+    }
+    let table = try await Tool.run("checkpoint", "inspect", try await Fixtures.checkpoint.value)
+    #expect(table.status == 0 && table.text.contains("813,952 parameters") && table.text.hasSuffix("Complete.\n"))
+  }
+
+  @Test func `inspect lists what is missing and where to get it`() async throws {
+    let folder = try Folder()
+    let empty = try await Tool.run("checkpoint", "inspect", folder.url.path)
+    #expect(empty.status == 1)
+    for part in CheckpointFolder.Part.allCases {
+      #expect(empty.text.contains(part.candidates[0]) && empty.text.contains(part.source))
+    }
+    #expect(empty.text.contains("hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir \(folder.url.path)/Wan2.1-T2V-1.3B"))
+  }
+
+  @Test func `one seed makes one checkpoint, and weights are of a sane size`() async throws {
+    let folder = try Folder()
+    for (name, seed) in [("a", "3"), ("b", "3"), ("c", "4")] {
+      let made = try await Tool.run(
+        "checkpoint", "init", "--preset", "tiny", "-o", folder[name].path, "--seed", seed, "--dtype", "bf16")
+      #expect(made.status == 0, "\(made.error)")
+    }
+    #expect(folder.content == ["a", "b", "c"])
+    let file = "LiveTalk-1.3B-V0.1/model.safetensors"
+    let bytes = try ["a", "b", "c"].map { try Data(contentsOf: folder[$0].appendingPathComponent(file)) }
+    #expect(bytes[0] == bytes[1] && bytes[0] != bytes[2])
+    for (name, tensor) in try readWeights(folder["a"].appendingPathComponent(file)) {
+      #expect(tensor.dtype == .bfloat16)
+      let largest = tensor.to(.float32).abs().max().item
+      #expect(largest <= 6 && largest.isFinite, "\(name)")
+    }
+    let again = try await Tool.run("checkpoint", "init", "--preset", "tiny", "-o", folder["a"].path)
+    #expect(again.status == 1 && again.error.contains("not empty"))
+  }
+
+  @Test func `merge adds what the factors say`() async throws {
+    let folder = try Folder()
+    let generator = RandomGenerator(seed: 1)
+    let base = [
+      "blocks.0.q.weight": generator.normal([6, 5]), "blocks.0.k.weight": generator.normal([4, 5]),
+      "patch.weight": generator.normal([2, 2]),
+    ]
+    let (a, b) = (generator.normal([2, 5]), generator.normal([6, 2]))
+    let adapter = [
+      "blocks.0.q.lora_A.default.weight": a, "blocks.0.q.lora_B.default.weight": b,
+      "patch.weight": generator.normal([2, 3]), "audio.weight": generator.normal([3]),
+    ]
+    try FileManager.default.createDirectory(at: folder["base"], withIntermediateDirectories: true)
+    try writeSafetensors(base, to: folder["base"].appendingPathComponent("diffusion_pytorch_model.safetensors"))
+    try writePickle(adapter, to: folder["adapter.pt"])
+    func merge(_ more: String...) async throws -> Tool.Result {
+      try await Tool.run(
+        [
+          "checkpoint", "merge", "--base", folder["base"].path, "--adapter", folder["adapter.pt"].path, "--out",
+          folder["merged.safetensors"].path,
+        ] + more)
+    }
+    let unknown = try await merge()
+    #expect(unknown.status == 1 && unknown.error.contains("--alpha") && !folder.content.contains("merged.safetensors"))
+    _ = try folder.file("config.json", Array(#"{"lora_alpha": 64, "lora_rank": 2}"#.utf8))
+    for (alpha, options) in [(64.0, []), (3.0, ["--alpha", "3"])] as [(Double, [String])] {
+      let result = options.isEmpty ? try await merge() : try await merge(options[0], options[1])
+      #expect(result.status == 0, "\(result.error)")
+      let merged = try readWeights(folder["merged.safetensors"])
+      #expect(Set(merged.keys) == ["blocks.0.q.weight", "blocks.0.k.weight", "patch.weight", "audio.weight"])
+      for (row, column) in [(0, 0), (3, 4), (5, 2)] {
+        let product = (0..<2).map { b.array()[row * 2 + $0] * a.array()[$0 * 5 + column] }.reduce(0, +)
+        let expected = (base["blocks.0.q.weight"]?.array()[row * 5 + column] ?? 0) + product * Float(alpha / 2)
+        let actual = merged["blocks.0.q.weight"]?.array()[row * 5 + column] ?? .nan
+        #expect(abs(actual - expected) <= 1e-4 * max(1, abs(expected)))
+      }
+      #expect(merged["blocks.0.k.weight"]?.array() == base["blocks.0.k.weight"]?.array())
+      #expect(merged["patch.weight"]?.array() == adapter["patch.weight"]?.array())
+    }
+  }
+}

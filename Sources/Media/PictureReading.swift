@@ -8,7 +8,7 @@ extension Picture {
 
   /// Reads a JPEG, PNG or WebP, or the first frame of another picture FFmpeg knows. Alpha is dropped without
   /// compositing, 16-bit samples lose their low byte, grays and palettes become RGB; JPEGs are decoded by libjpeg
-  /// (docs/decisions/jpeg.md).
+  /// (docs/decisions/0006-jpeg.md).
   ///
   /// - Parameter applyOrientation: turn the picture upright as its EXIF says.
   /// - Throws: `MediaError` for a file that is missing, empty, truncated, damaged, no picture, or larger than

@@ -39,7 +39,12 @@ enum ScheduleCases {
     let listed = try golden.config["denoising_step_list"].ints()
     let unwarped = Tensor(listed, device: golden.device)
     try recorder.compare("unwarped", unwarped, outputs["unwarped"], .exact)
-    let large = try schedule(golden.config["training"]["training_shift5"], device: golden.device)
+    let shift = try golden.config["inference"]["shift"].double()
+    let trainings = golden.config["training"].keys.map { golden.config["training"][$0] }
+    guard let sameShift = try trainings.first(where: { try $0["shift"].double() == shift }) else {
+      throw ParityError("no training table has the shift of the inference table")
+    }
+    let large = try schedule(sameShift, device: golden.device)
     let byIndex = large.timesteps.indexSelect(0, Tensor(listed.map { 1000 - $0 }, device: golden.device))
     try recorder.compare("warped_by_index", byIndex, outputs["warped_by_index"], timestepTolerance)
     let width = try golden.config["freq_dim"].int()

@@ -98,8 +98,7 @@ public struct WanTransformer: Sendable {
   /// Three more copies of the first row go in front, so that the first latent frame, one video frame long, has four rows too.
   public func pack(audioFeatures: Tensor) -> Tensor {
     let first = audioFeatures.narrow(1, 0, 1)
-    let padded = Tensor.cat([first, first, first, audioFeatures], 1).transpose(1, 2)
-    return pack(rows: padded.transpose(1, 2))
+    return pack(rows: Tensor.cat([first, first, first, audioFeatures], 1))
   }
 
   /// Packs rows of audio features `[B, 4F, audioInputDim]` into `[B, F, audioHiddenSize]`; for streams past the first frame.

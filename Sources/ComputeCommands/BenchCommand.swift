@@ -68,7 +68,7 @@ package struct BenchCommand: ParsableCommand {
     if let checkpoint {
       guard preset == nil else { throw ValidationError("Give a preset or a checkpoint, not both.") }
       let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
-      let models = try AvatarModels(loading: folder, device: device, dtype: dtype, report: { note("loading the \($0)") })
+      let models = try AvatarModels(loading: folder, device: device, dtype: dtype) { note("loading the \($0)") }
       plan = BenchmarkPlan(
         models: models, name: checkpoint, size: models.settings.imageSizes[0], options: options, warmUpBlocks: warmUp,
         blocks: blocks, encodeText: nil, textTokens: 512)
@@ -86,7 +86,9 @@ package struct BenchCommand: ParsableCommand {
       plan = BenchmarkPlan(
         models: models, name: name, size: preset.size, options: options, warmUpBlocks: warmUp, blocks: blocks,
         encodeText: nil, textTokens: preset.name == ModelPreset.laptop.name ? 256 : 512)
-      if textEncoder { plan.encodeText = { try Benchmark.randomTextContext(preset.textEncoder, device: device, dtype: dtype) } }
+      if textEncoder {
+        plan.encodeText = { try Benchmark.randomTextContext(preset.textEncoder, device: device, dtype: dtype) }
+      }
     }
     if let size { plan.size = try ReferencePicture.Size(parsing: size) }
     return try Benchmark.run(plan, progress: note)
@@ -119,7 +121,9 @@ extension ReferencePicture.Size {
 extension BenchmarkReport {
   /// The figures for people.
   var table: String {
-    func row(_ name: String, _ value: String) -> String { "  \(name.padding(toLength: 34, withPad: " ", startingAt: 0))\(value)" }
+    func row(_ name: String, _ value: String) -> String {
+      "  \(name.padding(toLength: 34, withPad: " ", startingAt: 0))\(value)"
+    }
     func ms(_ value: Double) -> String { String(format: "%.1f ms", value) }
     func spread(_ t: Timings) -> String { "\(ms(t.p50)) P50, \(ms(t.p99)) P99 (\(t.count))" }
     var rows = [
@@ -128,8 +132,9 @@ extension BenchmarkReport {
       row("whole loop", String(format: "%.2f video frames per second", framesPerSecond)),
       row("block, sound to frames", spread(block)),
       row("time to first frame", ms(timeToFirstFrameMs)),
-      row("speech encoder", spread(audio)), row("denoising call", spread(denoiseCall)), row("commit pass", spread(commit)),
-      row("decode of a block", spread(decode)), row("picture encoding, once", ms(pictureEncodeMs)),
+      row("speech encoder", spread(audio)), row("denoising call", spread(denoiseCall)),
+      row("commit pass", spread(commit)), row("decode of a block", spread(decode)),
+      row("picture encoding, once", ms(pictureEncodeMs)),
     ]
     if let textEncodeMs { rows.append(row("text encoding, once, with loading", ms(textEncodeMs))) }
     rows.append(row("peak memory", String(format: "%.2f GB", Double(peakMemoryBytes) / 1e9)))

@@ -148,7 +148,8 @@ enum Benchmark {
       name: plan.name, device: "\(device)", dtype: "\(models.dtype)", torch: Torch.version, threads: Torch.threads,
       height: plan.size.height, width: plan.size.width, policy: "\(plan.options.policy)", steps: plan.options.steps,
       cachedTokens: min(cache.endFrame, cache.windowFrames) * cache.tokensPerFrame, blocks: plan.blocks,
-      textEncodeMs: textMs, pictureEncodeMs: pictureMs, timeToFirstFrameMs: Timings(firsts).p50, audio: Timings(audioTimes),
+      textEncodeMs: textMs, pictureEncodeMs: pictureMs, timeToFirstFrameMs: Timings(firsts).p50,
+      audio: Timings(audioTimes),
       denoiseCall: Timings(calls), commit: Timings(commits), decode: Timings(decodeTimes), block: Timings(blockTimes),
       framesPerSecond: Double(frameCount) / total * 1000, peakMemoryBytes: device.memory.peak)
   }

@@ -51,18 +51,25 @@ public final class BlockRollout {
   ///   - referenceLatent: the encoded picture `[1, 16, 1, H, W]`.
   ///   - clipFrames: latent frames of the whole clip, for a policy that keeps them all; nil for an endless session.
   ///   - positionLimit: see `KVCache.positionLimit`.
-  /// - Throws: `TorchError` for a policy that cannot hold a block, or a full one without a clip's length.
+  /// - Throws: `TorchError` for a policy that cannot hold a block, a full one without a clip's length, or a position limit under
+  ///   which the window would run into its sinks.
   public init(
     transformer: WanTransformer, schedule: FlowMatchingSchedule, policy: KVCachePolicy, framesPerBlock: Int = 3,
     textEmbedding: Tensor, referenceLatent: Tensor, clipFrames: Int? = nil,
     positionLimit: Int? = GenerationDefaults.positionLimit, noise: NoiseSource, tap: Tap? = nil
   ) throws {
+    guard framesPerBlock > 0, schedule.count > 0 else {
+      throw TorchError("Blocks of \(framesPerBlock) frames in \(schedule.count) steps cannot be generated.")
+    }
     if let problem = policy.problem(framesPerBlock: framesPerBlock) {
       throw TorchError("The cache policy is impossible: \(problem).")
     }
     guard let window = policy.window(clipFrames: clipFrames) else {
       throw TorchError(
         "The cache policy 'full' needs a clip of known length; use a rolling or anchored window for an endless one.")
+    }
+    if let positionLimit, policy.sinks > 0, positionLimit < window {
+      throw TorchError("A limit of \(positionLimit) time positions is less than the window of \(window) frames.")
     }
     let dtype = referenceLatent.dtype
     let device = referenceLatent.device

@@ -15,6 +15,7 @@ public struct FlowMatchingSchedule: Sendable {
 
   /// - Parameter extraOneStep: `s` has one point more, which is left out, so that the last step is not at `sigmaMin`.
   public init(shift: Double, steps: Int, sigmaMin: Double = 0, extraOneStep: Bool = true, device: Device = .cpu) {
+    let steps = max(steps, 0)
     let even =
       extraOneStep
       ? Tensor.linspace(1, sigmaMin, count: steps + 1).narrow(0, 0, steps) : Tensor.linspace(1, sigmaMin, count: steps)

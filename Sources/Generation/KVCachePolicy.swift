@@ -23,9 +23,11 @@ public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
 
   /// Reads what `description` writes: `full`, `rolling:W` or `anchor:S/W`.
   public init?(_ text: String) {
-    let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
-    let numbers = parts.count == 2 ? parts[1].split(separator: "/").compactMap { Int($0) } : []
-    switch (parts.first, numbers.count) {
+    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    let fields = parts.count == 2 ? parts[1].split(separator: "/", omittingEmptySubsequences: false) : []
+    let numbers = fields.compactMap { Int($0) }
+    guard numbers.count == fields.count else { return nil }
+    switch (parts[0], numbers.count) {
     case ("full", 0) where parts.count == 1: self = .full
     case ("rolling", 1): self = .rolling(window: numbers[0])
     case ("anchor", 2): self = .anchorHeavy(sinks: numbers[0], window: numbers[1])

@@ -45,16 +45,18 @@ enum TransformerCases {
       try golden.inputs(), try golden.outputs(), try golden.tensors("weights.safetensors")
     )
     let store = ParameterStore(weights: weights, name: "weights.safetensors", device: golden.device)
-    for name in golden.config["modules"].keys {
+    let packs = try golden.config["modules"].keys.map { name in
       let module = golden.config["modules"][name]
       let pack = AudioPack(
         channels: try module["in_channels"].int(), patch: try module["patch_size"].ints(),
-        width: try module["dim"].int(),
-        layerNorm: try module["layernorm"].bool(), store.root / name)
+        width: try module["dim"].int(), layerNorm: try module["layernorm"].bool(), store.root / name)
+      return (name, pack)
+    }
+    try store.finish()
+    for (name, pack) in packs {
       try recorder.compare(
         "\(name).out", pack(try input(inputs, "\(name).in")), outputs["\(name).out"], golden.tolerance())
     }
-    try store.finish()
   }
 
   // MARK: Whole-clip passes

@@ -104,6 +104,13 @@ public enum Torch {
   /// Whether the fused bf16 kernels run on this processor; elsewhere their plain compositions do.
   public static var cpuHasBFloat16: Bool { ct_cpu_has_bf16() }
 
+  /// Whether the fused kernels of the CPU are in use; where not, and where the processor lacks AVX-512, their plain compositions
+  /// are. Holds for the whole process; for tests and benchmarks.
+  public static var usesFusedKernels: Bool {
+    get { ct_fused_kernels() }
+    set { ct_set_fused_kernels(newValue) }
+  }
+
   /// Whether fp32 products on CUDA may round their operands to TF32. Off unless set.
   public static func allowTF32(_ allowed: Bool) { ct_set_tf32(allowed) }
 }

@@ -16,13 +16,22 @@ final class ErrorScope: @unchecked Sendable {
 
   private let lock = NSLock()
   private var first: TorchError?
+  private var hasEnded = false
 
-  func record(_ error: TorchError) {
-    lock.withLock { if first == nil { first = error } }
+  /// Keeps the failure if it is the first; false once the scope has ended, when nobody would learn of it.
+  func record(_ error: TorchError) -> Bool {
+    lock.withLock {
+      if first == nil { first = error }
+      return !hasEnded
+    }
   }
 
-  func check() throws {
-    if let error = lock.withLock({ first }) { throw error }
+  func end() throws {
+    let error = lock.withLock {
+      hasEnded = true
+      return first
+    }
+    if let error { throw error }
   }
 }
 
@@ -30,12 +39,33 @@ final class ErrorScope: @unchecked Sendable {
 ///
 /// Tensor operations do not throw. Outside such a scope a failed one ends the process with libtorch's message. Inside, the
 /// first failure is recorded, the rest of the scope runs on empty tensors, and the failure is thrown when the scope ends, so
-/// that for instance an exhausted GPU costs a server one session.
+/// that for instance an exhausted GPU costs a server one session. A task that was started in the scope and outlives it is
+/// outside.
 public func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Result {
   let scope = ErrorScope()
   let result = Swift.Result { try ErrorScope.$current.withValue(scope) { try body() } }
-  try scope.check()
+  try scope.end()
   return try result.get()
+}
+
+/// As `withTorchErrors` for a body that suspends; failures in its child tasks count as its own.
+public func withAsyncTorchErrors<Result>(
+  isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
+) async throws -> Result {
+  let scope = ErrorScope()
+  let result: Swift.Result<Result, any Error>
+  do {
+    result = .success(try await ErrorScope.$current.withValue(scope, operation: body, isolation: isolation))
+  } catch {
+    result = .failure(error)
+  }
+  try scope.end()
+  return try result.get()
+}
+
+/// Handles what must hold of a tensor like a failed operation: after one, tensors are empty, which must not end the process.
+package func require(_ holds: Bool, _ message: @autoclosure () -> String) {
+  if !holds { fail(TorchError(message())) }
 }
 
 /// Sets what ends the process when an operation fails outside of every scope: a program's own last words instead of a trap.
@@ -50,13 +80,12 @@ func check(_ status: ct_status) {
 }
 
 @inline(never)
-private func fail() {
-  let error = TorchError(String(cString: ct_last_error()))
-  guard let scope = ErrorScope.current else {
-    if let end = lastWords.withLock({ $0 }) { end(error) }
-    fatalError(error.description)
-  }
-  scope.record(error)
+private func fail() { fail(TorchError(String(cString: ct_last_error()))) }
+
+private func fail(_ error: TorchError) {
+  if let scope = ErrorScope.current, scope.record(error) { return }
+  if let end = lastWords.withLock({ $0 }) { end(error) }
+  fatalError(error.description)
 }
 
 /// Throws the failure of one C call instead of recording it; for files and devices.

@@ -86,8 +86,10 @@ extension Tensor: CustomStringConvertible {
 extension Tensor {
   /// Copies `values`, in row-major order.
   public init<Element: TensorElement>(_ values: [Element], _ shape: [Int]? = nil, device: Device = .cpu) {
-    let shape = shape ?? [values.count]
-    precondition(shape.reduce(1, *) == values.count, "\(values.count) values do not fill the shape \(shape)")
+    let stated = shape ?? [values.count]
+    let fits = stated.reduce(1, *) == values.count
+    require(fits, "\(values.count) values do not fill the shape \(stated)")
+    let shape = fits ? stated : [values.count]
     let onHost = values.withUnsafeBytes { bytes in
       Tensor { ct_from_data(bytes.baseAddress, Element.dtype.rawValue, shape, Int32(shape.count), $0) }
     }

@@ -36,6 +36,9 @@ inline bool plain(const at::Tensor& tensor) {
          (tensor.scalar_type() == at::kBFloat16 || tensor.scalar_type() == at::kFloat) && !tensor.is_neg();
 }
 
+/// The type that norms and rotations are computed in: fp32, or fp64 for what is fp64 itself.
+inline at::ScalarType wide_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
 /// True when autograd would have to see this call: the kernels have no derivative.
 inline bool needs_gradient(std::initializer_list<const at::Tensor*> tensors) {
   if (!c10::GradMode::is_enabled()) return false;

@@ -12,8 +12,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <tuple>
-
 namespace ctorch::kernels {
 
 /// Switches the fused kernels on or off for the whole process and returns what it was before. For tests and benchmarks.
@@ -44,19 +42,6 @@ at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, con
 
 /// x += y · gate, in place.
 void gate_residual_(at::Tensor x, const at::Tensor& y, const at::Tensor& gate);
-
-/// (x + y · gate, norm_modulate of it), the second from the unrounded sum.
-std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate(
-    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
-    double eps);
-std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate_reference(
-    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
-    double eps);
-
-/// LayerNorm over the innermost dimension with weight and bias [C], computed in fp32.
-at::Tensor layer_norm_affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
-at::Tensor layer_norm_affine_reference(
-    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
 
 // Query and key norms and rotary positions (rotary.cpp)
 

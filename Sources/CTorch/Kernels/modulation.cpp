@@ -30,28 +30,13 @@ at::Tensor over_tokens(const at::Tensor& modulation) {
 
 at::Tensor norm_modulate_reference(
     const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
-  const at::Tensor normal = at::layer_norm(x.to(at::kFloat), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
+  const at::Tensor normal = at::layer_norm(x.to(wide_type(x)), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
   const at::Tensor modulated = by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift);
   return modulated.reshape(x.sizes()).to(x.scalar_type());
 }
 
 at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
   return (x + (by_frame(y, gate) * over_tokens(gate)).reshape(x.sizes())).to(x.scalar_type());
-}
-
-std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate_reference(
-    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
-    double eps) {
-  at::Tensor sum = gate_residual_reference(x, y, gate);
-  at::Tensor normal = norm_modulate_reference(sum, shift, scale, eps);
-  return {sum, normal};
-}
-
-at::Tensor layer_norm_affine_reference(
-    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
-  return at::layer_norm(
-             x.to(at::kFloat), {x.size(-1)}, weight.to(at::kFloat), bias.to(at::kFloat), eps)
-      .to(x.scalar_type());
 }
 
 #if CTORCH_AVX512
@@ -95,10 +80,6 @@ bool readable_modulation(const at::Tensor& m, const at::Tensor& x) {
   const Rows rows(x);
   return m.size(-2) > 0 && rows.tokens % m.size(-2) == 0 &&
          (m.dim() == 2 || m.size(0) == 1 || m.size(0) == rows.batch);
-}
-
-bool readable_vector(const at::Tensor& v, int64_t count) {
-  return plain(v) && v.dim() == 1 && v.size(0) == count && v.stride(0) == 1;
 }
 
 }  // namespace
@@ -187,45 +168,6 @@ void gate_rows(const Rows& rows, const T* x, const T* y, const Modulation<M>& ga
   });
 }
 
-template <class T, class M>
-void gate_norm_modulate_rows(
-    const Rows& rows, const T* x, const T* y, const Modulation<M>& gate, const Modulation<M>& shift,
-    const Modulation<M>& scale, float eps, T* sum, T* out) {
-  parallel_ranges(rows.count(), row_grain, [&](int64_t begin, int64_t end) {
-    std::vector<float> wide(rows.channels + 16);
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t at = r * rows.channels;
-      const M* g = gate.at(r);
-      each_lanes(rows.channels, [&](int64_t c, auto lanes) {
-        const Lanes s = _mm512_fmadd_ps(
-            avx512::load(y + at + c, lanes), avx512::load(g + c, lanes), avx512::load(x + at + c, lanes));
-        _mm512_storeu_ps(wide.data() + c, s);
-        avx512::store(sum + at + c, s, lanes);
-      });
-      modulate_row(wide.data(), rows.channels, eps, shift.at(r), scale.at(r), out + at);
-    }
-  });
-}
-
-template <class T, class W>
-void affine_rows(int64_t count, int64_t channels, const T* x, const W* weight, const W* bias, float eps, T* out) {
-  parallel_ranges(count, row_grain, [&](int64_t begin, int64_t end) {
-    std::vector<float> wide(channels + 16);
-    for (int64_t r = begin; r < end; ++r) {
-      widen_row(x + r * channels, channels, wide.data());
-      float mean, inverse;
-      moments(wide.data(), channels, eps, mean, inverse);
-      const Lanes center = _mm512_set1_ps(mean), factor = _mm512_set1_ps(inverse);
-      each_lanes(channels, [&](int64_t c, auto lanes) {
-        const Lanes normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(wide.data() + c), center), factor);
-        avx512::store(
-            out + r * channels + c,
-            _mm512_fmadd_ps(normal, avx512::load(weight + c, lanes), avx512::load(bias + c, lanes)), lanes);
-      });
-    }
-  });
-}
-
 }  // namespace
 
 CTORCH_AVX512_END
@@ -301,50 +243,6 @@ void gate_residual_(at::Tensor x, const at::Tensor& y, const at::Tensor& gate) {
   if (gate_fits(x, y, gate)) return gate_into(x, y, gate, x);
 #endif
   x.copy_(gate_residual_reference(x, y, gate));
-}
-
-std::tuple<at::Tensor, at::Tensor> gate_residual_norm_modulate(
-    const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& shift, const at::Tensor& scale,
-    double eps) {
-#if CTORCH_AVX512
-  if (gate_fits(x, y, gate) && modulation_fits(x, shift, scale) && gate.scalar_type() == shift.scalar_type()) {
-    at::Tensor sum = at::empty_like(x), out = at::empty_like(x);
-    const Rows rows(x);
-    with_type(x.scalar_type(), [&](auto element) {
-      with_type(shift.scalar_type(), [&](auto factor) {
-        using T = decltype(element);
-        using M = Modulation<decltype(factor)>;
-        gate_norm_modulate_rows(
-            rows, data<T>(x), data<T>(y), M(gate, rows), M(shift, rows), M(scale, rows), static_cast<float>(eps),
-            mutable_data<T>(sum), mutable_data<T>(out));
-      });
-    });
-    return {sum, out};
-  }
-#endif
-  return gate_residual_norm_modulate_reference(x, y, gate, shift, scale, eps);
-}
-
-at::Tensor layer_norm_affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
-#if CTORCH_AVX512
-  if (vector_kernels() && plain(x) && x.dim() >= 1 && x.is_contiguous() && x.numel() > 0 &&
-      readable_vector(weight, x.size(-1)) && readable_vector(bias, x.size(-1)) &&
-      weight.scalar_type() == bias.scalar_type() && !needs_gradient({&x, &weight, &bias})) {
-    at::Tensor out = at::empty_like(x);
-    const int64_t channels = x.size(-1);
-    with_type(x.scalar_type(), [&](auto element) {
-      with_type(weight.scalar_type(), [&](auto factor) {
-        using T = decltype(element);
-        using W = decltype(factor);
-        affine_rows(
-            x.numel() / channels, channels, data<T>(x), data<W>(weight), data<W>(bias), static_cast<float>(eps),
-            mutable_data<T>(out));
-      });
-    });
-    return out;
-  }
-#endif
-  return layer_norm_affine_reference(x, weight, bias, eps);
 }
 
 }  // namespace ctorch::kernels

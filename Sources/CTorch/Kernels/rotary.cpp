@@ -14,10 +14,10 @@ namespace ctorch::kernels {
 
 namespace {
 
-/// x [B, L, H, D] with each pair (a, b) turned into (a·cos − b·sin, b·cos + a·sin), in fp32, in x's type.
+/// x [B, L, H, D] with each pair (a, b) turned into (a·cos − b·sin, b·cos + a·sin), in the wide type, in x's type.
 at::Tensor turned(const at::Tensor& x, const at::Tensor& cos_sin) {
   const int64_t tokens = x.size(1), pairs = x.size(3) / 2;
-  const at::Tensor pair = x.to(at::kFloat).reshape({x.size(0), tokens, x.size(2), pairs, 2});
+  const at::Tensor pair = x.to(wide_type(x)).reshape({x.size(0), tokens, x.size(2), pairs, 2});
   const at::Tensor angle = cos_sin.reshape({1, tokens, 1, pairs, 2});
   const at::Tensor a = pair.select(-1, 0), b = pair.select(-1, 1);
   const at::Tensor cosine = angle.select(-1, 0), sine = angle.select(-1, 1);
@@ -27,7 +27,7 @@ at::Tensor turned(const at::Tensor& x, const at::Tensor& cos_sin) {
 }  // namespace
 
 at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor wide = x.to(wide_type(x));
   const at::Tensor normal = wide * at::rsqrt(wide.square().mean(-1, true) + eps);
   return (normal.to(x.scalar_type()) * weight).to(x.scalar_type());
 }

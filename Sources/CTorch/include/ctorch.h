@@ -44,6 +44,8 @@ CT_API ct_set_threads(int32_t threads);
 int32_t ct_threads(void);
 bool ct_keep_freed_memory(void);                           // see Kernels/memory.cpp
 bool ct_cpu_has_bf16(void);                                // the fused bf16 kernels run on this processor
+bool ct_fused_kernels(void);                               // the fused kernels run here and nobody has switched them off
+void ct_set_fused_kernels(bool on);                        // for the whole process
 void ct_set_tf32(bool allowed);
 
 // MARK: Guards: thread-local modes; leave in the reverse order of entering, on the same thread

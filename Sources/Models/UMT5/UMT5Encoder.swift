@@ -192,7 +192,7 @@ public struct UMT5Encoder: Sendable {
   ///   - everyRow: computes the masked rows too, as the published code does; the result is the same.
   /// - Returns: `[B, L, C]` in the run's type.
   public func encode(ids: Tensor, mask: Tensor, everyRow: Bool = false, tap: Tap? = nil) -> Tensor {
-    precondition(ids.rank == 2 && ids.shape == mask.shape, "ids and mask are [B, L]")
+    require(ids.rank == 2 && ids.shape == mask.shape, "Ids and mask are [B, L].")
     let (count, length) = (ids.size(0), ids.size(1))
     let kept = (0..<count).map { mask.select(0, $0).to(.cpu).array(Int.self).map { $0 != 0 } }
     var rows: [(used: Int, keyMask: Tensor?)] = []

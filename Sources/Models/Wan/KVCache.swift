@@ -56,8 +56,9 @@ public final class KVCache {
   ///
   /// - Precondition: the block follows the newest one or is it, and fits beside the sinks.
   func begin(start: Int, frames: Int, rotary: Rotary) {
-    precondition(start <= endFrame && start + frames >= endFrame, "blocks are written in order")
-    precondition(start == 0 || frames <= windowFrames - sinkFrames, "the block does not fit beside the sinks")
+    require(start <= endFrame && start + frames >= endFrame, "Blocks are written to the cache in order.")
+    let room = start == 0 ? windowFrames : windowFrames - sinkFrames
+    require(frames <= room, "A block of \(frames) frames does not fit into the cache beside its sinks.")
     if let positionLimit, start + frames - positionOffset > positionLimit {
       let distance = start + frames - positionOffset - positionLimit
       turnBack(distance, rotary)

@@ -108,7 +108,14 @@ public struct WanTransformer: Sendable {
   }
 
   /// What each audio layer adds to the tokens of each latent frame, `[layers, B, F, C]`, from packed audio `[B, F, hidden]`.
-  public func audioContext(packed: Tensor) -> Tensor { Tensor.stack(audioProjections.map { $0(packed) }, 0) }
+  ///
+  /// A model of fewer than four layers has no audio layer.
+  public func audioContext(packed: Tensor) -> Tensor {
+    guard !audioProjections.isEmpty else {
+      return .empty([0, packed.size(0), packed.size(1), config.dim], packed.dtype, device: packed.device)
+    }
+    return Tensor.stack(audioProjections.map { $0(packed) }, 0)
+  }
 
   // MARK: Passes
 

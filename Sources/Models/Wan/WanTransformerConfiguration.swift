@@ -85,10 +85,10 @@ public struct WanTransformerConfiguration: Codable, Hashable, Sendable {
 
   /// Why no model can have these sizes, or nil.
   public var problem: String? {
-    let third = headDim / 3
     if dim <= 0 || numHeads <= 0 || dim % numHeads != 0 {
       return "a width of \(dim) does not divide into \(numHeads) heads"
     }
+    let third = headDim / 3
     if third % 2 != 0 || (headDim - 2 * third) % 2 != 0 {
       return "heads of width \(headDim) do not divide into even parts for time, height and width"
     }

@@ -151,7 +151,7 @@ public struct WanVAE: Sendable {
 
   /// An image `[B, 3, 1, H, W]` in [-1, 1] as a normalised latent `[B, C, 1, h, w]`.
   public func encode(image: Tensor) -> Tensor {
-    precondition(image.size(2) == 1, "an image is one frame")
+    require(image.size(2) == 1, "An image is one frame.")
     return encode(video: image)
   }
 
@@ -198,7 +198,7 @@ public struct WanVAE: Sendable {
 
   /// Decoded video `[1, 3, T, H, W]` in [-1, 1] as 8-bit RGB `[T, H, W, 3]`, rounded towards zero as the reference rounds.
   public static func pixels(_ video: Tensor) -> Tensor {
-    precondition(video.rank == 5 && video.size(0) == 1, "one video")
+    require(video.rank == 5 && video.size(0) == 1, "Pixels are those of one video.")
     let unit = (video.select(0, 0).permute(1, 2, 3, 0).to(.float32) * 0.5 + 0.5).clamp(0, 1)
     return (unit * 255).to(.uint8).contiguous()
   }

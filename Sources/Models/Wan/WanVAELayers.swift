@@ -105,7 +105,7 @@ extension Tensor {
   /// The frames of `[B, C, T, H, W]` one under another, `[B·T, C, H, W]`: a view where the channels are innermost.
   func asFrames() -> Tensor { transpose(1, 2).flatten(0, 1) }
   /// The reverse of `asFrames`.
-  func asVideos(_ batch: Int) -> Tensor { unflatten(0, batch, size(0) / batch).transpose(1, 2) }
+  func asVideos(_ batch: Int) -> Tensor { unflatten(0, batch, size(0) / Swift.max(batch, 1)).transpose(1, 2) }
 }
 
 /// Two convolutions around which the input is added.

@@ -1,0 +1,69 @@
+import Foundation
+import Testing
+import Torch
+
+@testable import Generation
+
+@Suite struct CheckpointFolderTests {
+  private func message(_ body: () throws -> Void) -> String {
+    do {
+      try body()
+      return ""
+    } catch { return "\(error)" }
+  }
+
+  @Test func `one error lists all parts that are missing`() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("", to: "Wan2.1-T2V-1.3B/Wan2.1_VAE.pth")
+    let checkpoint = try CheckpointFolder(folder.url)
+    let text = message { try checkpoint.requireAll() }
+    for part in CheckpointFolder.Part.allCases {
+      #expect(text.contains("\(part.title) (\(part.candidates[0]))") == (part != .vae), "\(part)")
+    }
+    #expect(message { _ = try checkpoint.require(.tokenizer) }.contains("google/umt5-xxl/tokenizer.json"))
+    #expect(try checkpoint.require(.vae).lastPathComponent == "Wan2.1_VAE.pth")
+  }
+
+  @Test func `of the names a part may have the published one comes first`() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("", to: "wav2vec2/pytorch_model.bin")
+    let checkpoint = try CheckpointFolder(folder.url)
+    #expect(checkpoint.file(.audioEncoder)?.lastPathComponent == "pytorch_model.bin")
+    try folder.write("", to: "wav2vec2/model.safetensors")
+    #expect(checkpoint.file(.audioEncoder)?.lastPathComponent == "model.safetensors")
+    #expect(checkpoint.file(.transformer) == nil)
+  }
+
+  @Test func `a folder that is none is refused`() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("", to: "file")
+    #expect(message { _ = try CheckpointFolder(folder.url.appendingPathComponent("no")) }.contains("no such"))
+    #expect(message { _ = try CheckpointFolder(folder.url.appendingPathComponent("file")) }.contains("not a file"))
+  }
+
+  @Test func `settings are written and read, and without any the published ones hold`() throws {
+    let folder = try TemporaryFolder()
+    #expect(try CheckpointFolder(folder.url).settings == .published)
+    let settings = CheckpointSettings(
+      headDim: 24, imageSizes: [ReferencePicture.Size(height: 64, width: 96)], provenance: "made for a test")
+    try settings.write(to: folder.url)
+    #expect(try CheckpointFolder(folder.url).settings == settings)
+    #expect(try CheckpointFolder(folder.url, headDim: 48).settings.headDim == 48)
+  }
+
+  @Test(arguments: [
+    (#"{"headDim": 24, "imageSizes": [{"height": 8, "width": 8}], "headdim": 3}"#, "unknown key 'headdim'"),
+    (#"{"headDim": 24}"#, "not a settings file"),
+    (#"{"headDim": "x", "imageSizes": []}"#, "not a settings file"),
+    (#"{"headDim": 24, "imageSizes": []}"#, "impossible size"),
+    (#"{"headDim": 0, "imageSizes": [{"height": 8, "width": 8}]}"#, "impossible size"),
+    (#"{"headDim": 8, "imageSizes": [{"height": -8, "width": 8}]}"#, "impossible size"),
+    ("[1, 2]", "not a settings file"), ("{", "not a settings file"), ("", "not a settings file"),
+  ])
+  func `wrong settings are refused with their file`(json: String, reason: String) throws {
+    let folder = try TemporaryFolder()
+    try folder.write(json, to: "livetalk.json")
+    let text = message { _ = try CheckpointFolder(folder.url) }
+    #expect(text.contains(reason) && text.contains("livetalk.json"), "\(text)")
+  }
+}

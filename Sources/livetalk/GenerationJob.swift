@@ -41,10 +41,11 @@ struct GenerationJob {
         path: output, format: VideoFormat(width: size.width, height: size.height, soundSampleRate: Self.soundRate)))
     defer { sink.cancel() }
     Interruption.onStop { sink.cancelWithinLock() }
+    let seconds = Double(clip.samples.count) / Double(GenerationDefaults.sampleRate)
     try withInferenceMode {
       let (models, text) = try load(report)
       if let remark { report.note(remark) }
-      report.status("Encoding the picture and \(timeText(Double(clip.samples.count) / 16_000)) of sound")
+      report.status(String(format: "Encoding the picture and %.1f s of sound", seconds))
       let image = ReferencePicture.prepared(picture, size).to(device)
       let session = try AvatarSession(
         transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),

@@ -26,10 +26,14 @@ package struct BenchCommand: ParsableCommand {
   @OptionGroup var compute: ComputeOptions
   @Option(help: ArgumentHelp("auto, fp32, bf16 or fp16; auto takes bf16 where it is fast.", valueName: "type"))
   var dtype = ComputeType.auto
-  @Option(help: ArgumentHelp("Size of the video, height×width in pixels, such as 512x512.", valueName: "HxW"))
-  var size: String?
-  @Option(help: ArgumentHelp("Cache policy: full, rolling:W or anchor:S/W.", valueName: "policy"))
-  var policy = "\(KVCachePolicy.livetalk)"
+  @Option(
+    help: ArgumentHelp("Size of the video, height×width in pixels, such as 512x512.", valueName: "HxW"),
+    transform: GenerationArguments.size)
+  var size: ReferencePicture.Size?
+  @Option(
+    help: ArgumentHelp("Cache policy: full, rolling:W or anchor:S/W.", valueName: "policy"),
+    transform: GenerationArguments.policy)
+  var policy = KVCachePolicy.livetalk
   @Option(help: ArgumentHelp("Denoising steps of a block.", valueName: "n"))
   var steps = 4
   @Option(help: ArgumentHelp("Measured blocks.", valueName: "n"))
@@ -50,18 +54,10 @@ package struct BenchCommand: ParsableCommand {
   private func measure() throws -> BenchmarkReport {
     let device = try compute.resolve()
     let dtype = dtype.resolve(on: device)
-    guard let policy = KVCachePolicy(policy) else {
-      throw ValidationError("'\(policy)' is not a cache policy: use full, rolling:W or anchor:S/W.")
-    }
     guard blocks > 0, steps > 0 else { throw ValidationError("Give at least one block and one step.") }
-    let window = 15
     var options = SessionOptions(policy: policy, steps: steps)
-    let warmUp: Int
-    switch policy {
-    case .full: warmUp = (window + options.framesPerBlock - 1) / options.framesPerBlock
-    case .rolling(let window), .anchorHeavy(_, let window):
-      warmUp = (window + options.framesPerBlock - 1) / options.framesPerBlock
-    }
+    let window = policy.windowFrames ?? KVCachePolicy.livetalk.windowFrames ?? 0
+    let warmUp = (window + options.framesPerBlock - 1) / options.framesPerBlock
     if policy == .full { options.clipFrames = (warmUp + 2 * blocks) * options.framesPerBlock }
     let note: (String) -> Void = { FileHandle.standardError.write(Data("bench: \($0)\n".utf8)) }
     var plan: BenchmarkPlan
@@ -90,7 +86,7 @@ package struct BenchCommand: ParsableCommand {
         plan.encodeText = { try Benchmark.randomTextContext(preset.textEncoder, device: device, dtype: dtype) }
       }
     }
-    if let size { plan.size = try ReferencePicture.Size(parsing: size) }
+    if let size { plan.size = size }
     return try Benchmark.run(plan, progress: note)
   }
 }
@@ -102,19 +98,6 @@ extension Benchmark {
     let encoder = UMT5Encoder(configuration, store.root, device: device, dtype: dtype)
     let ids = RandomGenerator(seed: 4).integers(4..<configuration.vocabulary, [1, 512])
     return encoder.encode(ids: ids.to(device), mask: Tensor.ones([1, 512], .int64, device: device))
-  }
-}
-
-extension ReferencePicture.Size {
-  /// Reads `HxW`, multiples of 16.
-  ///
-  /// - Throws: `ValidationError` for anything else.
-  package init(parsing text: String) throws {
-    let parts = text.lowercased().split(whereSeparator: { $0 == "x" || $0 == "×" }).compactMap { Int($0) }
-    guard parts.count == 2, parts.allSatisfy({ $0 > 0 && $0 % 16 == 0 && $0 <= 4096 }) else {
-      throw ValidationError("'\(text)' is not a size: give height x width in multiples of 16, such as 512x512.")
-    }
-    self.init(height: parts[0], width: parts[1])
   }
 }
 

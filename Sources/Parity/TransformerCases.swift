@@ -137,7 +137,8 @@ enum TransformerCases {
       configuration: model.config,
       windowFrames: window == -1 ? try golden.config["kv_cache_size"].int() / tokensPerFrame : window,
       sinkFrames: golden.config["sink_size"].exists ? try golden.config["sink_size"].int() : 0,
-      tokensPerFrame: tokensPerFrame, visibleTokens: golden.config["max_attention_size"].exists ? try golden.config["max_attention_size"].int() : nil,
+      tokensPerFrame: tokensPerFrame,
+      visibleTokens: golden.config["max_attention_size"].exists ? try golden.config["max_attention_size"].int() : nil,
       dtype: dtype,
       device: golden.device)
     let rotary = model.rotary(for: condition)

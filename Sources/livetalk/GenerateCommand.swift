@@ -85,8 +85,8 @@ struct GenerateCommand: ParsableCommand {
     help: ArgumentHelp(
       "Height and width of the video in pixels, multiples of 16.",
       discussion: "By default the size closest in shape to the picture of those the model was trained for.",
-      valueName: "HxW"))
-  var size: String?
+      valueName: "HxW"), transform: GenerationArguments.size)
+  var size: ReferencePicture.Size?
 
   @Option(
     help: ArgumentHelp(
@@ -99,8 +99,8 @@ struct GenerateCommand: ParsableCommand {
       discussion: """
         'anchor:9/15', as published, keeps the first 9 for ever and the newest up to 15 in all; 'rolling:15' the newest 15; \
         'full' everything, which takes memory with the length.
-        """, valueName: "policy"))
-  var policy: Policy = Policy(.livetalk)
+        """, valueName: "policy"), transform: GenerationArguments.policy)
+  var policy = KVCachePolicy.livetalk
 
   @Option(
     help: ArgumentHelp(
@@ -111,42 +111,16 @@ struct GenerateCommand: ParsableCommand {
   @Flag(name: .shortAndLong, help: "Say nothing but errors.")
   var quiet = false
 
-  /// A cache policy on the command line.
-  struct Policy: ExpressibleByArgument {
-    let value: KVCachePolicy
-    init(_ value: KVCachePolicy) { self.value = value }
-    init?(argument: String) {
-      guard let value = KVCachePolicy(argument) else { return nil }
-      self.value = value
-    }
-    var defaultValueDescription: String { value.description }
-  }
-
   func validate() throws {
     if let seconds, !(seconds > 0 && seconds <= 3600) {
       throw ValidationError("--seconds is a length above 0 and up to 3600, not \(seconds)")
     }
     guard (1...1000).contains(steps) else { throw ValidationError("--steps is a number from 1 to 1000, not \(steps)") }
-    if let problem = policy.value.problem(framesPerBlock: GenerationDefaults.framesPerBlock) {
-      throw ValidationError("--policy \(policy.value) is impossible: \(problem)")
-    }
     // The window must fit under the limit, or its positions would turn negative.
-    let least = (policy.value.windowFrames ?? 0) + GenerationDefaults.framesPerBlock
+    let least = (policy.windowFrames ?? 0) + GenerationDefaults.framesPerBlock
     guard positionLimit >= least else {
       throw ValidationError("--position-limit is at least \(least) with this policy, not \(positionLimit)")
     }
-    if let size { _ = try parsed(size) }
-  }
-
-  private func parsed(_ text: String) throws -> ReferencePicture.Size {
-    let sides = text.lowercased().split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
-    guard sides.count == 2, let height = sides[0], let width = sides[1],
-      [height, width].allSatisfy({ (16...8192).contains($0) && $0 % 16 == 0 })
-    else {
-      throw ValidationError(
-        "--size is height x width in multiples of 16 from 16 to 8192, such as 512x512, not '\(text)'")
-    }
-    return ReferencePicture.Size(height: height, width: width)
   }
 
   func run() throws {
@@ -158,7 +132,7 @@ struct GenerateCommand: ParsableCommand {
     let voice = try Sound(contentsOf: audio, sampleRate: GenerationDefaults.sampleRate)
     let given = ReferencePicture.Size(height: picture.height, width: picture.width)
     guard
-      let target = try size.map(parsed)
+      let target = size
         ?? ReferencePicture.size(of: folder.settings.imageSizes, closestTo: given)
     else { throw CommandFailure("The checkpoint \(checkpoint) names no size of video.") }
     var job = GenerationJob(
@@ -173,7 +147,7 @@ struct GenerateCommand: ParsableCommand {
     }
     let report = ProgressReport(isQuiet: quiet)
     let options = SessionOptions(
-      policy: policy.value, steps: steps, positionLimit: positionLimit, seed: seed, clipFrames: job.clip.latentFrames)
+      policy: policy, steps: steps, positionLimit: positionLimit, seed: seed, clipFrames: job.clip.latentFrames)
     let took = try job.run(options, report)
     if !quiet { printSummary(job, took) }
   }
@@ -188,15 +162,5 @@ struct GenerateCommand: ParsableCommand {
       )
       + String(format: ", %.1f s in all.", took.whole)
     if output == "-" { Terminal.error(summary) } else { Terminal.line(summary) }
-  }
-}
-
-extension KVCachePolicy {
-  /// Latent frames of a window of fixed length.
-  fileprivate var windowFrames: Int? {
-    switch self {
-    case .full: nil
-    case .rolling(let window), .anchorHeavy(_, let window): window
-    }
   }
 }

@@ -156,7 +156,7 @@ struct GenerateCommand: ParsableCommand {
     let seconds = Double(job.clip.videoFrames) / Double(GenerationDefaults.fps)
     let summary =
       String(
-        format: "%@: %d frames, %.2f s, %d×%d; generated in %.1f s (%.1f frames a second, %.2f times real time)",
+        format: "%@: %d frames, %.2f s, %d×%d; generated in %.1f s (%.3g frames a second, %.3g times real time)",
         output == "-" ? "standard output" : output, job.clip.videoFrames, seconds, job.size.width, job.size.height,
         took.generation, Double(job.clip.videoFrames) / max(took.generation, 1e-6), seconds / max(took.generation, 1e-6)
       )

@@ -14,6 +14,8 @@ final class ProgressReport {
   private var done = 0
   private var block = 0
   private var lastLine = Date.distantPast
+  /// Frames that the last line told of.
+  private var shown = 0
 
   init(isQuiet: Bool) {
     self.isQuiet = isQuiet
@@ -55,7 +57,7 @@ final class ProgressReport {
   /// Ends the line that changes.
   func end() {
     guard !isQuiet else { return }
-    show()
+    if isTerminal || shown < done { show() }
     if isTerminal { Terminal.write("\n") }
   }
 
@@ -63,6 +65,7 @@ final class ProgressReport {
     let now = Date()
     guard !isQuiet, now.timeIntervalSince(lastLine) >= seconds else { return }
     lastLine = now
+    shown = done
     if isTerminal { Terminal.write(Terminal.clearLine + line(now)) } else { Terminal.error(line(now)) }
   }
 
@@ -72,7 +75,7 @@ final class ProgressReport {
     let head = String(
       format: "block %d of %d, %3.0f%%", min(block + (done < frames ? 1 : 0), blocks), blocks, share * 100)
     guard done > 0, time > 0 else { return head }
-    let rate = String(format: "%.1f frames a second", Double(done) / time)
+    let rate = String(format: "%.3g frames a second", Double(done) / time)
     let left = share < 1 ? "\(timeText(time / share - time)) left" : "done in \(timeText(time))"
     return "\(head), \(rate), \(left)"
   }

@@ -101,6 +101,17 @@ ct_status ct_gate_residual(ct_tensor x, ct_tensor y, ct_tensor gate, bool in_pla
   });
 }
 bool ct_keep_freed_memory(void) { return kernels::keep_freed_memory(); }
+bool ct_prefers_packed_linear(void) { return kernels::prefers_packed_linear(); }
+ct_status ct_pack_linear(ct_tensor weight, ct_tensor *out) {
+  return make(out, [&] { return kernels::pack_linear_weight(ref(weight)); });
+}
+ct_status ct_linear_packed(ct_tensor x, ct_tensor packed, int64_t features, ct_tensor bias, bool gelu_tanh,
+                           ct_tensor *out) {
+  return make(out, [&] {
+    return kernels::linear_packed(ref(x), ref(packed), features, bias ? ref(bias) : at::Tensor(),
+                                  gelu_tanh ? kernels::Activation::gelu_tanh : kernels::Activation::none);
+  });
+}
 ct_status ct_gelu_tanh_(ct_tensor x) {
   return checked([&] { kernels::gelu_tanh_(ref(x)); });
 }

@@ -27,7 +27,8 @@ public struct AvatarModels: Sendable {
     let file = try folder.require(.transformer)
     let weights = try readWeights(file)
     let config = try WanTransformerConfiguration(readingFrom: weights, headDim: settings.headDim)
-    let store = ParameterStore(weights: weights, name: file.path, device: device, dtype: dtype)
+    let store = ParameterStore(
+      weights: weights, name: file.path, device: device, dtype: dtype, isFrozen: true)
     transformer = try WanTransformer(config, store.root)
     try store.finish()
     report("video autoencoder")
@@ -37,7 +38,7 @@ public struct AvatarModels: Sendable {
     audioEncoder = try Wav2Vec2(
       try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),
       weights: try readWeights(try folder.require(.audioEncoder)), name: try folder.require(.audioEncoder).path,
-      device: device, dtype: dtype)
+      device: device, dtype: dtype, isFrozen: true)
     let width = audioEncoder.configuration.featureWidth
     guard width == config.audioInputDim else {
       throw FileError(
@@ -48,7 +49,8 @@ public struct AvatarModels: Sendable {
 
   /// Models of a preset's sizes with random weights, for benchmarks.
   public init(random preset: ModelPreset, device: Device, dtype: DType, seed: UInt64 = 0) throws {
-    let store = ParameterStore(random: RandomGenerator(seed: seed, device: device), dtype: dtype)
+    let store = ParameterStore(
+      random: RandomGenerator(seed: seed, device: device), dtype: dtype, isFrozen: true)
     transformer = try WanTransformer(preset.transformer, store.root / "transformer")
     vae = WanVAE(preset.vae, store.root / "vae")
     audioEncoder = Wav2Vec2(preset.audioEncoder, store.root / "wav2vec2")

@@ -2,15 +2,89 @@ import Torch
 
 /// `x·Wᵀ + b`.
 public struct Linear: Sendable {
-  public let weight: Tensor  // [out, in]
-  public let bias: Tensor?  // [out]
-
-  public init(_ inputs: Int, _ outputs: Int, bias: Bool = true, _ path: ParameterPath) {
-    weight = path.parameter("weight", [outputs, inputs], .uniform(fanIn: inputs))
-    self.bias = bias ? path.parameter("bias", [outputs], .uniform(fanIn: inputs)) : nil
+  private enum Weight {
+    case plain(Tensor)  // [out, in]
+    /// In the order that the processor's own product reads.
+    case packed(Tensor, outputs: Int)
   }
 
-  public func callAsFunction(_ x: Tensor) -> Tensor { x.linear(weight, bias) }
+  private let weight: Weight
+  private let bias: Tensor?  // [out]
+
+  private init(_ weight: Weight, _ bias: Tensor?) {
+    self.weight = weight
+    self.bias = bias
+  }
+
+  public init(_ inputs: Int, _ outputs: Int, bias: Bool = true, _ path: ParameterPath) {
+    let weight = path.parameter("weight", [outputs, inputs], .uniform(fanIn: inputs))
+    self.bias = bias ? path.parameter("bias", [outputs], .uniform(fanIn: inputs)) : nil
+    // A weight that a checkpoint lacks is empty here, and reported when the loading ends.
+    let packs = path.store.isFrozen && Tensor.prefersPackedLinear && weight.device.isCPU && weight.dtype == .bfloat16
+    self.weight =
+      packs && inputs % 2 == 0 && weight.count > 0
+      ? .packed(weight.packedForLinear(), outputs: outputs) : .plain(weight)
+  }
+
+  /// The type of the weights.
+  public var dtype: DType { tensor.dtype }
+  public var device: Device { tensor.device }
+
+  private var tensor: Tensor {
+    switch weight {
+    case .plain(let tensor), .packed(let tensor, _): tensor
+    }
+  }
+
+  /// One layer that gives the outputs of several, one after the other, and the several as views of it; nil where that is not
+  /// possible. Fewer, larger products are faster; the weights are copied once.
+  public static func joined(_ layers: [Linear]) -> (whole: Linear, parts: [Linear])? {
+    let biases = layers.compactMap(\.bias)
+    guard let first = layers.first, biases.count == layers.count else { return nil }
+    let bias = Tensor.cat(biases, 0)
+    let weights = layers.map(\.tensor)
+    let weight = Tensor.cat(weights, 0)
+    var parts: [Linear] = []
+    var (row, output) = (0, 0)
+    for (layer, old) in zip(layers, weights) {
+      let part = weight.narrow(0, row, old.size(0))
+      row += old.size(0)
+      switch layer.weight {
+      case .plain: parts.append(Linear(.plain(part), bias.narrow(0, output, old.size(0))))
+      case .packed(_, let outputs):
+        // Panels of the packed order that are not full would leave gaps between the layers.
+        guard outputs % 64 == 0 else { return nil }
+        parts.append(Linear(.packed(part, outputs: outputs), bias.narrow(0, output, outputs)))
+      }
+      output += layer.outputs
+    }
+    switch first.weight {
+    case .plain: return (Linear(.plain(weight), bias), parts)
+    case .packed: return (Linear(.packed(weight, outputs: output), bias), parts)
+    }
+  }
+
+  private var outputs: Int {
+    switch weight {
+    case .plain(let tensor): tensor.size(0)
+    case .packed(_, let outputs): outputs
+    }
+  }
+
+  public func callAsFunction(_ x: Tensor) -> Tensor {
+    switch weight {
+    case .plain(let weight): x.linear(weight, bias)
+    case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias)
+    }
+  }
+
+  /// The layer, then GELU in its tanh form.
+  public func geluTanh(_ x: Tensor) -> Tensor {
+    switch weight {
+    case .plain(let weight): x.linear(weight, bias).geluTanhInPlace()
+    case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias, geluTanh: true)
+    }
+  }
 }
 
 /// Layer normalisation over the last dimension, with weights.

@@ -38,6 +38,9 @@ public final class ParameterStore {
   public let device: Device
   /// The type parameters are converted to; nil keeps each as the checkpoint has it.
   public let dtype: DType?
+  /// Whether the model is for inference only: layers may then keep weights in an order of their own, and `parameters` stays
+  /// empty, so that no weight is held twice.
+  public let isFrozen: Bool
   /// Every parameter by key, in the order in which layers asked.
   public private(set) var parameters: [(name: String, tensor: Tensor)] = []
   /// Every key with its shape and how it starts, in the same order.
@@ -47,17 +50,21 @@ public final class ParameterStore {
   private var used: Set<String> = []
 
   /// Parameters from a checkpoint; `name` (a file) is what errors call it.
-  public init(weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil) {
+  public init(
+    weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false
+  ) {
     source = .weights(weights, name: name)
     self.device = device
     self.dtype = dtype
+    self.isFrozen = isFrozen
   }
 
   /// Random parameters from a generator.
-  public init(random generator: RandomGenerator, dtype: DType = .float32) {
+  public init(random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false) {
     source = .random(generator)
     device = generator.device
     self.dtype = dtype
+    self.isFrozen = isFrozen
   }
 
   /// Shapes without values, to list what a checkpoint of a configuration holds; a model built on it cannot run.
@@ -67,6 +74,14 @@ public final class ParameterStore {
     source = .shapes
     device = .cpu
     dtype = nil
+    isFrozen = true
+  }
+
+  /// Whether layers may copy weights into an order that is faster to read: for models that are not trained, where the weights
+  /// are not pages of a file that the copy would double.
+  public var mayRearrange: Bool {
+    if case .shapes = source { return false }
+    return isFrozen && missing.isEmpty && misshaped.isEmpty && (!device.isCPU || dtype == .bfloat16)
   }
 
   public var root: ParameterPath { ParameterPath(store: self, key: "") }
@@ -86,7 +101,7 @@ public final class ParameterStore {
     }
     used.insert(key)
     layout.append((key, shape, initial))
-    parameters.append((key, tensor))
+    if !isFrozen { parameters.append((key, tensor)) }
     return tensor
   }
 

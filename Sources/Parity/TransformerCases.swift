@@ -29,7 +29,8 @@ enum TransformerCases {
     let config = try configuration(golden.config)
     let read = try WanTransformerConfiguration(readingFrom: weights, headDim: config.headDim)
     guard read == config else { throw ParityError("the shapes of the weights tell other sizes than the configuration") }
-    let store = ParameterStore(weights: weights, name: "weights.safetensors", device: golden.device, dtype: dtype)
+    let store = ParameterStore(
+      weights: weights, name: "weights.safetensors", device: golden.device, dtype: dtype, isFrozen: true)
     let model = try WanTransformer(config, store.root)
     try store.finish()
     return model

@@ -87,6 +87,14 @@ extension Tensor {
   public func gateResidual(_ y: Tensor, _ gate: Tensor, inPlace: Bool) -> Tensor {
     Tensor { ct_gate_residual(c, y.c, gate.c, inPlace, $0) }
   }
+  /// Whether `linearPacked` is faster on this processor than `linear` in bf16.
+  public static var prefersPackedLinear: Bool { ct_prefers_packed_linear() }
+  /// This bf16 weight `[out, in]`, in even, in the order that `linearPacked` reads.
+  public func packedForLinear() -> Tensor { Tensor { ct_pack_linear(c, $0) } }
+  /// `x · weightᵀ + bias`, then GELU in its tanh form if asked; x `[..., in]` in bf16 and a packed weight of `outputs` rows.
+  public func linearPacked(_ packed: Tensor, outputs: Int, _ bias: Tensor?, geluTanh: Bool = false) -> Tensor {
+    Tensor { ct_linear_packed(c, packed.c, Int64(outputs), bias?.c, geluTanh, $0) }
+  }
   /// GELU in its tanh form; without gradients x itself is changed.
   public func geluTanhInPlace() -> Tensor {
     guard !gradientsEnabled else { return gelu(tanhForm: true) }

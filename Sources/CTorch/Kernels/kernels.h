@@ -29,6 +29,28 @@ bool keep_freed_memory();
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
 at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
 
+// Linear layers with packed weights (linear.cpp)
+
+/// What is done to a linear layer's output before it is rounded.
+enum class Activation { none, gelu_tanh };
+
+/// True where `linear_packed` is the faster way: AVX-512 BF16 without AMX, which libtorch's own product uses.
+bool prefers_packed_linear();
+
+/// A bf16 weight [N, K] (K even) in the order `linear_packed` reads it: [⌈N/64⌉, K/2, 64, 2], missing columns zero. Made once;
+/// the original need not be kept. Throws c10::Error for another type or an odd K.
+at::Tensor pack_linear_weight(const at::Tensor& weight);
+
+/// activation(x Wᵀ + bias) for bf16 x [..., K], `packed` from `pack_linear_weight` and `features` = N; bias [N] (bf16 or fp32)
+/// or undefined. Returns [..., N]. Sums in fp32 and rounds once. Works on every processor, but is fast only where
+/// `prefers_packed_linear`.
+at::Tensor linear_packed(
+    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias,
+    Activation activation = Activation::none);
+at::Tensor linear_packed_reference(
+    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias,
+    Activation activation = Activation::none);
+
 // Norms, modulation and gates of the transformer (modulation.cpp)
 
 /// LayerNorm without weights over C, then · (1 + scale) + shift. x [B, L, C] contiguous; shift, scale [B or 1, F, C],

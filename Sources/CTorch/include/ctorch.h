@@ -236,6 +236,9 @@ CT_API ct_rms_norm_rope(ct_in x, ct_in weight, ct_in factors, double eps, int64_
 CT_API ct_rotate_(ct_in x, ct_in factors);                                                          // [B, L, H, D]
 CT_API ct_gate_residual(ct_in x, ct_in y, ct_in gate, bool in_place, ct_out out);                   // x + y·gate
 CT_API ct_gelu_tanh_(ct_in x);
+bool ct_prefers_packed_linear(void);
+CT_API ct_pack_linear(ct_in weight, ct_out out);
+CT_API ct_linear_packed(ct_in x, ct_in packed, int64_t features, ct_opt bias, bool gelu_tanh, ct_out out);
 CT_API ct_rms_norm_silu(ct_in x, ct_in gamma, ct_out out);                                          // [B, C, T, H, W]
 // The same behind the `count` frames before x, which are normalised already; zeros without them. [B, C, count + T, H, W]
 CT_API ct_rms_norm_silu_after(ct_in x, ct_in gamma, ct_opt history, int64_t count, ct_out out);

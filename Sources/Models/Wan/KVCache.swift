@@ -20,6 +20,8 @@ public final class KVCache {
   /// How far time positions lie behind frame numbers.
   public private(set) var positionOffset = 0
 
+  private var blockFactors: (position: Int, frames: Int, factors: Tensor)?
+
   let keys: [Tensor]  // per layer [B, W·T, H, D]
   let values: [Tensor]  // per layer [B, W·T, H, D]
 
@@ -69,6 +71,15 @@ public final class KVCache {
 
   /// The time position of a frame of the current block.
   func position(of frame: Int) -> Int { frame - positionOffset }
+
+  /// The rotary factors of the current block, which all of its calls share.
+  func factors(start: Int, frames: Int, rotary: Rotary) -> Tensor {
+    let position = position(of: start)
+    if let known = blockFactors, known.position == position, known.frames == frames { return known.factors }
+    let factors = rotary.factors(start: position, frames: frames)
+    blockFactors = (position, frames, factors)
+    return factors
+  }
 
   /// Rotates the cached keys that are not sinks to positions `distance` earlier.
   private func turnBack(_ distance: Int, _ rotary: Rotary) {

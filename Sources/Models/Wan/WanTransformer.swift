@@ -72,14 +72,14 @@ public struct WanTransformer: Sendable {
 
   /// Reads encoded text `[B, L, textDim]`. Every row takes part, empty ones too.
   public func read(text: Tensor) -> TextContext {
-    let embedded = textOut(textIn(text).gelu(tanhForm: true))
+    let embedded = textOut(textIn.geluTanh(text))
     return TextContext(embedded: embedded, layers: layers.map { $0.crossAttention.crossKeysAndValues(embedded) })
   }
 
   /// Reads timesteps `[B, F]`, or `[B, 1]` where all frames share one. The sinusoid has the timesteps' own type.
   public func read(timesteps: Tensor) -> TimestepContext {
     let (batch, frames) = (timesteps.size(0), timesteps.size(1))
-    let sinusoid = sinusoidalEmbedding(timesteps.flatten(), width: config.freqDim).to(timeIn.weight.dtype)
+    let sinusoid = sinusoidalEmbedding(timesteps.flatten(), width: config.freqDim).to(timeIn.dtype)
     let embedding = timeOut(timeIn(sinusoid).silu())  // [N, C]
     let projection = timeProjection(embedding.silu())  // [N, 6C]
     // All layers at once: [layers, 6, 1, 1, C] + [6, B, F, C].
@@ -143,7 +143,7 @@ public struct WanTransformer: Sendable {
   ) -> Tensor {
     let frames = latents.size(2)
     cache.begin(start: start, frames: frames, rotary: rotary)
-    let factors = rotary.factors(start: cache.position(of: start), frames: frames)
+    let factors = cache.factors(start: start, frames: frames, rotary: rotary)
     return run(
       latents, condition: condition, timestep: timestep, text: text, audio: audio, factors: factors,
       context: .cached(cache, start: start, frames: frames), tap: tap)

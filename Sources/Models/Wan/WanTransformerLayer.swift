@@ -14,14 +14,18 @@ enum SelfAttentionContext {
 /// Query, key, value and output projections with normalised queries and keys.
 struct WanAttention: Sendable {
   let q, k, v, o: Linear
+  /// Queries, keys and values of the same tokens by one product.
+  let qkv: Linear?
   let normQ, normK: RMSNorm
   let heads: Int
   let scale: Double
 
-  init(_ config: WanTransformerConfiguration, _ path: ParameterPath) {
-    q = Linear(config.dim, config.dim, path / "q")
-    k = Linear(config.dim, config.dim, path / "k")
-    v = Linear(config.dim, config.dim, path / "v")
+  init(_ config: WanTransformerConfiguration, joinsProjections: Bool, _ path: ParameterPath) {
+    let separate = ["q", "k", "v"].map { Linear(config.dim, config.dim, path / $0) }
+    let joined = joinsProjections ? Linear.joined(separate) : nil
+    let parts = joined?.parts ?? separate
+    (q, k, v) = (parts[0], parts[1], parts[2])
+    qkv = joined?.whole
     o = Linear(config.dim, config.dim, path / "o")
     normQ = RMSNorm(config.dim, eps: config.eps, path / "norm_q")
     normK = RMSNorm(config.dim, eps: config.eps, path / "norm_k")
@@ -31,22 +35,28 @@ struct WanAttention: Sendable {
 
   private func split(_ x: Tensor) -> Tensor { x.unflatten(-1, heads, -1) }  // [B, L, H, D]
 
+  /// Queries, keys and values of x, each `[B, L, C]`.
+  private func project(_ x: Tensor) -> (queries: Tensor, keys: Tensor, values: Tensor) {
+    guard let parts = qkv?(x).chunks(3, -1) else { return (q(x), k(x), v(x)) }
+    return (parts[0], parts[1], parts[2])
+  }
+
   /// Self-attention of x `[B, L, C]` turned by `factors` `[L, D/2, 2]`.
   func selfAttention(_ x: Tensor, _ factors: Tensor, _ context: SelfAttentionContext, layer: Int) -> Tensor {
-    let queries = split(q(x).rmsNormRope(normQ.weight, factors, heads: heads, eps: normQ.eps))
+    let (newQueries, newKeys, flatValues) = project(x)
+    let newValues = split(flatValues)
+    let queries = split(newQueries.rmsNormRope(normQ.weight, factors, heads: heads, eps: normQ.eps))
     let attended: Tensor
     switch context {
     case .whole(let mask):
-      let keys = split(k(x).rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
-      let values = split(v(x))
+      let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
       attended =
         mask.map {
           Tensor.scaledDotProductAttention(
-            queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), mask: $0, scale: scale
+            queries.transpose(1, 2), keys.transpose(1, 2), newValues.transpose(1, 2), mask: $0, scale: scale
           ).transpose(1, 2)
-        } ?? Tensor.attention(queries, keys, values, scale: scale)
+        } ?? Tensor.attention(queries, keys, newValues, scale: scale)
     case .cached(let cache, let start, let frames):
-      let (newKeys, newValues) = (k(x), split(v(x)))
       if gradientsEnabled {
         // The cache holds values, not graphs: gradients flow through this call's tokens only.
         let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
@@ -107,8 +117,9 @@ struct WanTransformerLayer: Sendable {
   init(_ config: WanTransformerConfiguration, _ path: ParameterPath) {
     modulation = path.parameter(
       "modulation", [1, 6, config.dim], .normal(deviation: 1 / Double(config.dim).squareRoot()))
-    selfAttention = WanAttention(config, path / "self_attn")
-    crossAttention = WanAttention(config, path / "cross_attn")
+    let store = path.store
+    selfAttention = WanAttention(config, joinsProjections: store.mayRearrange, path / "self_attn")
+    crossAttention = WanAttention(config, joinsProjections: false, path / "cross_attn")
     norm3 = LayerNorm(config.dim, eps: config.eps, path / "norm3")
     ffnIn = Linear(config.dim, config.ffnDim, path / "ffn" / 0)
     ffnOut = Linear(config.ffnDim, config.dim, path / "ffn" / 2)
@@ -127,8 +138,8 @@ struct WanTransformerLayer: Sendable {
     var x = x.gateResidual(attended, m.attentionGate, inPlace: inPlace)
     let read = crossAttention.crossAttention(norm3(x), text)
     tap?("block\(index).cross_attn", read)
-    x = x + read
-    let hidden = ffnIn(x.normModulate(shift: m.ffnShift, scale: m.ffnScale, eps: eps)).geluTanhInPlace()
+    if inPlace { x.add_(read) } else { x = x + read }
+    let hidden = ffnIn.geluTanh(x.normModulate(shift: m.ffnShift, scale: m.ffnScale, eps: eps))
     let fed = ffnOut(hidden)
     tap?("block\(index).ffn", fed)
     return x.gateResidual(fed, m.ffnGate, inPlace: inPlace)

@@ -158,14 +158,16 @@ public struct Wav2Vec2: Sendable {
     layers = (0..<configuration.layers).map { Wav2Vec2Layer(configuration, encoder / "layers" / $0) }
   }
 
-  /// The encoder of a checkpoint in either spelling (see `Wav2Vec2Keys`); `name` (a file) is what errors call it.
+  /// The encoder of a checkpoint in either spelling (see `Wav2Vec2Keys`); `name` (a file) is what errors call it, and
+  /// `isFrozen` says that it will not be trained.
   ///
   /// - Throws: `CheckpointMismatch`, with every missing, misshaped and unused key.
   public init(
     _ configuration: Wav2Vec2Configuration, weights: [String: Tensor], name: String, device: Device = .cpu,
-    dtype: DType? = nil
+    dtype: DType? = nil, isFrozen: Bool = false
   ) throws {
-    let store = ParameterStore(weights: Wav2Vec2Keys.ours(weights), name: name, device: device, dtype: dtype)
+    let store = ParameterStore(
+      weights: Wav2Vec2Keys.ours(weights), name: name, device: device, dtype: dtype, isFrozen: isFrozen)
     self.init(configuration, store.root)
     try store.finish(ignoring: Wav2Vec2Keys.ignored)
   }
@@ -182,8 +184,8 @@ public struct Wav2Vec2: Sendable {
     try self.init(configuration, weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
   }
 
-  public var device: Device { projection.weight.device }
-  public var dtype: DType { projection.weight.dtype }
+  public var device: Device { projection.device }
+  public var dtype: DType { projection.dtype }
 
   /// How much of a sound is encoded at once.
   public struct Windows: Sendable {

@@ -10,8 +10,7 @@ package struct BenchCommand: ParsableCommand {
   package static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure how fast a session runs on this machine.",
     discussion: """
-      Runs a session until its cache is full and then measures: the whole loop (sound in, frames out), and the stages one by
-      one. Included: the speech encoder on a window of two seconds per block, four denoising calls and the commit pass, the
+      Fills the cache of a session and then measures: the whole loop (sound in, frames out), and the stages one by one. Included: the speech encoder on a window of two seconds per block, four denoising calls and the commit pass, the
       full video decoder, and the copy of the frames to the host. Not included: reading files, encoding to H.264.
       Prints a table, then one line of JSON.
 
@@ -38,6 +37,8 @@ package struct BenchCommand: ParsableCommand {
   var steps = 4
   @Option(help: ArgumentHelp("Measured blocks.", valueName: "n"))
   var blocks = 20
+  @Option(name: .customLong("warm-up"), help: ArgumentHelp("Blocks before them.", valueName: "n"))
+  var warmUp = 3
   @Flag(help: "Measure the text encoder too: umT5-xxl takes 11.4 GB of memory in bf16.")
   var textEncoder = false
 
@@ -54,11 +55,11 @@ package struct BenchCommand: ParsableCommand {
   private func measure() throws -> BenchmarkReport {
     let device = try compute.resolve()
     let dtype = dtype.resolve(on: device)
-    guard blocks > 0, steps > 0 else { throw ValidationError("Give at least one block and one step.") }
+    guard blocks > 0, steps > 0, warmUp >= 0 else { throw ValidationError("Give at least one block and one step.") }
     var options = SessionOptions(policy: policy, steps: steps)
     let window = policy.windowFrames ?? KVCachePolicy.livetalk.windowFrames ?? 0
-    let warmUp = (window + options.framesPerBlock - 1) / options.framesPerBlock
-    if policy == .full { options.clipFrames = (warmUp + 2 * blocks) * options.framesPerBlock }
+    let cacheBlocks = (window + options.framesPerBlock - 1) / options.framesPerBlock
+    if policy == .full { options.clipFrames = (cacheBlocks + warmUp + 2 * blocks) * options.framesPerBlock }
     let note: (String) -> Void = { FileHandle.standardError.write(Data("bench: \($0)\n".utf8)) }
     var plan: BenchmarkPlan
     if let checkpoint {
@@ -66,7 +67,9 @@ package struct BenchCommand: ParsableCommand {
       let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
       let models = try AvatarModels(loading: folder, device: device, dtype: dtype) { note("loading the \($0)") }
       plan = BenchmarkPlan(
-        models: models, name: checkpoint, size: models.settings.imageSizes[0], options: options, warmUpBlocks: warmUp,
+        models: models, name: checkpoint, size: models.settings.imageSizes[0], options: options,
+        cacheBlocks: cacheBlocks,
+        warmUpBlocks: warmUp,
         blocks: blocks, encodeText: nil, textTokens: 512)
       if textEncoder {
         plan.encodeText = { try AvatarModels.encodeText("A person speaks.", in: folder, device: device, dtype: dtype) }
@@ -80,7 +83,8 @@ package struct BenchCommand: ParsableCommand {
       note("making random weights for \(name)")
       let models = try AvatarModels(random: preset, device: device, dtype: dtype)
       plan = BenchmarkPlan(
-        models: models, name: name, size: preset.size, options: options, warmUpBlocks: warmUp, blocks: blocks,
+        models: models, name: name, size: preset.size, options: options, cacheBlocks: cacheBlocks,
+        warmUpBlocks: warmUp, blocks: blocks,
         encodeText: nil, textTokens: preset.name == ModelPreset.laptop.name ? 256 : 512)
       if textEncoder {
         plan.encodeText = { try Benchmark.randomTextContext(preset.textEncoder, device: device, dtype: dtype) }

@@ -102,6 +102,12 @@ public final class BlockRollout {
   /// Changes the direction from the next block on; `textEmbedding` as in the initialiser.
   public func setText(_ textEmbedding: Tensor) { text = transformer.read(text: textEmbedding) }
 
+  /// Goes on as though so many blocks had been generated, with noise in the cache; for benchmarks.
+  package func skip(blocks: Int) {
+    cache.fill(frames: (block + blocks) * framesPerBlock, RandomGenerator(seed: 9, device: referenceLatent.device))
+    block += blocks
+  }
+
   /// Generates the next block's clean latents `[1, 16, n, H, W]`.
   ///
   /// - Parameter audio: the block's part of `WanTransformer.audioContext`, `[layers, 1, n, C]`.

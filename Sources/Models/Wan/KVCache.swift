@@ -54,6 +54,12 @@ public final class KVCache {
     positionOffset = 0
   }
 
+  /// Takes up noise as though so many frames had been generated. For benchmarks: the work of a pass does not depend on values.
+  package func fill(frames: Int, _ generator: RandomGenerator) {
+    for tensor in keys + values { tensor.normal_(generator) }
+    endFrame = frames
+  }
+
   /// Makes room for a block, once for all layers; calling it again for the same block changes nothing.
   ///
   /// - Precondition: the block follows the newest one or is it, and fits beside the sinks.

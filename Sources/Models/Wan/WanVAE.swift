@@ -193,6 +193,14 @@ public struct WanVAE: Sendable {
       })
   }
 
+  /// Latent frames of a stream that are decoded together, by their height and width in latent pixels: as many as give a million
+  /// pixels of video, which is one of 512×512, so that memory does not grow with the block where frames are large.
+  func framesPerPass(height: Int, width: Int) -> Int {
+    let stride = configuration.spatialStride
+    let pixels = configuration.temporalStride * height * width * stride * stride
+    return max(1, (1 << 20) / max(pixels, 1))
+  }
+
   /// A decoder that is given the latent frames of one video as they come.
   public func stream() -> WanVAEDecodeStream { WanVAEDecodeStream(self) }
 

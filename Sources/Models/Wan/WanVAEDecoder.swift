@@ -108,6 +108,15 @@ public struct WanVAEDecodeStream: Sendable {
   }
 
   package mutating func decode(_ block: Tensor, clamped: Bool, tap: WanVAETap?) -> Tensor {
+    let (frames, most) = (block.size(2), vae.framesPerPass(height: block.size(3), width: block.size(4)))
+    guard frames > most else { return decodeInOnePass(block, clamped: clamped, tap) }
+    let parts = Swift.stride(from: 0, to: frames, by: most).map {
+      decodeInOnePass(block.narrow(2, $0, min(most, frames - $0)), clamped: clamped, tap)
+    }
+    return Tensor.cat(parts, 2)
+  }
+
+  private mutating func decodeInOnePass(_ block: Tensor, clamped: Bool, _ tap: WanVAETap?) -> Tensor {
     let latent = (block.to(vae.device, vae.dtype) / inverseDeviation + mean).channelsLast3D()
     tap?("z", latent)
     let features = vae.fromLatent(latent)

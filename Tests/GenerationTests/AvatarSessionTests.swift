@@ -76,7 +76,7 @@ import Torch
     }
     #expect(throws: TorchError.self) {
       try withTorchErrors {
-        try withInferenceMode { for block in features { _ = session.next(audioFeatures: block).read() } }
+        withInferenceMode { for block in features { _ = session.next(audioFeatures: block).read() } }
       }
     }
     // Another session goes on.

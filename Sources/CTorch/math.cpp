@@ -43,9 +43,6 @@ ct_status ct_where(ct_tensor condition, ct_tensor a, ct_tensor b, ct_tensor *out
 ct_status ct_masked_fill(ct_tensor a, ct_tensor mask, double value, ct_tensor *out) {
   return make(out, [&] { return at::masked_fill(ref(a), ref(mask), value); });
 }
-ct_status ct_addcmul(ct_tensor a, ct_tensor b, ct_tensor c, double value, ct_tensor *out) {
-  return make(out, [&] { return at::addcmul(ref(a), ref(b), ref(c), value); });
-}
 ct_status ct_lerp(ct_tensor a, ct_tensor b, double weight, ct_tensor *out) {
   return make(out, [&] { return at::lerp(ref(a), ref(b), weight); });
 }

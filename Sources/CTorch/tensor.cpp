@@ -162,6 +162,3 @@ ct_status ct_clone(ct_tensor t, ct_tensor *out) {
 ct_status ct_detach(ct_tensor t, ct_tensor *out) {
   return make(out, [&] { return ref(t).detach(); });
 }
-ct_status ct_alias(ct_tensor t, ct_tensor *out) {
-  return make(out, [&] { return ref(t); });
-}

@@ -79,6 +79,8 @@ public enum Device: Hashable, Sendable, CustomStringConvertible {
   public static let cudaLoadError: String? = {
     do {
       try throwing(ct_load_cuda(nil))
+      // cuDNN rounds the operands of fp32 convolutions to TF32 unless it is told not to; fp32 means fp32 here.
+      ct_set_tf32(false)
       return nil
     } catch {
       return "\(error)"
@@ -110,7 +112,4 @@ public enum Torch {
     get { ct_fused_kernels() }
     set { ct_set_fused_kernels(newValue) }
   }
-
-  /// Whether fp32 products on CUDA may round their operands to TF32. Off unless set.
-  public static func allowTF32(_ allowed: Bool) { ct_set_tf32(allowed) }
 }

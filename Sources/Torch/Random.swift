@@ -5,12 +5,14 @@ public final class RandomGenerator: @unchecked Sendable {
   let c: ct_generator
   public let device: Device
 
+  /// For a device that is not there this fails as an operation does; the rest of an error scope then draws on the CPU.
   public init(seed: UInt64, device: Device = .cpu) {
     var pointer: ct_generator?
     check(ct_generator_new(device.c, seed, &pointer))
+    self.device = pointer == nil ? .cpu : device
+    if pointer == nil { check(ct_generator_new(Device.cpu.c, seed, &pointer)) }
     guard let pointer else { fatalError(String(cString: ct_last_error())) }
     c = pointer
-    self.device = device
   }
 
   deinit { ct_generator_free(c) }

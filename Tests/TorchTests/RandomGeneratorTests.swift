@@ -2,6 +2,15 @@ import Testing
 import Torch
 
 @Suite struct RandomGeneratorTests {
+  @Test func `a generator for a device that is not there fails its scope, not the process`() {
+    #expect(throws: TorchError.self) {
+      try withTorchErrors {
+        let generator = RandomGenerator(seed: 1, device: .cuda(99))
+        #expect(generator.normal([3]).shape == [3])
+      }
+    }
+  }
+
   @Test func `one seed gives one sequence and another seed another`() {
     func draws(_ seed: UInt64) -> [Tensor] {
       let generator = RandomGenerator(seed: seed)

@@ -122,7 +122,6 @@ CT_API ct_contiguous(ct_in t, ct_out out);
 CT_API ct_channels_last_3d(ct_in t, ct_out out);
 CT_API ct_clone(ct_in t, ct_out out);
 CT_API ct_detach(ct_in t, ct_out out);
-CT_API ct_alias(ct_in t, ct_out out);
 
 // MARK: Element-wise, one operand
 #define CT_UNARY(X) \
@@ -151,7 +150,6 @@ CT_API ct_number_div(double a, ct_in b, ct_out out);
 CT_API ct_matmul(ct_in a, ct_in b, ct_out out);
 CT_API ct_where(ct_in condition, ct_in a, ct_in b, ct_out out);
 CT_API ct_masked_fill(ct_in a, ct_in mask, double value, ct_out out);
-CT_API ct_addcmul(ct_in a, ct_in b, ct_in c, double value, ct_out out);  // a + value·b·c
 CT_API ct_lerp(ct_in a, ct_in b, double weight, ct_out out);
 
 // MARK: In place (autograd refuses what would corrupt a saved value)

@@ -32,7 +32,8 @@ let package = Package(
     .executable(name: "livetalk-compute", targets: ["livetalk-compute"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ],
   targets: [
     .target(name: "CTorch", cxxSettings: torchHeaders, linkerSettings: torchLinking),
@@ -52,17 +53,29 @@ let package = Package(
     .target(name: "TextTokenizer"),
     .target(name: "Models", dependencies: ["NN", "Torch"]),
     .target(name: "Generation", dependencies: ["Models", "NN", "Torch", "TextTokenizer"]),
-    .target(name: "Parity", dependencies: ["Generation", "Models", "NN", "Torch", "TextTokenizer"]),
+    .systemLibrary(
+      name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
+    .systemLibrary(
+      name: "CESpeak", pkgConfig: "espeak-ng", providers: [.apt(["libespeak-ng-dev"]), .brew(["espeak-ng"])]),
+    .target(name: "SyntheticSpeaker", dependencies: ["Media", "CCairo", "CESpeak"]),
+    .target(name: "ClipShards", dependencies: ["Torch"]),
+    .target(name: "Datasets", dependencies: ["ClipShards", "Generation", "Media", "Models", "NN", "Torch"]),
+    .target(
+      name: "Training",
+      dependencies: ["ClipShards", "Generation", "Models", "NN", "Torch", .product(name: "Yams", package: "Yams")]),
+    .target(
+      name: "Parity", dependencies: ["Training", "Generation", "Models", "NN", "Torch", "TextTokenizer"]),
     .target(
       name: "ComputeCommands",
       dependencies: [
-        "Parity", "Generation", "Models", "NN", "Torch",
+        "Parity", "Training", "ClipShards", "Generation", "Models", "NN", "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "ComputeCommands", "Media", "Generation", "Models", "Torch",
+        "ComputeCommands", "Datasets", "SyntheticSpeaker", "Training", "ClipShards", "Media", "Generation", "Models",
+        "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -73,6 +86,11 @@ let package = Package(
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Models", "NN", "Torch"]),
+    .testTarget(name: "SyntheticSpeakerTests", dependencies: ["SyntheticSpeaker", "Media"]),
+    .testTarget(
+      name: "DatasetsTests", dependencies: ["Datasets", "ClipShards", "Media", "Generation", "Models", "NN", "Torch"]),
+    .testTarget(
+      name: "TrainingTests", dependencies: ["Training", "ClipShards", "Generation", "Models", "NN", "Torch"]),
     .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
       name: "CommandLineTests", dependencies: ["livetalk", "Media", "Generation", "Models", "NN", "Torch"]),

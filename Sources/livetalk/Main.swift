@@ -25,7 +25,8 @@ struct LiveTalk: ParsableCommand {
       """,
     version: toolVersion,
     subcommands: [
-      GenerateCommand.self, CheckpointCommand.self, BenchCommand.self, ParityCommand.self, DoctorCommand.self,
+      GenerateCommand.self, DataCommand.self, CheckpointCommand.self, BenchCommand.self, ParityCommand.self,
+      DoctorCommand.self,
     ])
 
   static func main() { runTool(LiveTalk.self) }

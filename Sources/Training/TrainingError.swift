@@ -1,0 +1,9 @@
+import Foundation
+
+/// Why training cannot begin or go on.
+public struct TrainingError: Error, CustomStringConvertible, LocalizedError, Sendable {
+  public let description: String
+  public var errorDescription: String? { description }
+
+  public init(_ description: String) { self.description = description }
+}

@@ -159,6 +159,9 @@ ct_status ct_channels_last_3d(ct_tensor t, ct_tensor *out) {
 ct_status ct_clone(ct_tensor t, ct_tensor *out) {
   return make(out, [&] { return ref(t).clone(); });
 }
+ct_status ct_alias(ct_tensor t, ct_tensor *out) {
+  return make(out, [&] { return ref(t); });
+}
 ct_status ct_detach(ct_tensor t, ct_tensor *out) {
   return make(out, [&] { return ref(t).detach(); });
 }

@@ -58,7 +58,7 @@ public final class AvatarSession {
     framesPerBlock = options.framesPerBlock
     rollout = try BlockRollout(
       transformer: transformer,
-      schedule: FlowMatchingSchedule(shift: options.shift, steps: options.steps, device: device),
+      steps: FlowMatchingSchedule(shift: options.shift, steps: options.steps, device: device).steps(vae.dtype),
       policy: options.policy,
       framesPerBlock: options.framesPerBlock, textEmbedding: textEmbedding.to(device, vae.dtype),
       referenceLatent: referenceLatent.to(device, vae.dtype), clipFrames: options.clipFrames,

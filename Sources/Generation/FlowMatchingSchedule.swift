@@ -39,7 +39,14 @@ public struct FlowMatchingSchedule: Sendable {
     (self.timesteps.unsqueeze(0) - timesteps.flatten().unsqueeze(1)).abs().argmin(1)
   }
 
-  /// x0 = xt - sigma·flow, in fp64, in the type of the flow. Tensors `[n, ...]`, one timestep each.
+  /// The reference's training table: 1000 entries.
+  public static func training(shift: Double = 5, device: Device = .cpu) -> FlowMatchingSchedule {
+    FlowMatchingSchedule(shift: shift, steps: 1000, device: device)
+  }
+
+  // Below, `timesteps` are `[n]` for tensors `[n, ...]`, or `[B, F]` or `[B, 1]` for latents `[B, C, F, H, W]`.
+
+  /// x0 = xt - sigma·flow, in fp64, in the type of the flow.
   public func x0(flow: Tensor, xt: Tensor, timesteps: Tensor) -> Tensor {
     (xt.to(.float64) - levels(timesteps, like: flow, .float64) * flow.to(.float64)).to(flow.dtype)
   }
@@ -49,7 +56,7 @@ public struct FlowMatchingSchedule: Sendable {
     ((xt.to(.float64) - x0.to(.float64)) / levels(timesteps, like: x0, .float64)).to(x0.dtype)
   }
 
-  /// (1 - sigma)·x0 + sigma·noise in fp32, in the type of the noise. Tensors `[n, ...]`, one timestep each.
+  /// (1 - sigma)·x0 + sigma·noise in fp32, in the type of the noise.
   public func addNoise(_ x0: Tensor, _ noise: Tensor, timesteps: Tensor) -> Tensor {
     let sigma = levels(timesteps, like: x0, .float32)
     return ((1 - sigma) * x0 + sigma * noise).to(noise.dtype)
@@ -67,10 +74,12 @@ public struct FlowMatchingSchedule: Sendable {
   /// The weights of timesteps in a training loss, `[n]`.
   public func weights(of timesteps: Tensor) -> Tensor { trainingWeights.indexSelect(0, indices(of: timesteps)) }
 
-  /// Sigmas `[n, 1, ...]` of timesteps, to multiply with tensors of the rank of `tensor`.
+  /// Sigmas of timesteps, to multiply with `tensor`: `[n, 1, ...]`, or `[B, 1, F, 1, 1]`.
   private func levels(_ timesteps: Tensor, like tensor: Tensor, _ dtype: DType) -> Tensor {
-    let ones = [Int](repeating: 1, count: tensor.rank - 1)
-    return sigmas.indexSelect(0, indices(of: timesteps)).to(dtype).reshape([timesteps.count] + ones)
+    let levels = sigmas.indexSelect(0, indices(of: timesteps)).to(dtype)
+    let perFrame = timesteps.rank == 2
+    let shape = perFrame ? [timesteps.size(0), 1, timesteps.size(1)] : [timesteps.count]
+    return levels.reshape(shape + [Int](repeating: 1, count: tensor.rank - shape.count))
   }
 
   /// Timesteps drawn for a score model: whole numbers shifted by 1000·s·u / (1 + (s - 1)·u), u = t / 1000, and clamped.
@@ -86,6 +95,21 @@ extension FlowMatchingSchedule {
     /// `[1, 1]` in the run's type: in bf16 the model sees 936 where fp32 has 937.5.
     public let timestep: Tensor
     public let sigma: Double
+
+    public init(timestep: Tensor, sigma: Double) {
+      self.timestep = timestep
+      self.sigma = sigma
+    }
+  }
+
+  /// Steps at the given timesteps, each with the level of the entry nearest to it: in training the model is told the timesteps of
+  /// a list, which need not be entries of the table.
+  public func steps(at timesteps: [Double], _ dtype: DType) -> [Step] {
+    timesteps.map {
+      let timestep = Tensor([Float($0)], device: sigmas.device)
+      return Step(
+        timestep: timestep.to(dtype).unsqueeze(0), sigma: sigmas.indexSelect(0, indices(of: timestep)).item)
+    }
   }
 
   /// The steps of the table in the type of a run.

@@ -10,10 +10,13 @@ public struct Linear: Sendable {
 
   private let weight: Weight
   private let bias: Tensor?  // [out]
+  /// What training adds to the weight where the store adapts this layer.
+  private let factors: LowRankFactors?
 
   private init(_ weight: Weight, _ bias: Tensor?) {
     self.weight = weight
     self.bias = bias
+    factors = nil
   }
 
   public init(_ inputs: Int, _ outputs: Int, bias: Bool = true, _ path: ParameterPath) {
@@ -24,7 +27,11 @@ public struct Linear: Sendable {
     self.weight =
       packs && inputs % 2 == 0 && weight.count > 0
       ? .packed(weight.packedForLinear(), outputs: outputs) : .plain(weight)
+    factors = path.lowRankFactors(inputs, outputs)
   }
+
+  /// Every tensor that may take part in a gradient.
+  public var tensors: [Tensor] { [tensor] + [bias, factors?.a, factors?.b].compactMap(\.self) }
 
   /// The type of the weights.
   public var dtype: DType { tensor.dtype }
@@ -73,7 +80,7 @@ public struct Linear: Sendable {
 
   public func callAsFunction(_ x: Tensor) -> Tensor {
     switch weight {
-    case .plain(let weight): x.linear(weight, bias)
+    case .plain(let weight): factors?.add(to: x.linear(weight, bias), x) ?? x.linear(weight, bias)
     case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias)
     }
   }
@@ -81,7 +88,7 @@ public struct Linear: Sendable {
   /// The layer, then GELU in its tanh form.
   public func geluTanh(_ x: Tensor) -> Tensor {
     switch weight {
-    case .plain(let weight): x.linear(weight, bias).geluTanhInPlace()
+    case .plain: self(x).geluTanhInPlace()
     case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias, geluTanh: true)
     }
   }

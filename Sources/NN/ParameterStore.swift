@@ -43,6 +43,11 @@ public final class ParameterStore {
   public let isFrozen: Bool
   /// Every parameter by key, in the order in which layers asked.
   public private(set) var parameters: [(name: String, tensor: Tensor)] = []
+  /// Those of them that are trained: all, or what the adaptation names.
+  public private(set) var trained: [(name: String, tensor: Tensor)] = []
+  /// How a frozen base is adapted; nil where all parameters are trained.
+  public let adaptation: LowRankAdaptation?
+  private let factorSource: RandomGenerator?
   /// Every key with its shape and how it starts, in the same order.
   public private(set) var layout: [(name: String, shape: [Int], initial: Initial)] = []
   private var missing: [String] = []
@@ -50,9 +55,14 @@ public final class ParameterStore {
   private var used: Set<String> = []
 
   /// Parameters from a checkpoint; `name` (a file) is what errors call it.
+  ///
+  /// - Parameter adaptation: which layers get factors to train, and what draws those that the checkpoint lacks.
   public init(
-    weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false
+    weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
+    adaptation: (LowRankAdaptation, RandomGenerator)? = nil
   ) {
+    self.adaptation = adaptation?.0
+    factorSource = adaptation?.1
     source = .weights(weights, name: name)
     self.device = device
     self.dtype = dtype
@@ -62,6 +72,8 @@ public final class ParameterStore {
   /// Random parameters from a generator.
   public init(random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false) {
     source = .random(generator)
+    adaptation = nil
+    factorSource = nil
     device = generator.device
     self.dtype = dtype
     self.isFrozen = isFrozen
@@ -72,6 +84,8 @@ public final class ParameterStore {
 
   private init() {
     source = .shapes
+    adaptation = nil
+    factorSource = nil
     device = .cpu
     dtype = nil
     isFrozen = true
@@ -101,8 +115,35 @@ public final class ParameterStore {
     }
     used.insert(key)
     layout.append((key, shape, initial))
-    if !isFrozen { parameters.append((key, tensor)) }
+    if !isFrozen {
+      parameters.append((key, tensor))
+      if adaptation?.trains(key) ?? true { trained.append((key, tensor)) }
+    }
     return tensor
+  }
+
+  /// The factors of a layer that the adaptation names: those of the checkpoint, or new ones.
+  func lowRankFactors(_ layer: String, _ inputs: Int, _ outputs: Int) -> LowRankFactors? {
+    guard let adaptation, adaptation.adapts(layer), let factorSource else { return nil }
+    func factor(_ name: String, _ shape: [Int], _ initial: Initial) -> Tensor {
+      let key = "\(layer).\(name).default.weight"
+      let tensor =
+        contains(key)
+        ? make(key, shape, initial, dtype: dtype) : initial.tensor(shape, dtype ?? .float32, factorSource).to(device)
+      used.insert(key)
+      layout.append((key, shape, initial))
+      parameters.append((key, tensor))
+      trained.append((key, tensor))
+      return tensor
+    }
+    return LowRankFactors(
+      a: factor("lora_A", [adaptation.rank, inputs], .uniform(fanIn: inputs)),
+      b: factor("lora_B", [outputs, adaptation.rank], .zeros), scale: adaptation.alpha / Double(adaptation.rank))
+  }
+
+  /// Lets the trained parameters take part in gradients.
+  public func requireGradients() {
+    for (_, tensor) in trained { tensor.requiresGrad = true }
   }
 
   private func make(_ key: String, _ shape: [Int], _ initial: Initial, dtype: DType?) -> Tensor {
@@ -176,6 +217,8 @@ public struct ParameterPath {
   ) -> Tensor {
     store.parameter((self / name).key, shape, initial, dtype: dtype, channelsLast: channelsLast)
   }
+
+  func lowRankFactors(_ inputs: Int, _ outputs: Int) -> LowRankFactors? { store.lowRankFactors(key, inputs, outputs) }
 
   /// Whether the checkpoint holds `name` here.
   public func contains(_ name: String) -> Bool { store.contains((self / name).key) }

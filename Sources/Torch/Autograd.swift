@@ -43,6 +43,55 @@ extension Tensor {
   }
 }
 
+extension Tensor {
+  /// `body(inputs)`, of which only the inputs are kept: where a gradient is asked for, the body runs again.
+  ///
+  /// Saves the memory of everything in between for the price of a second forward pass (activation checkpointing).
+  /// - Parameters:
+  ///   - inputs: every tensor with a gradient that the body uses. Parameters among them are used by the body itself; the others
+  ///     it must take from its argument, where stand-ins come in their places.
+  ///   - body: must not change its inputs, and gives the same value every time. On a GPU it runs again on another thread.
+  public static func checkpointed(_ inputs: [Tensor], _ body: @escaping ([Tensor]) -> Tensor) -> Tensor {
+    guard gradientsEnabled else { return body(inputs) }
+    let value = withGradients(false) { body(inputs) }
+    let recomputation = Recomputation(body: body, scope: ErrorScope.current)
+    return withExtendedLifetime((inputs, value)) {
+      Tensor {
+        ct_checkpoint(
+          value.c, inputs.map(\.c), Int32(inputs.count),
+          { context, pointers, count, out in
+            let recomputation = Unmanaged<Recomputation>.fromOpaque(context).takeUnretainedValue()
+            out.pointee = recomputation.run(UnsafeBufferPointer(start: pointers, count: Int(count)))
+            return 0
+          }, Unmanaged.passRetained(recomputation).toOpaque(),
+          { Unmanaged<Recomputation>.fromOpaque($0).release() }, $0)
+      }
+    }
+  }
+
+  /// What a checkpoint runs again, with the error scope it was made in.
+  private final class Recomputation {
+    private let body: ([Tensor]) -> Tensor
+    private let scope: ErrorScope?
+
+    init(body: @escaping ([Tensor]) -> Tensor, scope: ErrorScope?) {
+      self.body = body
+      self.scope = scope
+    }
+
+    /// A new handle of the value; `pointers` are borrowed.
+    func run(_ pointers: UnsafeBufferPointer<ct_tensor>) -> ct_tensor? {
+      ErrorScope.$current.withValue(scope) {
+        let inputs = pointers.map { pointer in Tensor { ct_alias(pointer, $0) } }
+        let value = body(inputs)
+        var copy: ct_tensor?
+        check(ct_alias(value.c, &copy))
+        return copy
+      }
+    }
+  }
+}
+
 /// Runs `body` with the recording of gradients on or off. The mode belongs to the thread, so `body` cannot suspend.
 public func withGradients<Result>(_ enabled: Bool, _ body: () throws -> Result) rethrows -> Result {
   try within({ ct_grad_mode_enter(enabled, $0) }, body)

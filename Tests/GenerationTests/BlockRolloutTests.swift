@@ -46,7 +46,7 @@ import Torch
     let fresh = RandomGenerator(seed: 8).normal([1, 16, 3, 4, 4])
     var passes: [(x: Tensor, flow: Tensor)] = []
     let rollout = try BlockRollout(
-      transformer: system.transformer, schedule: schedule, policy: .livetalk, textEmbedding: system.text,
+      transformer: system.transformer, steps: schedule.steps(.float32), policy: .livetalk, textEmbedding: system.text,
       referenceLatent: system.reference,
       noise: NoiseSource(initial: { _, _ in fresh * 0.5 }, renewed: { block, step, _ in fresh * Double(step + 1) }),
       tap: { x, _, flow in passes.append((x.clone(), flow.clone())) })

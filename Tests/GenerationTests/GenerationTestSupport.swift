@@ -43,7 +43,7 @@ struct TinySystem {
     positionLimit: Int? = 1024, seed: UInt64 = 0, tap: BlockRollout.Tap? = nil
   ) throws -> BlockRollout {
     try BlockRollout(
-      transformer: transformer, schedule: FlowMatchingSchedule(shift: 5, steps: steps), policy: policy,
+      transformer: transformer, steps: FlowMatchingSchedule(shift: 5, steps: steps).steps(.float32), policy: policy,
       framesPerBlock: framesPerBlock, textEmbedding: text, referenceLatent: reference, clipFrames: clipFrames,
       positionLimit: positionLimit, noise: NoiseSource(seed: seed), tap: tap)
   }

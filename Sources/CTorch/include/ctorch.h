@@ -122,6 +122,7 @@ CT_API ct_contiguous(ct_in t, ct_out out);
 CT_API ct_channels_last_3d(ct_in t, ct_out out);
 CT_API ct_clone(ct_in t, ct_out out);
 CT_API ct_detach(ct_in t, ct_out out);
+CT_API ct_alias(ct_in t, ct_out out);                      // another handle of the same tensor
 
 // MARK: Element-wise, one operand
 #define CT_UNARY(X) \
@@ -253,6 +254,14 @@ CT_API ct_gradients(const ct_tensor _Nonnull *_Nonnull outputs, int32_t output_c
                     const ct_tensor _Nonnull *_Nonnull inputs, int32_t input_count,
                     const ct_tensor _Nullable *_Nullable output_gradients, bool retain_graph, bool create_graph,
                     ct_tensor _Nullable *_Nonnull out);
+// Gives `value`, computed from `inputs` without gradients, a history: when its gradient is asked for, `recompute` computes it
+// again with gradients. It is given stand-ins for the inputs that are not leaves (borrowed) and writes a NEW tensor; it may run on
+// another thread. `release` is called once, when the history is gone.
+typedef ct_status (*ct_recompute)(void *_Nonnull context, const ct_tensor _Nonnull *_Nonnull inputs, int32_t count,
+                                  ct_tensor _Nullable *_Nonnull out);
+CT_API ct_checkpoint(ct_in value, const ct_tensor _Nonnull *_Nonnull inputs, int32_t count, ct_recompute _Nonnull recompute,
+                     void *_Nonnull context, void (*_Nonnull release)(void *_Nonnull context),
+                     ct_tensor _Nullable *_Nonnull out);
 
 #ifdef __cplusplus
 }

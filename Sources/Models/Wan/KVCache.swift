@@ -20,6 +20,14 @@ public final class KVCache {
   /// How far time positions lie behind frame numbers.
   public private(set) var positionOffset = 0
 
+  /// Whether gradients cross into earlier blocks, as they do in the published Self-Forcing training: keys and values that a pass
+  /// with gradients wrote keep their history when a later pass without gradients replaces their values.
+  ///
+  /// The papers cut the history; this is for comparison with what was published. It cannot be used with checkpointed layers.
+  public var keepsHistory = false
+
+  /// Keys and values that a pass with gradients wrote, by layer and first frame of the block.
+  private var history: [Int: [Int: (frames: Int, keys: Tensor, values: Tensor)]] = [:]
   private var blockFactors: (position: Int, frames: Int, factors: Tensor)?
 
   let keys: [Tensor]  // per layer [B, W·T, H, D]
@@ -52,6 +60,15 @@ public final class KVCache {
   public func reset() {
     endFrame = 0
     positionOffset = 0
+    history = [:]
+  }
+
+  /// Goes back to the state in which the blocks before `frame` were the newest ones.
+  ///
+  /// - Precondition: nothing that has been evicted since would have to come back: the window holds all frames.
+  public func rewind(to frame: Int) {
+    require(frame <= endFrame && endFrame <= windowFrames, "A window that has moved on cannot go back.")
+    endFrame = frame
   }
 
   /// Takes up noise as though so many frames had been generated. For benchmarks: the work of a pass does not depend on values.
@@ -129,21 +146,38 @@ public final class KVCache {
   /// Copies of the keys and values of frames before `start`, oldest first, that the block at `start` leaves in the cache.
   func older(layer: Int, than start: Int) -> (keys: Tensor, values: Tensor) {
     let index = Tensor(rowOrder(before: start), device: keys[layer].device)
-    return (keys[layer].indexSelect(1, index), values[layer].indexSelect(1, index))
+    let older = (keys: keys[layer].indexSelect(1, index), values: values[layer].indexSelect(1, index))
+    guard keepsHistory, let blocks = history[layer] else { return older }
+    // The values are those of the cache, the gradient goes to those of the pass that was recorded.
+    var parts: [(keys: Tensor, values: Tensor)] = []
+    for (first, block) in blocks.sorted(by: { $0.key < $1.key }) where first < start {
+      let tokens = first * tokensPerFrame
+      let before = parts.map { $0.keys.size(1) }.reduce(0, +)
+      if before < tokens {
+        let gap = older.keys.narrow(1, before, tokens - before) * 0
+        parts.append((gap, gap))
+      }
+      parts.append((block.keys - block.keys.detach(), block.values - block.values.detach()))
+    }
+    let rest = older.keys.size(1) - parts.map { $0.keys.size(1) }.reduce(0, +)
+    if rest > 0 {
+      let gap = older.keys.narrow(1, 0, rest) * 0
+      parts.append((gap, gap))
+    }
+    guard !parts.isEmpty else { return older }
+    return (older.keys + Tensor.cat(parts.map(\.keys), 1), older.values + Tensor.cat(parts.map(\.values), 1))
   }
 
-  /// Stores keys and values `[B, n·T, H, D]` of the block at `start`, cut from any graph.
+  /// Stores keys and values `[B, n·T, H, D]` of the block at `start`, cut from any graph unless history is kept.
   func write(layer: Int, start: Int, frames: Int, keys newKeys: Tensor, values newValues: Tensor) {
+    if keepsHistory {
+      require(endFrame <= windowFrames, "A window that moves cannot keep the history of gradients.")
+      history[layer, default: [:]][start] = (frames, newKeys, newValues)
+    }
     for (token, row, count) in runs(start: start, frames: frames) {
       keys[layer].narrow(1, row, count).copy_(newKeys.detach().narrow(1, token, count))
       values[layer].narrow(1, row, count).copy_(newValues.detach().narrow(1, token, count))
     }
-  }
-
-  /// The part of ordered rows `[B, rows, H, D]` that attention sees.
-  func newest(_ rows: Tensor) -> Tensor {
-    guard let visibleTokens, visibleTokens < rows.size(1) else { return rows }
-    return rows.narrow(1, rows.size(1) - visibleTokens, visibleTokens)
   }
 
   /// The rows in use from the oldest token to the newest, of frames before `end` only if one is given.

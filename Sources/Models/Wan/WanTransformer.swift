@@ -30,6 +30,8 @@ public struct WanTransformer: Sendable {
   }
 
   public let config: WanTransformerConfiguration
+  /// Whether a pass with gradients keeps only the input of each layer and computes the rest again when it goes back.
+  public var checkpointsLayers = false
   let patchEmbedding: (weight: Tensor, bias: Tensor)
   let textIn, textOut: Linear
   let timeIn, timeOut, timeProjection: Linear
@@ -67,6 +69,10 @@ public struct WanTransformer: Sendable {
       Linear(config.audioHiddenSize, dim, path / "audio_cond_projs" / ($0 - config.audioLayers.lowerBound))
     }
   }
+
+  /// The type of the weights, in which a pass is computed.
+  public var dtype: DType { timeIn.dtype }
+  public var device: Device { timeIn.device }
 
   // MARK: Conditions
 
@@ -189,9 +195,20 @@ public struct WanTransformer: Sendable {
         let added = audio.select(0, index - config.audioLayers.lowerBound).unsqueeze(2)  // [B, F, 1, C]
         x = (x.unflatten(1, frames, tokensPerFrame) + added).flatten(1, 2)
       }
-      x = layer(
-        x, index: index, modulation: timestep.layers[index], factors: factors, text: text.layers[index],
-        context: context, tap: tap)
+      var context = context
+      if gradientsEnabled, case .cached(let cache, let start, let frames) = context {
+        context = .recorded(older: cache.older(layer: index, than: start), visible: cache.visibleTokens) {
+          cache.write(layer: index, start: start, frames: frames, keys: $0, values: $1)
+        }
+      }
+      x =
+        gradientsEnabled && checkpointsLayers
+        ? layer.checkpointed(
+          x, index: index, modulation: timestep.layers[index], factors: factors, text: text.layers[index],
+          context: context, tap: tap)
+        : layer(
+          x, index: index, modulation: timestep.layers[index], factors: factors, text: text.layers[index],
+          context: context, tap: tap)
       tap?("block\(index)", x)
     }
     let out = head(x.normModulate(shift: timestep.headShift, scale: timestep.headScale, eps: config.eps))

@@ -9,6 +9,10 @@ enum SelfAttentionContext {
   case whole(mask: Tensor?)
   /// The tokens are a block at latent frame `start`; they see the cache, which takes them up.
   case cached(KVCache, start: Int, frames: Int)
+  /// The tokens are a block behind older keys and values `[B, rows, H, D]`, whose newest `visible` tokens they see; the block's
+  /// own are handed to `take`. Gradients flow through these tensors as far as they have a history.
+  case recorded(
+    older: (keys: Tensor, values: Tensor), visible: Int?, take: ((_ keys: Tensor, _ values: Tensor) -> Void)?)
 }
 
 /// Query, key, value and output projections with normalised queries and keys.
@@ -57,27 +61,30 @@ struct WanAttention: Sendable {
           ).transpose(1, 2)
         } ?? Tensor.attention(queries, keys, newValues, scale: scale)
     case .cached(let cache, let start, let frames):
-      if gradientsEnabled {
-        // The cache holds values, not graphs: gradients flow through this call's tokens only.
-        let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
-        let older = cache.older(layer: layer, than: start)
-        cache.write(layer: layer, start: start, frames: frames, keys: keys, values: newValues)
-        attended = Tensor.attention(
-          queries, cache.newest(Tensor.cat([older.keys, keys], 1)),
-          cache.newest(Tensor.cat([older.values, newValues], 1)), scale: scale)
-      } else {
-        for (token, row, count) in cache.runs(start: start, frames: frames) {
-          newKeys.narrow(1, token, count).rmsNormRope(
-            normK.weight, factors.narrow(0, token, count), heads: heads, eps: normK.eps,
-            into: cache.keys[layer].narrow(1, row, count).flatten(2))
-          cache.values[layer].narrow(1, row, count).copy_(newValues.narrow(1, token, count))
-        }
-        let (keys, values) = cache.visible(layer: layer)
-        attended = Tensor.attention(queries, keys, values, scale: scale)
+      for (token, row, count) in cache.runs(start: start, frames: frames) {
+        newKeys.narrow(1, token, count).rmsNormRope(
+          normK.weight, factors.narrow(0, token, count), heads: heads, eps: normK.eps,
+          into: cache.keys[layer].narrow(1, row, count).flatten(2))
+        cache.values[layer].narrow(1, row, count).copy_(newValues.narrow(1, token, count))
       }
+      let (keys, values) = cache.visible(layer: layer)
+      attended = Tensor.attention(queries, keys, values, scale: scale)
+    case .recorded(let older, let visible, let take):
+      let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
+      func newest(_ rows: Tensor) -> Tensor {
+        guard let visible, visible < rows.size(1) else { return rows }
+        return rows.narrow(1, rows.size(1) - visible, visible)
+      }
+      attended = Tensor.attention(
+        queries, newest(Tensor.cat([older.keys, keys], 1)), newest(Tensor.cat([older.values, newValues], 1)),
+        scale: scale)
+      take?(keys, newValues)
     }
     return o(attended.flatten(2))
   }
+
+  /// Every tensor that may take part in a gradient.
+  var tensors: [Tensor] { [q, k, v, o].flatMap(\.tensors) + [normQ.weight, normK.weight] }
 
   /// The keys and values `[B, L, H, D]` of embedded text `[B, L, C]`: they do not change during a session.
   func crossKeysAndValues(_ text: Tensor) -> (keys: Tensor, values: Tensor) {
@@ -104,6 +111,13 @@ struct LayerModulation: Sendable {
     ffnScale = parts.select(0, 4)
     ffnGate = parts.select(0, 5)
   }
+
+  init(_ tensors: [Tensor]) {
+    (attentionShift, attentionScale, attentionGate) = (tensors[0], tensors[1], tensors[2])
+    (ffnShift, ffnScale, ffnGate) = (tensors[3], tensors[4], tensors[5])
+  }
+
+  var tensors: [Tensor] { [attentionShift, attentionScale, attentionGate, ffnShift, ffnScale, ffnGate] }
 }
 
 /// One layer: modulated self-attention, cross-attention to the text without a gate, modulated feed-forward.
@@ -126,16 +140,21 @@ struct WanTransformerLayer: Sendable {
     eps = config.eps
   }
 
-  /// x `[B, L, C]` → `[B, L, C]`; without gradients x itself is changed.
+  /// Every tensor that may take part in a gradient of a pass.
+  var tensors: [Tensor] {
+    selfAttention.tensors + crossAttention.tensors + [norm3.weight, norm3.bias] + ffnIn.tensors + ffnOut.tensors
+  }
+
+  /// x `[B, L, C]` → `[B, L, C]`; without gradients x itself is changed, unless it is to be kept.
   func callAsFunction(
     _ x: Tensor, index: Int, modulation m: LayerModulation, factors: Tensor, text: (keys: Tensor, values: Tensor),
-    context: SelfAttentionContext, tap: WanTransformer.Tap?
+    context: SelfAttentionContext, keepsInput: Bool = false, tap: WanTransformer.Tap?
   ) -> Tensor {
     let inPlace = !gradientsEnabled
     let attended = selfAttention.selfAttention(
       x.normModulate(shift: m.attentionShift, scale: m.attentionScale, eps: eps), factors, context, layer: index)
     tap?("block\(index).self_attn", attended)
-    var x = x.gateResidual(attended, m.attentionGate, inPlace: inPlace)
+    var x = x.gateResidual(attended, m.attentionGate, inPlace: inPlace && !keepsInput)
     let read = crossAttention.crossAttention(norm3(x), text)
     tap?("block\(index).cross_attn", read)
     if inPlace { x.add_(read) } else { x = x + read }
@@ -143,5 +162,23 @@ struct WanTransformerLayer: Sendable {
     let fed = ffnOut(hidden)
     tap?("block\(index).ffn", fed)
     return x.gateResidual(fed, m.ffnGate, inPlace: inPlace)
+  }
+
+  /// As the pass itself, but keeps only its inputs for the gradient and runs again where that is asked for.
+  func checkpointed(
+    _ x: Tensor, index: Int, modulation: LayerModulation, factors: Tensor, text: (keys: Tensor, values: Tensor),
+    context: SelfAttentionContext, tap: WanTransformer.Tap?
+  ) -> Tensor {
+    let tensors = [x] + modulation.tensors + [text.keys, text.values] + tensors
+    return Tensor.checkpointed(tensors) { inputs in
+      var context = context
+      // The cache has taken up the block's keys and values in the first run.
+      if gradientsEnabled, case .recorded(let older, let visible, _) = context {
+        context = .recorded(older: older, visible: visible, take: nil)
+      }
+      return self(
+        inputs[0], index: index, modulation: LayerModulation(Array(inputs[1..<7])), factors: factors,
+        text: (inputs[7], inputs[8]), context: context, keepsInput: true, tap: gradientsEnabled ? nil : tap)
+    }
   }
 }

@@ -1,0 +1,51 @@
+import Generation
+import Models
+import Torch
+
+// B batch, F latent frames, H and W latent pixels.
+
+/// What a batch of clips is generated from.
+public struct Conditions: Sendable {
+  /// Encoded text, `[B, L, textDim]`.
+  public var text: Tensor
+  /// One row per video frame, `[B, 4F - 3, audioInputDim]`.
+  public var audioFeatures: Tensor
+  /// The encoded picture, `[B, 16, 1, H, W]`.
+  public var referenceLatent: Tensor
+
+  public init(text: Tensor, audioFeatures: Tensor, referenceLatent: Tensor) {
+    self.text = text
+    self.audioFeatures = audioFeatures
+    self.referenceLatent = referenceLatent
+  }
+
+  /// The same without sound. Silence (zeros) is not the absence of audio: biases and the normalisation still contribute.
+  public var silent: Conditions { with(audioFeatures: audioFeatures * 0) }
+
+  public func with(text: Tensor? = nil, audioFeatures: Tensor? = nil) -> Conditions {
+    Conditions(
+      text: text ?? self.text, audioFeatures: audioFeatures ?? self.audioFeatures, referenceLatent: referenceLatent)
+  }
+
+  /// In another type.
+  func to(_ dtype: DType) -> Conditions {
+    Conditions(text: text.to(dtype), audioFeatures: audioFeatures.to(dtype), referenceLatent: referenceLatent.to(dtype))
+  }
+}
+
+extension WanTransformer {
+  /// The flow of whole clips `[B, 16, F, H, W]`, in fp32.
+  ///
+  /// - Parameters:
+  ///   - timesteps: `[B, 1]` for one timestep of all frames, or `[B, F]`.
+  ///   - mask: `blockCausalMask` for the student; nil lets every frame see every frame, as the teacher and the critic do.
+  public func flow(_ xt: Tensor, timesteps: Tensor, _ conditions: Conditions, mask: Tensor? = nil) -> Tensor {
+    let conditions = conditions.to(dtype)
+    return self(
+      xt.to(dtype),
+      condition: ReferenceLatent.condition(conditions.referenceLatent, frames: xt.size(2), startsClip: true),
+      timestep: read(timesteps: timesteps), text: read(text: conditions.text),
+      audio: audioContext(packed: pack(audioFeatures: conditions.audioFeatures)), mask: mask
+    ).to(.float32)
+  }
+}

@@ -1,0 +1,43 @@
+import Generation
+import Models
+import Torch
+
+/// The critic learns the flow of the student's clips: a denoising loss on generated latents.
+public enum CriticObjective {
+  /// Which elements the loss leaves out.
+  public enum Mask: String, Codable, Sendable, CaseIterable {
+    /// The first latent frame, which is given: what the published code says it does.
+    case frame
+    /// Channel 0 of every frame: what the published code does, because its mask is made for another order of axes.
+    case channel
+  }
+
+  public struct Result {
+    /// Scalar.
+    public let loss: Tensor
+    /// `[B, 1]`.
+    public let timesteps: Tensor
+    /// `[B, 16, F, H, W]`: the critic's input, its flow, the x0 from it, and the flow back from that x0.
+    public let noisy, modelFlow, x0, flow: Tensor
+  }
+
+  /// - Parameter generated: the student's clip `[B, 16, F, H, W]`, without a gradient.
+  public static func loss(
+    _ critic: WanTransformer, generated: Tensor, _ conditions: Conditions, noising: ScoreNoising, _ draw: ScoreDraw,
+    mask: Mask = .frame
+  ) -> Result {
+    let generated = generated.detach().to(.float32)
+    let timesteps = noising.timesteps(draw)
+    let noisy = noising.noised(generated, draw, conditions)
+    let modelFlow = critic.flow(noisy, timesteps: timesteps, conditions)
+    let x0 = noising.conversion.x0(flow: modelFlow, xt: noisy, timesteps: timesteps)
+    let flow = noising.schedule.flow(x0: x0, xt: noisy, timesteps: timesteps)
+    let error = (flow - (draw.noise - generated)).square()
+    let kept =
+      switch mask {
+      case .frame: error.narrow(2, 1, error.size(2) - 1)
+      case .channel: error.narrow(1, 1, error.size(1) - 1)
+      }
+    return Result(loss: kept.mean(), timesteps: timesteps, noisy: noisy, modelFlow: modelFlow, x0: x0, flow: flow)
+  }
+}

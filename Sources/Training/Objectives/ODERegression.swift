@@ -1,0 +1,47 @@
+import Generation
+import Models
+import Torch
+
+/// ODE initialisation: the student learns to jump from states of the teacher's trajectories to their clean end.
+///
+/// A trajectory has one state for each step of the student's list, and the clean end. Each block takes its own state; the clean
+/// end itself is never an input. Source: `ode_regression.py` of the published LiveTalk code.
+public enum ODERegression {
+  public struct Result {
+    /// Scalar: the mean squared error of x0 over all elements, the first frame included.
+    public let loss: Tensor
+    /// `[B, F]`.
+    public let timesteps: Tensor
+    /// `[B, 16, F, H, W]`.
+    public let xt, flow, x0: Tensor
+  }
+
+  /// - Parameters:
+  ///   - trajectory: `[B, S + 1, 16, F, H, W]`, from noise to clean.
+  ///   - steps: the timesteps of the states, S + 1 of them; the last is 0.
+  ///   - indices: the state each frame takes, `[B, F]`, the same within a block.
+  ///   - mask: the block-causal mask.
+  public static func loss(
+    _ model: WanTransformer, trajectory: Tensor, steps: [Double], indices: Tensor, _ conditions: Conditions,
+    schedule: FlowMatchingSchedule, mask: Tensor
+  ) -> Result {
+    let (batch, frames) = (trajectory.size(0), trajectory.size(3))
+    let list = Tensor(steps.map(Float.init), device: trajectory.device)
+    let timesteps = list.indexSelect(0, indices.flatten()).reshape(batch, frames)
+    let index = indices.reshape(batch, 1, 1, frames, 1, 1).expand([batch, 1] + trajectory.shape[2...])
+    let xt = trajectory.gather(1, index).squeeze(1)
+    let flow = model.flow(xt, timesteps: timesteps, conditions, mask: mask)
+    let x0 = schedule.x0(flow: flow, xt: xt, timesteps: timesteps)
+    let clean = trajectory.select(1, trajectory.size(1) - 1)
+    return Result(loss: (x0 - clean).square().mean(), timesteps: timesteps, xt: xt, flow: flow, x0: x0)
+  }
+
+  /// Draws `[B, F]` in 0 ..< steps - 1 → the states of the frames; with `keepsFirstFrame` frame 0 alone has the clean one.
+  public static func indices(_ draws: Tensor, framesPerBlock: Int, steps: Int, keepsFirstFrame: Bool = false) -> Tensor
+  {
+    let grouped = FlowMatching.grouped(draws, frames: draws.size(1), framesPerGroup: framesPerBlock)
+    guard keepsFirstFrame else { return grouped }
+    let first = grouped.narrow(1, 0, 1) * 0 + Double(steps - 1)
+    return Tensor.cat([first, grouped.narrow(1, 1, grouped.size(1) - 1)], 1)
+  }
+}

@@ -82,6 +82,7 @@ let package = Package(
       name: "livetalk-compute",
       dependencies: ["ComputeCommands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     .testTarget(name: "TorchTests", dependencies: ["Torch"]),
+    .testTarget(name: "NNTests", dependencies: ["NN", "Torch"]),
     .testTarget(name: "MediaTests", dependencies: ["Media"], exclude: ["Fixtures", "make_fixtures.py"]),
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),

@@ -263,6 +263,17 @@ CT_API ct_checkpoint(ct_in value, const ct_tensor _Nonnull *_Nonnull inputs, int
                      void *_Nonnull context, void (*_Nonnull release)(void *_Nonnull context),
                      ct_tensor _Nullable *_Nonnull out);
 
+// MARK: Optimisation
+// Makes `t` a view of `data`, which has its type and shape: everything that holds the tensor sees the new storage.
+CT_API ct_set_data(ct_in t, ct_in data);
+// One AdamW step in place over `count` fp32 tensors of one device. `steps` hold the number of each one's updates, this one
+// included, as one fp32 value on the same device.
+CT_API ct_adamw_(int32_t count, const ct_tensor _Nonnull *_Nonnull parameters, const ct_tensor _Nonnull *_Nonnull gradients,
+                 const ct_tensor _Nonnull *_Nonnull first_moments, const ct_tensor _Nonnull *_Nonnull second_moments,
+                 const ct_tensor _Nonnull *_Nonnull steps, double rate, double beta1, double beta2, double decay, double eps);
+// The sum of squares of all elements of all tensors, as one fp64 value on their device.
+CT_API ct_sum_of_squares(const ct_tensor _Nonnull *_Nonnull list, int32_t count, ct_out out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,91 @@
+import Foundation
+import Torch
+
+/// The prepared clips of a folder, memory-mapped: tensors are read when they are used.
+public struct PreparedClips: Sendable {
+  public let folder: URL
+  public let index: ShardIndex
+  private let files: [String: SafetensorsFile]
+
+  /// Opens a folder and checks that every tensor of the index is in its shard, whole.
+  ///
+  /// Only the headers of the shards are read.
+  /// - Parameter kinds: those that will do.
+  /// - Throws: `ShardError` for a missing, damaged or truncated index or shard, another version, or another kind.
+  public init(_ folder: URL, expecting kinds: [ShardKind] = ShardKind.allCases) throws {
+    self.folder = folder
+    index = try ShardIndex(readingFrom: folder)
+    guard kinds.contains(index.kind) else {
+      let wanted = kinds.map { "'\($0.rawValue)'" }.joined(separator: " or ")
+      throw ShardError(
+        "The clips of \(folder.path) are prepared as '\(index.kind.rawValue)', and \(wanted) are needed here.")
+    }
+    var files: [String: SafetensorsFile] = [:]
+    for name in Set(index.clips.map(\.shard) + [index.shared].compactMap(\.self)).sorted() {
+      files[name] = try openShard(name, in: folder)
+    }
+    for clip in index.clips {
+      guard let file = files[clip.shard] else { continue }
+      for (name, record) in clip.tensors.sorted(by: { $0.key < $1.key }) {
+        guard let entry = file.entries["\(clip.id)/\(name)"] else {
+          throw ShardError("The shard \(file.url.path) lacks '\(name)' of the clip '\(clip.id)'.")
+        }
+        guard TensorRecord(entry.dtype, entry.shape) == record else {
+          throw ShardError(
+            "The shard \(file.url.path) has '\(name)' of the clip '\(clip.id)' as \(entry.dtype) \(entry.shape), and the "
+              + "index as \(record.dtype) \(record.shape).")
+        }
+      }
+    }
+    self.files = files
+  }
+
+  public var count: Int { index.clips.count }
+
+  /// The number of the clip of that id.
+  public func number(of id: String) -> Int? { index.clips.firstIndex { $0.id == id } }
+
+  /// A tensor of a clip, as it is in the mapped file; what is written to it stays in this process.
+  ///
+  /// - Throws: `ShardError` if the clip has no tensor of that name.
+  public func tensor(_ clip: Int, _ name: String) throws -> Tensor {
+    guard index.clips.indices.contains(clip) else {
+      throw ShardError("There is no clip \(clip) in \(folder.path), which has \(count).")
+    }
+    let record = index.clips[clip]
+    guard record.tensors[name] != nil, let file = files[record.shard] else {
+      throw ShardError(
+        "The clip '\(record.id)' of \(folder.path) has no '\(name)': it was prepared as '\(index.kind.rawValue)'.")
+    }
+    return try file.tensor("\(record.id)/\(name)")
+  }
+
+  /// A tensor of all clips together.
+  ///
+  /// - Throws: `ShardError` if the folder has none of that name.
+  public func shared(_ name: String) throws -> Tensor {
+    guard let file = index.shared.flatMap({ files[$0] }), file.entries[name] != nil else {
+      throw ShardError("The folder \(folder.path) has no shared '\(name)'.")
+    }
+    return try file.tensor(name)
+  }
+
+  /// The shared tensors.
+  public var sharedTensors: [String: TensorRecord] {
+    guard let file = index.shared.flatMap({ files[$0] }) else { return [:] }
+    return file.entries.mapValues { TensorRecord($0.dtype, $0.shape) }
+  }
+}
+
+/// Opens a shard of a folder.
+///
+/// - Throws: `ShardError` with the reason: it is missing, truncated, or no safetensors file.
+func openShard(_ name: String, in folder: URL) throws -> SafetensorsFile {
+  let url = folder.appendingPathComponent(name)
+  guard FileManager.default.fileExists(atPath: url.path) else {
+    throw ShardError("The shard \(url.path) is missing.")
+  }
+  do { return try SafetensorsFile(url) } catch let error as FileError {
+    throw ShardError("The shard \(error.path) cannot be used: \(error.reason).")
+  }
+}

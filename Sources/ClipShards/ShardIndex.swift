@@ -1,0 +1,196 @@
+import Foundation
+import Torch
+
+/// What the tensors of a folder of shards are.
+public enum ShardKind: String, Codable, Sendable, CaseIterable {
+  /// `video` uint8 `[3, T, H, W]` and `sound` float32 `[samples]`.
+  case media
+  /// `latents` `[16, F, H/8, W/8]`, `referenceLatent` `[16, 1, H/8, W/8]`, `audioFeatures` `[4F-3, audioInputDim]`,
+  /// `text` `[L, textDim]`; shared: `negativeText` `[L, textDim]`.
+  case latents
+  /// As `latents`, and `trajectory` `[S+1, 16, F, H/8, W/8]`: the state before each step of the student, and the clean end.
+  case trajectories
+}
+
+/// One speech sound and when it is heard, in seconds from the clip's start. Silence is "_".
+public struct ShardPhoneme: Codable, Equatable, Sendable {
+  public var symbol: String
+  public var start: Double
+  public var end: Double
+
+  public init(symbol: String, start: Double, end: Double) {
+    (self.symbol, self.start, self.end) = (symbol, start, end)
+  }
+}
+
+/// What the index says of one tensor.
+public struct TensorRecord: Codable, Equatable, Sendable {
+  /// As Swift spells it: "float32", "bfloat16", "uint8".
+  public let dtype: String
+  public let shape: [Int]
+
+  init(_ dtype: DType, _ shape: [Int]) { (self.dtype, self.shape) = ("\(dtype)", shape) }
+}
+
+/// What is known of a clip besides its tensors.
+public struct ClipMetadata: Equatable, Sendable {
+  public var caption: String
+  public var speaker: String?
+  public var phonemes: [ShardPhoneme]?
+
+  public init(caption: String, speaker: String? = nil, phonemes: [ShardPhoneme]? = nil) {
+    (self.caption, self.speaker, self.phonemes) = (caption, speaker, phonemes)
+  }
+}
+
+/// What the index says of one clip.
+public struct ClipRecord: Codable, Equatable, Sendable {
+  public let id: String
+  /// The name of the file with its tensors, whose keys are "<id>/<name>".
+  public let shard: String
+  public let tensors: [String: TensorRecord]
+  public let caption: String
+  public let speaker: String?
+  public let phonemes: [ShardPhoneme]?
+}
+
+/// A clip that could not be used.
+public struct RejectedClip: Codable, Equatable, Sendable {
+  public let id: String
+  public let reason: String
+}
+
+/// What holds for a whole folder of shards.
+public struct ShardDescription: Equatable, Sendable {
+  public var kind: ShardKind
+  /// Video frames a second.
+  public var fps: Int
+  /// Samples a second.
+  public var sampleRate: Int
+  /// Pixels of the video.
+  public var width: Int
+  public var height: Int
+  /// Where the tensors come from: settings, fingerprints of encoders. A folder is continued under equal ones only.
+  public var origin: [String: String]
+
+  public init(
+    kind: ShardKind, fps: Int = 16, sampleRate: Int = 16_000, width: Int, height: Int, origin: [String: String] = [:]
+  ) {
+    (self.kind, self.fps, self.sampleRate) = (kind, fps, sampleRate)
+    (self.width, self.height, self.origin) = (width, height, origin)
+  }
+}
+
+/// `index.json` of a folder of shards.
+public struct ShardIndex: Codable, Equatable, Sendable {
+  public static let version = 1
+  static let fileName = "index.json"
+  static let sharedName = "shared.safetensors"
+
+  public let version: Int
+  public let kind: ShardKind
+  public let fps: Int
+  public let sampleRate: Int
+  public let width: Int
+  public let height: Int
+  public let origin: [String: String]
+  /// The name of the file with the tensors of all clips together.
+  public internal(set) var shared: String?
+  public internal(set) var clips: [ClipRecord]
+  public internal(set) var rejected: [RejectedClip]
+
+  init(_ description: ShardDescription) {
+    version = ShardIndex.version
+    (kind, fps, sampleRate) = (description.kind, description.fps, description.sampleRate)
+    (width, height, origin) = (description.width, description.height, description.origin)
+    (clips, rejected) = ([], [])
+  }
+
+  public var description: ShardDescription {
+    ShardDescription(kind: kind, fps: fps, sampleRate: sampleRate, width: width, height: height, origin: origin)
+  }
+
+  /// Whether a folder has an index.
+  public static func exists(in folder: URL) -> Bool {
+    FileManager.default.fileExists(atPath: folder.appendingPathComponent(fileName).path)
+  }
+
+  /// Reads and checks the index of a folder; the shards are not looked at.
+  ///
+  /// - Throws: `ShardError` for a folder or an index that is not there, not whole, or of another version.
+  public init(readingFrom folder: URL) throws {
+    let url = folder.appendingPathComponent(ShardIndex.fileName)
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder) else {
+      throw ShardError("There is no folder of prepared clips \(folder.path).")
+    }
+    guard isFolder.boolValue else { throw ShardError("\(folder.path) is a file, not a folder of prepared clips.") }
+    guard FileManager.default.fileExists(atPath: url.path) else {
+      throw ShardError("The folder \(folder.path) holds no prepared clips: it has no \(ShardIndex.fileName).")
+    }
+    let data: Data
+    do { data = try Data(contentsOf: url) } catch {
+      throw ShardError("The index \(url.path) cannot be read: \(error.localizedDescription).")
+    }
+    guard let fields = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] else {
+      throw ShardError("The index \(url.path) is not JSON, or it is truncated.")
+    }
+    guard let version = (fields["version"] as? NSNumber)?.intValue else {
+      throw ShardError("The index \(url.path) names no version.")
+    }
+    guard version == ShardIndex.version else {
+      throw ShardError(
+        "The index \(url.path) is of version \(version), and this program reads version \(ShardIndex.version).")
+    }
+    if let kind = fields["kind"] as? String, ShardKind(rawValue: kind) == nil {
+      throw ShardError("The index \(url.path) is of the unknown kind '\(kind)'.")
+    }
+    do { self = try JSONDecoder().decode(ShardIndex.self, from: data) } catch {
+      throw ShardError("The index \(url.path) is malformed: \(place(of: error)).")
+    }
+    var ids: Set<String> = []
+    for clip in clips where !ids.insert(clip.id).inserted {
+      throw ShardError("The index \(url.path) lists the clip '\(clip.id)' twice.")
+    }
+    for name in Set(clips.map(\.shard) + [shared].compactMap(\.self)) where !isPlainName(name) {
+      throw ShardError("The index \(url.path) names the shard '\(name)', which is not a file of its folder.")
+    }
+  }
+
+  /// Writes the index whole or not at all.
+  func write(to folder: URL) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let data = try encoder.encode(self) + Data("\n".utf8)
+    let url = folder.appendingPathComponent(ShardIndex.fileName)
+    try writeAtomically(to: url) { file in
+      try data.withUnsafeBytes { bytes in
+        var done = 0
+        while done < bytes.count, let base = bytes.baseAddress {
+          let written = Foundation.write(file.fileDescriptor, base + done, bytes.count - done)
+          if written < 0, errno != EINTR { throw FileError(url, String(cString: strerror(errno))) }
+          done += max(written, 0)
+        }
+      }
+    }
+  }
+}
+
+private func isPlainName(_ name: String) -> Bool {
+  !name.isEmpty && !name.contains("/") && !name.contains("\0") && name != "." && name != ".."
+}
+
+/// Where a JSON text is not what it should be: "clips.3.tensors is missing".
+private func place(of error: any Error) -> String {
+  func path(_ context: DecodingError.Context, _ key: (any CodingKey)? = nil) -> String {
+    (context.codingPath + [key].compactMap(\.self)).map { $0.intValue.map(String.init) ?? $0.stringValue }
+      .joined(separator: ".")
+  }
+  return switch error {
+  case DecodingError.keyNotFound(let key, let context): "\(path(context, key)) is missing"
+  case DecodingError.valueNotFound(_, let context): "\(path(context)) has no value"
+  case DecodingError.typeMismatch(_, let context): "\(path(context)) is of a wrong type"
+  case DecodingError.dataCorrupted(let context): "\(path(context)) cannot be read"
+  default: "\(error.localizedDescription)"
+  }
+}

@@ -1,0 +1,127 @@
+import Torch
+
+/// Parameters of one type, laid out one after the other in flat buffers that ranks share out in equal parts.
+///
+/// The place of a parameter does not depend on the number of ranks; only the padding at the end does.
+final class FlatParameters {
+  /// One parameter's place in the buffers.
+  struct Slot {
+    let name: String
+    let parameter: Tensor
+    /// Its place in the list that the caller gave.
+    let index: Int
+    let offset: Int
+    let count: Int
+    var range: Range<Int> { offset..<offset + count }
+  }
+
+  /// The part of a parameter that lies in this rank's share, as views of the share's buffers.
+  struct Piece {
+    let index: Int
+    let master: Tensor
+    let gradient: Tensor
+    let first: Tensor
+    let second: Tensor
+  }
+
+  /// Parameters begin at multiples of this many elements, and shares have such a length, for the sake of vector instructions.
+  private static let alignment = 64
+
+  let dtype: DType
+  let slots: [Slot]
+  /// Elements of the parameters with the gaps between them, without the padding at the end.
+  let usedLength: Int
+  /// This rank's part of the whole length.
+  let share: Range<Int>
+  /// The values that the model computes with, `[length]` in `dtype`: the parameters are views of it.
+  let working: Tensor
+  /// Parameters whose layout in memory is not the flat one; they are copies.
+  private let copies: [(parameter: Tensor, view: Tensor)]
+  /// fp32, `[length]`; all but this rank's share is without meaning once the ranks have added up theirs.
+  let gradients: Tensor
+  /// The views of `gradients` in the shapes of the parameters, in the order of the slots.
+  private let gradientViews: [Tensor]
+  /// This rank's share of the values in fp32; for fp32 parameters a view of `working`.
+  let master: Tensor
+  let first: Tensor
+  let second: Tensor
+  /// This rank's share of the moving average, from its start on.
+  var average: Tensor?
+  let pieces: [Piece]
+
+  var length: Int { gradients.count }
+
+  init(_ parameters: [(index: Int, name: String, tensor: Tensor)], _ dtype: DType, rank: Int, size: Int) {
+    self.dtype = dtype
+    var slots: [Slot] = []
+    var end = 0
+    for (index, name, tensor) in parameters {
+      slots.append(Slot(name: name, parameter: tensor, index: index, offset: end, count: tensor.count))
+      end = FlatParameters.aligned(end + tensor.count)
+    }
+    self.slots = slots
+    usedLength = end
+    let shareLength = FlatParameters.aligned((end + size - 1) / size)
+    share = rank * shareLength..<(rank + 1) * shareLength
+    let device = parameters[0].tensor.device
+    let (working, gradients) = (
+      Tensor.zeros([shareLength * size], dtype, device: device),
+      Tensor.zeros([shareLength * size], device: device)
+    )
+    var copies: [(parameter: Tensor, view: Tensor)] = []
+    var gradientViews: [Tensor] = []
+    for slot in slots {
+      let shape = slot.parameter.shape
+      let view = working.narrow(0, slot.offset, slot.count).reshape(shape)
+      view.copy_(slot.parameter)
+      if slot.parameter.isContiguous { slot.parameter.share(view) } else { copies.append((slot.parameter, view)) }
+      gradientViews.append(gradients.narrow(0, slot.offset, slot.count).reshape(shape))
+    }
+    let part = working.narrow(0, share.lowerBound, shareLength)
+    let master = dtype == .float32 ? part : part.to(.float32)
+    let first = Tensor.zeros([shareLength], device: device)
+    let second = Tensor.zeros([shareLength], device: device)
+    let share = share
+    pieces = slots.compactMap { slot in
+      let own = slot.range.clamped(to: share)
+      guard !own.isEmpty else { return nil }
+      let start = own.lowerBound - share.lowerBound
+      return Piece(
+        index: slot.index, master: master.narrow(0, start, own.count),
+        gradient: gradients.narrow(0, own.lowerBound, own.count), first: first.narrow(0, start, own.count),
+        second: second.narrow(0, start, own.count))
+    }
+    (self.working, self.gradients, self.copies, self.gradientViews) = (working, gradients, copies, gradientViews)
+    (self.master, self.first, self.second) = (master, first, second)
+  }
+
+  private static func aligned(_ count: Int) -> Int { (count + alignment - 1) / alignment * alignment }
+
+  /// This rank's share of the gradients: a view.
+  var gradientShare: Tensor { gradients.narrow(0, share.lowerBound, share.count) }
+
+  /// Adds the parameters' gradients, times `scale`, to the buffer and frees them; marks in `present` which there were.
+  func takeGradients(scale: Double, _ present: inout [Bool]) {
+    for (slot, view) in zip(slots, gradientViews) {
+      guard let gradient = slot.parameter.grad else { continue }
+      view.add_(gradient, alpha: scale)
+      slot.parameter.grad = nil
+      present[slot.index] = true
+    }
+  }
+
+  /// Writes this rank's share of the master values into the working copies, rounded once.
+  func roundShare() {
+    if dtype != .float32 { working.narrow(0, share.lowerBound, share.count).copy_(master) }
+  }
+
+  /// Brings the working copies to the parameters that are no views of them.
+  func publish() {
+    for (parameter, view) in copies { parameter.copy_(view) }
+  }
+
+  /// The parameters' own parts of a buffer as long as `gradients`, in their shapes: views.
+  func views(of whole: Tensor) -> [(index: Int, name: String, tensor: Tensor)] {
+    slots.map { ($0.index, $0.name, whole.narrow(0, $0.offset, $0.count).reshape($0.parameter.shape)) }
+  }
+}

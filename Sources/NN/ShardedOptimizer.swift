@@ -1,0 +1,187 @@
+import Foundation
+import Torch
+
+/// AdamW on fp32 master values, whose state is shared out over the ranks of a process group (ZeRO, Rajbhandari et al. 2020).
+///
+/// After every micro-batch `accumulate` takes the parameters' gradients into one fp32 buffer. `step` averages the buffers of all
+/// ranks, each rank keeping its share, clips by the norm of the whole, updates the share's master values, and collects
+/// the new values of all shares into the parameters, rounded once to their type. Without a group the one share is the whole and
+/// nothing is sent. The parameters become views of a flat buffer where their layout allows it.
+///
+/// As in PyTorch, a parameter without a gradient is left out of a step: no weight decay, and its own count of updates stays. A
+/// gradient on any rank counts for all; the others add zeros.
+///
+/// Every rank calls `step`, `load`, `values` and `averages` together, with the same parameters in the same order.
+public final class ShardedOptimizer {
+  public let settings: AdamW
+  /// The moving average to keep, or none.
+  public let averaging: MovingAverage?
+  let parts: [FlatParameters]
+  /// The parameters' names and shapes in the order given.
+  let layout: [(name: String, shape: [Int])]
+  /// Updates of each parameter so far, fp32 as libtorch wants them, and one view for each.
+  let counts: Tensor
+  private let countViews: [Tensor]
+  /// Which parameters have had a gradient since the last step.
+  private var present: [Bool]
+
+  /// - Parameter parameters: what to train, fp32 or bf16 on one device. They are made to require gradients.
+  /// - Throws: `OptimizerError` for settings or parameters that cannot be trained, `TorchError` for exhausted memory.
+  public init(
+    _ parameters: [(name: String, tensor: Tensor)], settings: AdamW = AdamW(), averaging: MovingAverage? = nil
+  ) throws {
+    try ShardedOptimizer.check(parameters, settings, averaging)
+    self.settings = settings
+    self.averaging = averaging
+    layout = parameters.map { ($0.name, $0.tensor.shape) }
+    present = [Bool](repeating: false, count: parameters.count)
+    let device = parameters[0].tensor.device
+    let numbered = parameters.enumerated().map { (index: $0.offset, name: $0.element.name, tensor: $0.element.tensor) }
+    (parts, counts) = try withTorchErrors {
+      withGradients(false) {
+        let parts = [DType.float32, .bfloat16].compactMap { dtype in
+          let some = numbered.filter { $0.tensor.dtype == dtype }
+          return some.isEmpty ? nil : FlatParameters(some, dtype, rank: 0, size: 1)
+        }
+        return (parts, Tensor.zeros([parameters.count], device: device))
+      }
+    }
+    let counts = counts
+    countViews = parameters.indices.map { counts.narrow(0, $0, 1) }
+    for (_, tensor) in parameters { tensor.requiresGrad = true }
+  }
+
+  private static func check(
+    _ parameters: [(name: String, tensor: Tensor)], _ settings: AdamW, _ averaging: MovingAverage?
+  ) throws {
+    guard let device = parameters.first?.tensor.device else {
+      throw OptimizerError("There is no parameter to train.")
+    }
+    var names: Set<String> = []
+    for (name, tensor) in parameters {
+      guard tensor.dtype == .float32 || tensor.dtype == .bfloat16 else {
+        throw OptimizerError(
+          "The parameter \(name) has the type \(tensor.dtype); only float32 and bfloat16 are trained.")
+      }
+      guard tensor.isLeaf, tensor.count > 0 else {
+        throw OptimizerError("The parameter \(name) is \(tensor.isLeaf ? "empty" : "the result of an operation").")
+      }
+      guard tensor.device == device else {
+        throw OptimizerError("The parameter \(name) is on \(tensor.device), the first one on \(device).")
+      }
+      guard names.insert(name).inserted else { throw OptimizerError("The parameter \(name) is there twice.") }
+    }
+    let betas = 0..<1.0
+    guard betas.contains(settings.beta1), betas.contains(settings.beta2), settings.epsilon >= 0,
+      settings.weightDecay >= 0
+    else {
+      throw OptimizerError(
+        "AdamW needs betas from 0 to below 1, and an epsilon and a weight decay that are not negative.")
+    }
+    guard averaging.map({ betas.contains($0.weight) }) ?? true else {
+      throw OptimizerError("The weight of the moving average is from 0 to below 1.")
+    }
+  }
+
+  // MARK: - Training
+
+  /// Takes the parameters' gradients, times `scale`, and frees them; call it after every `backward`.
+  public func accumulate(scale: Double = 1) {
+    withGradients(false) {
+      for part in parts { part.takeGradients(scale: scale, &present) }
+    }
+  }
+
+  /// Forgets the gradients taken since the last step.
+  public func discardGradients() {
+    withGradients(false) {
+      for part in parts { part.gradients.fill_(0) }
+    }
+    present = present.map { _ in false }
+  }
+
+  /// One update with the gradients taken since the last one.
+  ///
+  /// - Parameter limit: the gradients are scaled down to this norm where theirs is larger.
+  /// - Returns: the norm of all gradients before that. Where it is not finite nothing has changed but that the gradients are
+  ///   forgotten.
+  public func step(learningRate: Double, clippingTo limit: Double? = nil) throws -> Double {
+    try withTorchErrors {
+      try withGradients(false) {
+        // Those that are parameters' parts: what is between them is zero.
+        let updated = parts.flatMap { $0.pieces }.filter { present[$0.index] }
+        let norm = Tensor.sumOfSquares(updated.map(\.gradient)).item.squareRoot()
+        defer { discardGradients() }
+        guard norm.isFinite else { return norm }
+        if let limit {
+          let factor = AdamW.clipping(norm: norm, limit: limit)
+          if factor < 1 { for part in parts { part.gradientShare.mul_(factor) } }
+        }
+        counts.add_(Tensor(present.map { $0 ? Float(1) : 0 }, device: counts.device))
+        Tensor.stepAdamW(
+          updated.map(\.master), gradients: updated.map(\.gradient), firstMoments: updated.map(\.first),
+          secondMoments: updated.map(\.second), steps: updated.map { countViews[$0.index] }, rate: learningRate,
+          beta1: settings.beta1, beta2: settings.beta2, weightDecay: settings.weightDecay, epsilon: settings.epsilon)
+        moveAverages()
+        try publish()
+        return norm
+      }
+    }
+  }
+
+  /// Collects every rank's values into the working copies and the parameters.
+  func publish() throws {
+    for part in parts {
+      part.roundShare()
+      part.publish()
+    }
+  }
+
+  // MARK: - The moving average
+
+  /// Begins the moving average as a copy of the values once `counter` has reached its start; call it when the counter moves.
+  public func startAverage(counter: Int) {
+    guard let averaging, counter >= averaging.start else { return }
+    withGradients(false) {
+      for part in parts where part.average == nil { part.average = part.master.clone() }
+    }
+  }
+
+  public var hasAverage: Bool { parts.allSatisfy { $0.average != nil } }
+
+  private func moveAverages() {
+    guard let averaging else { return }
+    for part in parts {
+      guard let average = part.average else { continue }
+      average.mul_(averaging.weight)
+      average.add_(part.master, alpha: 1 - averaging.weight)
+    }
+  }
+
+  // MARK: - Whole values
+
+  /// The fp32 values of all parameters in the order given, collected from all ranks; valid until the next step.
+  public func values() throws -> [(name: String, tensor: Tensor)] { try collected { $0.master } }
+
+  /// The moving average of all parameters in fp32, or nil before its start.
+  public func averages() throws -> [(name: String, tensor: Tensor)]? {
+    hasAverage ? try collected { $0.average } : nil
+  }
+
+  private func collected(_ share: (FlatParameters) -> Tensor?) throws -> [(name: String, tensor: Tensor)] {
+    try withTorchErrors {
+      withGradients(false) {
+        let found = parts.flatMap { part in share(part).map(part.views) ?? [] }
+        return found.sorted { $0.index < $1.index }.map { ($0.name, $0.tensor) }
+      }
+    }
+  }
+}
+
+/// Parameters or a state that an optimiser cannot work with.
+public struct OptimizerError: Error, CustomStringConvertible, LocalizedError, Sendable {
+  public let description: String
+  public var errorDescription: String? { description }
+
+  public init(_ description: String) { self.description = description }
+}

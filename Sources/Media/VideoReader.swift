@@ -10,6 +10,9 @@ package final class VideoReader {
   package let videoSeconds: Double?
   package let soundSeconds: Double?
   package let metadata: [String: String]
+  /// Pixels of a frame, upright, as the container gives them.
+  package let width: Int
+  package let height: Int
   private let input: MediaInput
   private let converter = RGBConverter()
   private let orientation: Orientation
@@ -35,7 +38,14 @@ package final class VideoReader {
     soundSeconds = input.streamSeconds(AVMEDIA_TYPE_AUDIO)
     metadata = input.metadata
     orientation = Self.orientation(input.stream)
+    let stored = input.stream.pointee.codecpar.pointee
+    let isTurned = orientation.rawValue >= Orientation.transposed.rawValue
+    (width, height) =
+      isTurned ? (Int(stored.height), Int(stored.width)) : (Int(stored.width), Int(stored.height))
   }
+
+  /// What was damaged in the part that has been read, as the end of a sentence: players pass over it. Nil for a whole file.
+  package var damage: String? { input.damage }
 
   /// The next frame; nil at the end.
   package func next() throws -> Picture? {
@@ -54,13 +64,18 @@ package final class VideoReader {
     return current
   }
 
+  /// The next frame of the file and when it is shown, in seconds from the first; nil at the end. Not to be mixed with `next`.
+  package func nextTimed() throws -> (picture: Picture, seconds: Double)? {
+    try decode().map { ($0.picture, $0.time) }
+  }
+
   /// The sound of the same file.
   package func sound(sampleRate: Int = 16_000, maximumSeconds: Double = 3_600) throws -> Sound {
     try Sound(contentsOf: path, sampleRate: sampleRate, maximumSeconds: maximumSeconds)
   }
 
   /// When the last frame decoded stops being shown, in seconds from the first.
-  private var endSeconds: Double { lastTime + (frameRate > 0 ? 1 / frameRate : 0) }
+  package var endSeconds: Double { lastTime + (frameRate > 0 ? 1 / frameRate : 0) }
   private var lastTime = 0.0
 
   private func decode() throws -> (picture: Picture, time: Double)? {

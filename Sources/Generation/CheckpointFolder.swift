@@ -109,7 +109,7 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
       let known: Set<String> = ["headDim", "imageSizes", "provenance"]
       let keys = (try JSONSerialization.jsonObject(with: data) as? [String: Any])?.keys.sorted() ?? []
       if let unknown = keys.first(where: { !known.contains($0) }) {
-        throw FileError(url, "it has the unknown key '\(unknown)'")
+        throw FileError(url, "it has the \(unknownKeyText(unknown, known: known))")
       }
       self = try JSONDecoder().decode(CheckpointSettings.self, from: data)
     } catch let error as FileError {

@@ -1,4 +1,4 @@
-/// What the writer of the `tensorboard` package (2.20) makes of the same events, byte by byte.
+/// What the writer of the `tensorboard` package (2.21) makes of the same events, byte by byte.
 enum KnownEvents {
   /// The header at 1 s; the scalar "loss" 0.5 and the image "sample" of 4×5 pixels, bytes 1, 2, 3, both of step 300 at 2 s.
   static let file = """

@@ -31,8 +31,7 @@ public struct AvatarModels: Sendable {
     transformer = try WanTransformer(config, store.root)
     try store.finish()
     report("video autoencoder")
-    let vaeFile = try folder.require(.vae)
-    vae = try WanVAE(weights: try readWeights(vaeFile), name: vaeFile.path, device: device, dtype: dtype)
+    vae = try folder.loadVAE(device: device, dtype: dtype)
     report("speech encoder")
     audioEncoder = try Wav2Vec2(
       try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),

@@ -92,7 +92,7 @@ package func writeAtomically(_ data: Data, to url: URL) throws {
 }
 
 /// Writes all bytes, or throws with the system's reason ("No space left on device").
-func write(_ bytes: UnsafeRawBufferPointer, to file: FileHandle, _ url: URL) throws {
+package func write(_ bytes: UnsafeRawBufferPointer, to file: FileHandle, _ url: URL) throws {
   var done = 0
   while done < bytes.count, let base = bytes.baseAddress {
     // Linux writes at most 2 GiB a call.

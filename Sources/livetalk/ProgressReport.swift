@@ -1,5 +1,6 @@
 import ComputeCommands
 import Foundation
+import Generation
 
 /// Tells how far a long work is: one line that changes on a terminal, plain lines now and then in a log.
 final class ProgressReport {

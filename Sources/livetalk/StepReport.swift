@@ -1,5 +1,6 @@
 import ComputeCommands
 import Foundation
+import Generation
 
 /// Progress of work whose share is known: a line that changes on a terminal, a plain line every ten seconds in a log.
 final class StepReport {

@@ -57,7 +57,7 @@ package struct EMASettings: CheckedSettings {
   /// The step at which the average starts, as a copy of the weights.
   package var startStep = 200
 
-  package init() {}
+  package init(decay: Double = 0.99, startStep: Int = 200) { (self.decay, self.startStep) = (decay, startStep) }
 
   package func check(_ check: inout ConfigurationCheck) {
     check.inside(0..<1, "decay", decay)

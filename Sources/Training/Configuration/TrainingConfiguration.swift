@@ -16,11 +16,11 @@ package protocol TrainingConfiguration: CheckedSettings {
 }
 
 /// One of a few words in a file of settings. A wrong one is refused with all that there are.
-package protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
+public protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
 where RawValue == String {}
 
 extension ConfigurationChoice {
-  package init(from decoder: any Decoder) throws {
+  public init(from decoder: any Decoder) throws {
     let word = try decoder.singleValueContainer().decode(String.self)
     guard let choice = Self(rawValue: word) else {
       let choices = Self.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")

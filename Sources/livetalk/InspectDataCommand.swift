@@ -3,6 +3,7 @@ import ClipShards
 import ComputeCommands
 import Datasets
 import Foundation
+import Generation
 
 /// `livetalk data inspect`.
 struct InspectDataCommand: ParsableCommand {

@@ -1,3 +1,4 @@
+import Generation
 import Models
 import NN
 import Testing
@@ -102,6 +103,20 @@ import Torch
     let (vae, _) = model()
     let whole = VAEObjective()(vae, video: clip(frames: 5), RandomGenerator(seed: 2)).loss.item
     #expect(VAEObjective()(vae, video: clip(frames: 7), RandomGenerator(seed: 2)).loss.item == whole)
+  }
+
+  @Test func `What is written is the avatar's autoencoder, with its own statistics`() throws {
+    let folder = try TemporaryFolder()
+    let (vae, parameters) = model()
+    let statistics = LatentStatistics(mean: configuration.latentMean, deviation: configuration.latentDeviation)
+    try CheckpointSettings(headDim: 8, imageSizes: CheckpointSettings.published.imageSizes, provenance: "a test")
+      .write(to: folder.url)
+    try writeVAE(parameters, statistics: statistics, to: folder.url)
+    let checkpoint = try CheckpointFolder(folder.url)
+    #expect(checkpoint.settings.headDim == 8 && checkpoint.settings.provenance == "a test")
+    let loaded = try checkpoint.loadVAE()
+    #expect(loaded.configuration == configuration)
+    #expect(loaded.encode(video: clip()).equals(vae.encode(video: clip())))
   }
 
   @Test func `Latent statistics are those of all clips together`() throws {

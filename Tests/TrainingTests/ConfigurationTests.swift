@@ -69,6 +69,7 @@ import Testing
     #expect(configuration.student.learningRate == 2e-6)
     #expect(try read("steps: 5", preset: "livetalk-1.3b.dmd") == configuration)
     #expect(try read("preset: tiny.dmd", preset: "livetalk-1.3b.dmd").steps == 4000)
+    #expect(try read("preset: tiny.dmd", "preset=livetalk-1.3b.dmd", "student.epsilon=0.5").steps == 4000)
     #expect(
       refusal("preset: livetalk-1.3b.dmp").contains(
         "unknown preset 'livetalk-1.3b.dmp'; did you mean 'livetalk-1.3b.dmd'?"))

@@ -120,6 +120,14 @@ final class MediaInput {
     return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
   }
 
+  /// Seconds that the decoded stream must have; nil where the container only gives those of the longest of several.
+  var ownSeconds: Double? {
+    guard stream.pointee.duration == cff_no_timestamp() else {
+      return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
+    }
+    return context.pointee.nb_streams == 1 ? claimedSeconds : nil
+  }
+
   /// The stream's length in its own ticks where one tick is one sample, as in Ogg and M4A; else nil.
   var exactSampleCount: Int? {
     let base = stream.pointee.time_base

@@ -12,6 +12,13 @@ extension Sound {
   package init(
     contentsOf path: String, sampleRate: Int = 16_000, maximumSeconds: Double = 3_600, refusesDamage: Bool = false
   ) throws {
+    self = try Self.read(path, sampleRate, maximumSeconds, refusesDamage).sound
+  }
+
+  /// - Returns: the sound, and the time of its first sample by the container's clock.
+  static func read(_ path: String, _ sampleRate: Int, _ maximumSeconds: Double, _ refusesDamage: Bool) throws
+    -> (sound: Sound, start: Double)
+  {
     let input = try MediaInput(path: path, kind: .sound, type: AVMEDIA_TYPE_AUDIO)
     func tooLong() -> MediaError {
       .unreadable("sound", path, "it is longer than \(duration(maximumSeconds))")
@@ -22,8 +29,13 @@ extension Sound {
     var sourceRate = 0
     var sourceCount = 0
     var samples: [Float] = []
+    var start: Double?
     while let frame = try input.next() {
       let rate = Int(frame.pointee.sample_rate)
+      if start == nil {
+        let stamp = frame.pointee.best_effort_timestamp
+        start = stamp == cff_no_timestamp() ? 0 : Double(stamp) * av_q2d(input.stream.pointee.time_base)
+      }
       if resampler == nil {
         guard rate > 0 else { throw MediaError.unreadable("sound", path, "it names no sample rate") }
         sourceRate = rate
@@ -42,7 +54,7 @@ extension Sound {
     guard let resampler, sourceCount > 0 else { throw MediaError.unreadable("sound", path, "it holds no samples") }
     try resampler.push(nil, into: &samples)
     if refusesDamage {
-      let claimed = input.streamSeconds(AVMEDIA_TYPE_AUDIO) ?? 0
+      let claimed = input.ownSeconds ?? 0
       let seconds = Double(sourceCount) / Double(sourceRate)
       // The padding of coded sound is no loss.
       let isShort = claimed - seconds > 0.1
@@ -59,7 +71,7 @@ extension Sound {
     } else {
       samples.append(contentsOf: repeatElement(0, count: expected - samples.count))
     }
-    self.init(samples: samples, sampleRate: sampleRate)
+    return (Sound(samples: samples, sampleRate: sampleRate), start ?? 0)
   }
 }
 

@@ -44,8 +44,17 @@ package final class VideoReader {
       isTurned ? (Int(stored.height), Int(stored.width)) : (Int(stored.width), Int(stored.height))
   }
 
-  /// What was damaged in the part that has been read, as the end of a sentence: players pass over it. Nil for a whole file.
-  package var damage: String? { input.damage }
+  /// What is damaged in the part that has been read, or that the file is cut off, as the end of a sentence; nil for a whole one.
+  /// Players pass over it.
+  package var damage: String? {
+    if let damage = input.damage { return damage }
+    // A container's length may be rounded to a frame or two.
+    guard isAtEnd, let claimed = input.ownSeconds, claimed - endSeconds > 2 / max(frameRate, 1) + 0.05 else {
+      return nil
+    }
+    let hundredths = { (seconds: Double) in (seconds * 100).rounded() / 100 }
+    return "it is cut off: \(hundredths(endSeconds)) of its \(hundredths(claimed)) seconds can be decoded"
+  }
 
   /// The next frame; nil at the end.
   package func next() throws -> Picture? {
@@ -72,6 +81,24 @@ package final class VideoReader {
   /// The sound of the same file.
   package func sound(sampleRate: Int = 16_000, maximumSeconds: Double = 3_600) throws -> Sound {
     try Sound(contentsOf: path, sampleRate: sampleRate, maximumSeconds: maximumSeconds)
+  }
+
+  /// The sound of the same file from the moment of its first frame on: silence stands for what begins later, and what begins
+  /// earlier is cut off. A frame must have been read.
+  ///
+  /// - Throws: `MediaError` as for a sound file; damage that players pass over is refused.
+  package func alignedSound(sampleRate: Int, maximumSeconds: Double) throws -> Sound {
+    var (sound, start) = try Sound.read(path, sampleRate, maximumSeconds, true)
+    let late = Int(((start - (origin ?? start)) * Double(sampleRate)).rounded())
+    if late > Int(maximumSeconds * Double(sampleRate)) || late <= -sound.samples.count {
+      throw MediaError.unreadable("sound", path, "it is not heard while the video is shown")
+    }
+    if late > 0 {
+      sound.samples.insert(contentsOf: repeatElement(0, count: late), at: 0)
+    } else {
+      sound.samples.removeFirst(-late)
+    }
+    return sound
   }
 
   /// When the last frame decoded stops being shown, in seconds from the first.

@@ -71,7 +71,7 @@ struct InspectDataCommand: ParsableCommand {
         clip.width.flatMap { width in clip.height.map { "\(width)x\($0)" } } ?? "?",
         clip.fps.map { String(format: "%.4g fps", $0) } ?? "?",
         clip.sound.map { sound in "\(sound) \(clip.soundSeconds.map { String(format: "%.2f s", $0) } ?? "?")" }
-          ?? "silent",
+          ?? "-",
         clip.caption.map { $0.count > 40 ? "\($0.prefix(39))…" : $0 } ?? "-",
       ]
     }

@@ -47,12 +47,19 @@ struct ClipReader {
   func read(_ source: ClipSource, score: (([UInt8], Double) -> Double)? = nil) throws -> ReadClip {
     var clip = ReadClip()
     let seconds: Double
+    var video: VideoReader?
     switch source.pictures {
-    case .video(let url): seconds = try readVideo(url.path, &clip, score)
+    case .video(let url):
+      let reader = try VideoReader(path: url.path)
+      guard source.sound != nil || reader.soundSeconds != nil else {
+        throw DatasetError("The video has no sound, and no sound file is named.")
+      }
+      seconds = try readVideo(reader, &clip, score)
+      video = reader
     case .frames(let url, let rate): seconds = try readFrames(url, rate, &clip, score)
     }
     guard !clip.frames.isEmpty else { throw DatasetError("The clip is shorter than one frame.") }
-    clip.samples = try sound(of: source)
+    clip.samples = try sound(of: source, video)
     try agree(seconds, Double(clip.samples.count) / Double(requirements.sampleRate))
     // Sound that ends a little before the picture ends in silence.
     let due = clip.frames.count * requirements.sampleRate / requirements.framesPerSecond
@@ -69,21 +76,17 @@ struct ClipReader {
     }
   }
 
-  private func sound(of source: ClipSource) throws -> [Float] {
-    let path: String
-    switch (source.sound, source.pictures) {
-    case (let url?, _): path = url.path
-    case (nil, .video(let url)):
-      guard try VideoReader(path: url.path).soundSeconds != nil else {
-        throw DatasetError("The video has no sound, and no sound file is named.")
-      }
-      path = url.path
-    case (nil, .frames): throw DatasetError("The clip has frames but no sound file is named.")
+  private func sound(of source: ClipSource, _ video: VideoReader?) throws -> [Float] {
+    let longest = requirements.longest + requirements.tolerance
+    let sound: Sound
+    if let url = source.sound {
+      sound = try Sound(
+        contentsOf: url.path, sampleRate: requirements.sampleRate, maximumSeconds: longest, refusesDamage: true)
+    } else if let video {
+      sound = try video.alignedSound(sampleRate: requirements.sampleRate, maximumSeconds: longest)
+    } else {
+      throw DatasetError("The clip has frames but no sound file is named.")
     }
-    let sound = try Sound(
-      contentsOf: path, sampleRate: requirements.sampleRate,
-      maximumSeconds: requirements.longest + requirements.tolerance,
-      refusesDamage: true)
     guard sound.samples.allSatisfy(\.isFinite) else {
       throw DatasetError("The sound holds values that are no numbers.")
     }
@@ -91,10 +94,9 @@ struct ClipReader {
   }
 
   /// - Returns: seconds that the pictures last.
-  private func readVideo(_ path: String, _ clip: inout ReadClip, _ score: (([UInt8], Double) -> Double)?) throws
-    -> Double
+  private func readVideo(_ reader: VideoReader, _ clip: inout ReadClip, _ score: (([UInt8], Double) -> Double)?)
+    throws -> Double
   {
-    let reader = try VideoReader(path: path)
     try requirements.check(width: reader.width, height: reader.height, "video")
     var sampler = NearestFrames<Picture>(framesPerSecond: Double(requirements.framesPerSecond))
     let shaper = FrameShaper(size: requirements.size)
@@ -103,12 +105,7 @@ struct ClipReader {
     }
     let seconds = reader.endSeconds
     try sampler.finish(at: seconds) { try add($0, $1, to: &clip, shaper, score) }
-    if let damage = reader.damage { throw DatasetError("The video is damaged: \(damage).") }
-    // A container's length may be rounded to a frame or two.
-    if let claimed = reader.videoSeconds, claimed - seconds > 2 / max(reader.frameRate, 1) + 0.05 {
-      throw DatasetError(
-        String(format: "The video is cut off: %.2f of its %.2f s can be decoded.", seconds, claimed))
-    }
+    if let damage = reader.damage { throw DatasetError("The video cannot be used: \(damage).") }
     return seconds
   }
 

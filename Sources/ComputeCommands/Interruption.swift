@@ -10,11 +10,17 @@ package enum Interruption {
   package static let lock = NSLock()
 
   private static let undo = Mutex<(@Sendable () -> Void)?>(nil)
+  private static let words = Mutex("")
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 
   /// From now on SIGINT and SIGTERM run `undo` and end the process with 130 or 143; a second one ends it without waiting.
-  package static func onStop(_ undo: @escaping @Sendable () -> Void) {
+  ///
+  /// - Parameter words: what is said then.
+  package static func onStop(
+    saying words: String = "Stopped; nothing was left behind.", _ undo: @escaping @Sendable () -> Void
+  ) {
     self.undo.withLock { $0 = undo }
+    self.words.withLock { $0 = words }
     sources.withLock { sources in
       guard sources.isEmpty else { return }
       for number in [SIGINT, SIGTERM] {
@@ -46,7 +52,7 @@ package enum Interruption {
   private static func stop(_ number: Int32) {
     undoAll()
     if Terminal.errorIsTerminal { Terminal.write("\n") }
-    Terminal.error("livetalk: Stopped; nothing was left behind.")
+    Terminal.error("livetalk: \(words.withLock { $0 })")
     _exit(128 + number)
   }
 }

@@ -7,6 +7,15 @@ func drawHairBehind(_ head: Head, on canvas: Canvas) {
   let paint = identity.hair.darker(0.22)
   /// A point behind the head's axis.
   func back(_ x: Double, _ y: Double) -> Point { head.solid(x, y, -0.12) }
+  if identity.hairStyle != .bald {
+    // Under all styles, for what a turned head shows behind the hairline.
+    canvas.begin()
+    canvas.spline(
+      [(-1, 0.0), (-0.95, -0.25), (-0.5, -0.42), (0, -0.45), (0.5, -0.42), (0.95, -0.25), (1, 0.0)].map {
+        head.outline($0.0 * a, $0.1, grow: 1.02)
+      })
+    canvas.fill(paint)
+  }
   canvas.begin()
   switch identity.hairStyle {
   case .bald, .buzzed, .short, .sidePart, .fringe: return

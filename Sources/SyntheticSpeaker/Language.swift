@@ -84,7 +84,7 @@ package enum Language: String, Codable, Sendable, CaseIterable {
       [
         "name": names, "place": ["Boston", "Paris", "the old town", "my village", "Manchester", "the park"],
         "time": ["morning", "evening", "afternoon"], "number": ["five", "twelve", "forty", "ninety", "sixteen"],
-        "thing": ["window", "book", "umbrella", "map", "guitar", "blue box", "sofa", "lamp"],
+        "thing": ["window", "book", "raincoat", "map", "guitar", "blue box", "sofa", "lamp"],
       ]
     case .german:
       [

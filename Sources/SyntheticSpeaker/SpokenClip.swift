@@ -41,8 +41,10 @@ package struct SpokenClip: Sendable {
   private static func cut(_ speech: Speech, _ text: String, _ latest: Double) -> (Double, String) {
     guard speech.seconds > latest else { return (speech.seconds, text) }
     if let word = speech.words.last(where: { $0.start <= latest && $0.start > 0.1 }) {
-      let said = String(String.UnicodeScalarView(text.unicodeScalars.prefix(word.position)))
-      return (word.start, said.trimmingCharacters(in: .whitespaces))
+      var said = text.unicodeScalars.prefix(word.position)
+      // Where words are spoken as one, the position may lie within one.
+      while let last = said.last, !last.properties.isWhitespace, !"'’-".unicodeScalars.contains(last) { said.removeLast() }
+      return (word.start, String(said).trimmingCharacters(in: .whitespaces))
     }
     let phoneme = speech.phonemes.last { $0.start <= latest && $0.start > 0 }
     return (phoneme?.start ?? latest, String(text.prefix { !$0.isWhitespace }))

@@ -58,7 +58,7 @@ package enum Viseme: String, Codable, Sendable, CaseIterable {
   private static let letters: [(Viseme, String)] = [
     (.pp, "pbmɓʙ"), (.ff, "fvɱʋɸβ"), (.th, "θð"), (.dd, "tdɗʈɖ"), (.kk, "kɡgqɢŋɴxɣχʁʀçʝɰʔcɟ"), (.ch, "ʃʒʂʐɕʑ"),
     (.ss, "sz"), (.nn, "nlɲɳʎɫɭɬ"), (.rr, "rɹɾɻɽɚɝ"), (.aa, "aɑɐæʌɒ"), (.ee, "eɛəɜɘɞɤ"), (.ii, "iɪjɨᵻ"), (.oo, "oɔøœɵ"),
-    (.uu, "uʊwyʏɥʉɯ"), (.hh, "hɦ"),
+    (.uu, "uʊwʍyʏɥʉɯ"), (.hh, "hɦ"),
   ]
 
   private static let table: [Unicode.Scalar: Viseme] = {

@@ -2,5 +2,5 @@ import ArgumentParser
 
 struct DataCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "data", abstract: "Make, prepare and look at training data.", subcommands: [])
+    commandName: "data", abstract: "Make, prepare and look at training data.", subcommands: [SynthesizeCommand.self])
 }

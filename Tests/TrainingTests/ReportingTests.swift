@@ -57,15 +57,6 @@ import Torch
 
   // MARK: TensorBoard
 
-  /// RFC 3720, B.4: 32 bytes of zeros, of ones, rising and falling; and the usual check value.
-  @Test func `The checksum is CRC-32C`() {
-    #expect(crc32c([UInt8](repeating: 0, count: 32)) == 0x8A91_36AA)
-    #expect(crc32c([UInt8](repeating: 0xFF, count: 32)) == 0x62A8_AB43)
-    #expect(crc32c(UInt8(0)..<32) == 0x46DD_794E)
-    #expect(crc32c((UInt8(0)..<32).reversed()) == 0x113F_DB5C)
-    #expect(crc32c("123456789".utf8) == 0xE306_9283)
-  }
-
   @Test func `Each event lies in the file as TensorBoard writes it`() throws {
     let folder = try TemporaryFolder()
     let log = try MetricLog(folder.url, now: Date(timeIntervalSince1970: 1))

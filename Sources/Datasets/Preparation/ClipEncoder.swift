@@ -24,8 +24,7 @@ package final class ClipEncoder {
   ) throws {
     self.device = device
     report("video autoencoder")
-    let file = try folder.require(.vae)
-    vae = try WanVAE(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+    vae = try folder.loadVAE(device: device, dtype: dtype)
     report("speech encoder")
     audioEncoder = try Wav2Vec2(
       try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),

@@ -9,6 +9,9 @@ package struct Processes {
   package let count: Int
 
   package static let alone = Processes(rank: 0, count: 1)
+
+  package static func launched(device: String) throws -> Processes { .alone }
+  package func leave(failure: String? = nil) {}
 }
 
 /// What the stages have in common: where they compute, what they draw, whom they compute with.
@@ -34,12 +37,7 @@ final class StageResources {
   func optimizer(
     _ parameters: [(name: String, tensor: Tensor)], _ settings: OptimizerSettings, _ average: EMASettings?
   ) throws -> ShardedOptimizer {
-    try ShardedOptimizer(
-      parameters,
-      settings: AdamW(
-        beta1: settings.betas[0], beta2: settings.betas[1], weightDecay: settings.weightDecay,
-        epsilon: settings.epsilon),
-      averaging: average.flatMap { $0.decay > 0 ? MovingAverage(weight: $0.decay, start: $0.startStep) : nil })
+    try ShardedOptimizer(parameters, settings: settings.adamW, averaging: average?.averaging)
   }
 
   /// The backward pass of one of a step's passes; returns the loss's value.
@@ -53,8 +51,8 @@ final class StageResources {
   func update(_ optimizer: ShardedOptimizer, _ settings: OptimizerSettings, step: Int) throws -> (
     norm: Double, rate: Double
   ) {
-    let rate = settings.learningRate(at: step, of: run.steps)
-    let norm = try optimizer.step(learningRate: rate, clippingTo: settings.clip > 0 ? settings.clip : nil)
+    let rate = settings.schedule(totalSteps: run.steps).rate(at: step)
+    let norm = try optimizer.step(learningRate: rate, clippingTo: settings.clippingLimit)
     return (norm, rate)
   }
 

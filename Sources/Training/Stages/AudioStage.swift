@@ -69,12 +69,11 @@ package final class AudioStage: TrainingStage {
     self.clips = clips
     labelled = clips.index.clips.indices.filter { !(clips.index.clips[$0].phonemes ?? []).isEmpty }
     guard !labelled.isEmpty else { throw TrainingError("No clip of \(settings.run.data) comes with its phonemes.") }
-    let symbols = PhonemeSymbols(of: labelled.lazy.map { AudioStage.segments(clips.index.clips[$0]) })
     let base = resources.base
     let file = try base.require(.audioEncoder)
     let dtype = settings.run.precision.dtype
     model = try PhonemeModel(
-      try Wav2Vec2Configuration(contentsOf: try base.require(.audioConfiguration)), symbols,
+      try Wav2Vec2Configuration(contentsOf: try base.require(.audioConfiguration)), clips.phonemeSymbols,
       weights: settings.startsRandom ? nil : try readWeights(file), name: file.path,
       weighsStates: settings.weighsStates, dtype: dtype,
       resources.draws.generator(.factors, 0, device: resources.device))
@@ -84,10 +83,6 @@ package final class AudioStage: TrainingStage {
       TrainedNetwork(
         "audioEncoder", try resources.optimizer(model.parameters, settings.optimizer, settings.average), dtype)
     ]
-  }
-
-  private static func segments(_ clip: ClipRecord) -> [PhonemeSegment] {
-    (clip.phonemes ?? []).map { PhonemeSegment($0.symbol, $0.start, $0.end) }
   }
 
   package func step(_ step: Int) throws -> [(name: String, value: Double)] {
@@ -109,11 +104,10 @@ package final class AudioStage: TrainingStage {
   }
 
   private func crop(_ clip: Int, _ sample: Int) throws -> LabelledSound {
-    let samples = try clips.tensor(clip, "sound").array(Float.self)
-    let count = min(samples.count, Int(settings.seconds * LabelledSound.sampleRate))
-    let start = resources.draws.generator(.crop, sample).integers(0..<samples.count - count + 1, [1]).intItem
-    return LabelledSound(samples: samples, phonemes: AudioStage.segments(clips.index.clips[clip]))
-      .cropped(from: start, count: count)
+    let sound = try clips.sound(clip)
+    let count = min(sound.samples.count, Int(settings.seconds * LabelledSound.sampleRate))
+    let start = resources.draws.generator(.crop, sample).integers(0..<sound.samples.count - count + 1, [1]).intItem
+    return sound.cropped(from: start, count: count)
   }
 
   package func export(to folder: URL) throws {

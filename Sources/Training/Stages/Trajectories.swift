@@ -28,7 +28,7 @@ package struct TrajectorySettings: CheckedSettings {
 }
 
 /// Solves the guided teacher for every prepared clip and stores what the student starts from.
-package struct Trajectories {
+package struct Trajectories: @unchecked Sendable {
   private let settings: TrajectorySettings
   private let source: LatentClips
   private let sampler: TeacherSampler
@@ -74,6 +74,11 @@ package struct Trajectories {
     guard !numbers.isEmpty else { throw TrainingError("The trajectories do not say which timesteps they have.") }
     return numbers
   }
+
+  package var count: Int { source.count }
+
+  /// Writes what is finished.
+  package func save() throws { try writer.flush() }
 
   /// Solves all clips that are not in the folder yet.
   ///

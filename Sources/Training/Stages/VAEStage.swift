@@ -115,42 +115,31 @@ package final class VAEStage: TrainingStage {
 
   /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1].
   private func crop(_ clip: Int, _ sample: Int) throws -> Tensor {
-    let video = try clips.tensor(clip, "video")
+    let video = try clips.video(clip)  // [1, 3, T, H, W]
     let size = settings.cropSize
     let generator = resources.draws.generator(.crop, sample)
     func start(_ length: Int, _ part: Int) -> Int { generator.integers(0..<length - part + 1, [1]).intItem }
-    var part = video.narrow(1, start(video.size(1), settings.frames), settings.frames)
+    var part = video.narrow(2, start(video.size(2), settings.frames), settings.frames)
     if size > 0 {
-      part = part.narrow(2, start(video.size(2), size), size)
-      part = part.narrow(3, start(video.size(3), size), size)
+      part = part.narrow(3, start(video.size(3), size), size).narrow(4, start(video.size(4), size), size)
     }
-    return pixels(part)
-  }
-
-  private func pixels(_ video: Tensor) -> Tensor {
-    (video.to(resources.device).to(.float32) / 127.5 - 1).unsqueeze(0)
+    return part.to(resources.device)
   }
 
   /// The first clip beside what the autoencoder makes of it.
   package func sample() throws -> Tensor? {
-    let video = try clips.tensor(0, "video")
-    let whole = pixels(video.narrow(1, 0, (video.size(1) - 1) / 4 * 4 + 1))
-    let latent = vae.encode(video: whole)
-    return Tensor.cat([whole.select(0, 0).to(.float32), vae.decode(latent).select(0, 0).to(.float32)], 3)
+    let video = try clips.video(0).to(resources.device)
+    let decoded = vae.decode(vae.encode(video: video)).to(.float32)
+    return Tensor.cat([video.narrow(2, 0, decoded.size(2)), decoded], 4).select(0, 0)
   }
 
   package func export(to folder: URL) throws {
     let values = try networks[0].served()
-    let place = folder.appendingPathComponent(CheckpointFolder.Part.vae.candidates[1])
-    try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
-    try writeSafetensors(
-      Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), metadata: ["format": "pt"], to: place)
     // What was trained has latents of its own spread.
-    let written = try WanVAE(weights: try readWeights(place), name: place.path, device: resources.device)
-    var result = try CheckpointFolder(folder).settings
-    result.latentStatistics = try LatentStatistics(
-      of: written,
-      over: (0..<clips.count).lazy.map { (try? self.clips.tensor($0, "video")).map(self.pixels) ?? .zeros([1]) })
-    try result.write(to: folder)
+    let trained = try WanVAE(
+      weights: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), name: "the trained weights",
+      device: resources.device)
+    let videos = clips.index.clips.indices.prefix(256).lazy.compactMap { try? self.clips.video($0) }
+    try writeVAE(values, statistics: try LatentStatistics(of: trained, over: videos), to: folder)
   }
 }

@@ -22,9 +22,8 @@ let cudaHeaders: [CXXSetting] =
   ? [
     .define("CT_LIBTORCH_HAS_CUDA"),
     .unsafeFlags(
-      ["nccl", "cu13", "cuda_runtime", "cublas", "cusparse", "cusolver"].flatMap {
-        ["-isystem", "\(nvidia)/\($0)/include"]
-      } + ["-isystem", "/usr/local/cuda/include"]),
+      ["nccl/include", "cu13/include", "cu13/include/cccl"].flatMap { ["-isystem", "\(nvidia)/\($0)"] }
+        + ["-isystem", "/usr/local/cuda/include", "-isystem", "/usr/local/cuda/include/cccl"]),
   ] : []
 
 #if os(Linux)

@@ -75,11 +75,12 @@ final class RankWatch: Sendable {
         number += 1
         try tell(phase == .leaving ? lastWord : "\(number)")
         if phase == .leaving, rank != 0 { return end() }
-        for other in 0..<size where other != rank && heard[other] != RankWatch.done {
+        for other in 0..<size where other != rank && !hasLeft(heard[other]) {
           let sign = try hear(other)
           silence[other] = sign == heard[other] ? silence[other] + waited : 0
           heard[other] = sign
-          if sign.hasPrefix(RankWatch.failed) {
+          // Whoever leaves has a last word of its own.
+          if sign.hasPrefix(RankWatch.failed), phase == .working {
             stop("Rank \(other) of \(size) failed: \(sign.dropFirst(RankWatch.failed.count))")
           }
           if silence[other] >= RankWatch.patience { lost(other) }
@@ -88,7 +89,7 @@ final class RankWatch: Sendable {
           // A reason to fail is there for as long as the others need to hear it.
           lastRounds += 1
           let failed = lastWord != RankWatch.done
-          let isAlone = heard.enumerated().allSatisfy { $0.offset == rank || $0.element == RankWatch.done }
+          let isAlone = heard.enumerated().allSatisfy { $0.offset == rank || hasLeft($0.element) }
           if isAlone || failed && lastRounds > 2 { return end() }
         }
         waited = pause(phase == .leaving && lastWord == RankWatch.done ? RankWatch.lastInterval : RankWatch.interval)
@@ -98,6 +99,8 @@ final class RankWatch: Sendable {
       stop("Rank 0 of \(size) was lost (its connection is closed)")
     }
   }
+
+  private func hasLeft(_ sign: String) -> Bool { sign == RankWatch.done || sign.hasPrefix(RankWatch.failed) }
 
   private func tell(_ sign: String) throws {
     try store.set(key(rank), sign)

@@ -125,7 +125,12 @@ public struct CheckpointFolders: Sendable {
   }
 
   private func removeOld() {
-    for entry in entries().dropLast(kept) { try? FileManager.default.removeItem(at: entry.url) }
+    for entry in entries().dropLast(kept) {
+      // A removal that is interrupted must not leave what looks like a damaged checkpoint.
+      let unfinished = URL(fileURLWithPath: entry.url.path + CheckpointFolders.partial)
+      try? move(entry.url, to: unfinished)
+      try? FileManager.default.removeItem(at: unfinished)
+    }
   }
 
   // MARK: - Reading

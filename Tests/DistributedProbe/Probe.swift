@@ -5,14 +5,15 @@ import Training
 
 // One rank of the tests of process groups: what it finds goes to standard output as lines.
 
-/// A small model, the same on every rank, with a parameter that no rank and one that only the last rank has a gradient for.
+/// A small model, the same on every rank. No rank has a gradient for one parameter, and only the last rank for the first one, which
+/// is in the share of rank 0.
 struct ProbeModel {
   let first: Tensor  // [16, 8]
   let second: Tensor  // [4, 16]
   let unused = Tensor.ones([3])
   let seldom = Tensor.ones([5])
   var parameters: [(name: String, tensor: Tensor)] {
-    [("first", first), ("unused", unused), ("seldom", seldom), ("second", second)]
+    [("seldom", seldom), ("first", first), ("unused", unused), ("second", second)]
   }
 
   init(_ dtype: DType = .float32) {

@@ -14,8 +14,22 @@ let torchHeaders: [CXXSetting] = [
   ])
 ]
 
+/// A libtorch with CUDA: NCCL's process groups are compiled where its headers and CUDA's are, in the system or beside libtorch.
+let hasCUDA = FileManager.default.fileExists(atPath: "\(libtorch)/lib/libtorch_cuda.so")
+let nvidia = URL(fileURLWithPath: libtorch).resolvingSymlinksInPath().deletingLastPathComponent().path + "/nvidia"
+let cudaHeaders: [CXXSetting] =
+  hasCUDA
+  ? [
+    .define("CT_LIBTORCH_HAS_CUDA"),
+    .unsafeFlags(
+      ["nccl/include", "cu13/include", "cu13/include/cccl"].flatMap { ["-isystem", "\(nvidia)/\($0)"] }
+        + ["-isystem", "/usr/local/cuda/include", "-isystem", "/usr/local/cuda/include/cccl"]),
+  ] : []
+
 #if os(Linux)
-  let torchLibraries = ["-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10", "-Xlinker", "--as-needed", "-ltorch"]
+  let torchLibraries =
+    ["-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10", "-Xlinker", "--as-needed", "-ltorch"]
+    + (hasCUDA ? ["-ltorch_cuda", "-lc10_cuda", "-Xlinker", "--allow-shlib-undefined"] : [])
 #else
   let torchLibraries = ["-ltorch_cpu", "-lc10", "-ltorch"]
 #endif
@@ -36,7 +50,9 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ],
   targets: [
-    .target(name: "CTorch", cxxSettings: torchHeaders, linkerSettings: torchLinking),
+    .target(
+      name: "CTorch", cxxSettings: [.headerSearchPath("Gloo")] + torchHeaders + cudaHeaders,
+      linkerSettings: torchLinking),
     .target(name: "Torch", dependencies: ["CTorch"]),
     .target(name: "NN", dependencies: ["Torch"]),
     .systemLibrary(
@@ -92,6 +108,10 @@ let package = Package(
       name: "DatasetsTests", dependencies: ["Datasets", "ClipShards", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
       name: "TrainingTests", dependencies: ["Training", "ClipShards", "Generation", "Models", "NN", "Torch"]),
+    // One rank of the tests of process groups, which need processes of their own.
+    .executableTarget(
+      name: "distributed-probe", dependencies: ["Training", "NN", "Torch"], path: "Tests/DistributedProbe"),
+    .testTarget(name: "DistributedTests", dependencies: ["distributed-probe", "Training", "Torch"]),
     .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
       name: "CommandLineTests", dependencies: ["livetalk", "Media", "Generation", "Models", "NN", "Torch"]),

@@ -51,7 +51,8 @@ final class FlatParameters {
 
   var length: Int { gradients.count }
 
-  init(_ parameters: [(index: Int, name: String, tensor: Tensor)], _ dtype: DType, rank: Int, size: Int) {
+  init(_ parameters: [(index: Int, name: String, tensor: Tensor)], _ dtype: DType, _ group: ProcessGroup?) throws {
+    let (rank, size) = (group?.rank ?? 0, group?.size ?? 1)
     self.dtype = dtype
     var slots: [Slot] = []
     var end = 0
@@ -77,6 +78,9 @@ final class FlatParameters {
       if slot.parameter.isContiguous { slot.parameter.share(view) } else { copies.append((slot.parameter, view)) }
       gradientViews.append(gradients.narrow(0, slot.offset, slot.count).reshape(shape))
     }
+    // All ranks begin with the values of rank 0.
+    try group?.broadcast(working)
+    for (parameter, view) in copies { parameter.copy_(view) }
     let part = working.narrow(0, share.lowerBound, shareLength)
     let master = dtype == .float32 ? part : part.to(.float32)
     let first = Tensor.zeros([shareLength], device: device)
@@ -110,14 +114,20 @@ final class FlatParameters {
     }
   }
 
-  /// Writes this rank's share of the master values into the working copies, rounded once.
-  func roundShare() {
+  /// Brings the master values of all ranks to the parameters, rounded once.
+  func publish(_ group: ProcessGroup?) throws {
     if dtype != .float32 { working.narrow(0, share.lowerBound, share.count).copy_(master) }
+    try group?.allGather(working)
+    for (parameter, view) in copies { parameter.copy_(view) }
   }
 
-  /// Brings the working copies to the parameters that are no views of them.
-  func publish() {
-    for (parameter, view) in copies { parameter.copy_(view) }
+  /// A buffer with the shares of all ranks, of which `part` is this rank's.
+  func collected(_ part: Tensor, _ group: ProcessGroup?) throws -> Tensor {
+    guard let group else { return part }
+    let whole = Tensor.empty([length], device: part.device)
+    whole.narrow(0, share.lowerBound, share.count).copy_(part)
+    try group.allGather(whole)
+    return whole
   }
 
   /// The parameters' own parts of a buffer as long as `gradients`, in their shapes: views.

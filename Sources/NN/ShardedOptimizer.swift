@@ -11,11 +11,13 @@ import Torch
 /// As in PyTorch, a parameter without a gradient is left out of a step: no weight decay, and its own count of updates stays. A
 /// gradient on any rank counts for all; the others add zeros.
 ///
-/// Every rank calls `step`, `load`, `values` and `averages` together, with the same parameters in the same order.
+/// Every rank makes its optimiser with the same parameters in the same order, and gets the values of rank 0; all call `step`, `load`,
+/// `values` and `averages` together.
 public final class ShardedOptimizer {
   public let settings: AdamW
   /// The moving average to keep, or none.
   public let averaging: MovingAverage?
+  let group: ProcessGroup?
   let parts: [FlatParameters]
   /// The parameters' names and shapes in the order given.
   let layout: [(name: String, shape: [Int])]
@@ -25,12 +27,16 @@ public final class ShardedOptimizer {
   /// Which parameters have had a gradient since the last step.
   private var present: [Bool]
 
-  /// - Parameter parameters: what to train, fp32 or bf16 on one device. They are made to require gradients.
+  /// - Parameters:
+  ///   - parameters: what to train, fp32 or bf16 on one device. They are made to require gradients.
+  ///   - group: the ranks that train together, on the parameters' device; nil for one process.
   /// - Throws: `OptimizerError` for settings or parameters that cannot be trained, `TorchError` for exhausted memory.
   public init(
-    _ parameters: [(name: String, tensor: Tensor)], settings: AdamW = AdamW(), averaging: MovingAverage? = nil
+    _ parameters: [(name: String, tensor: Tensor)], settings: AdamW = AdamW(), averaging: MovingAverage? = nil,
+    group: ProcessGroup? = nil
   ) throws {
     try ShardedOptimizer.check(parameters, settings, averaging)
+    self.group = group
     self.settings = settings
     self.averaging = averaging
     layout = parameters.map { ($0.name, $0.tensor.shape) }
@@ -38,10 +44,10 @@ public final class ShardedOptimizer {
     let device = parameters[0].tensor.device
     let numbered = parameters.enumerated().map { (index: $0.offset, name: $0.element.name, tensor: $0.element.tensor) }
     (parts, counts) = try withTorchErrors {
-      withGradients(false) {
-        let parts = [DType.float32, .bfloat16].compactMap { dtype in
+      try withGradients(false) {
+        let parts = try [DType.float32, .bfloat16].compactMap { dtype in
           let some = numbered.filter { $0.tensor.dtype == dtype }
-          return some.isEmpty ? nil : FlatParameters(some, dtype, rank: 0, size: 1)
+          return some.isEmpty ? nil : try FlatParameters(some, dtype, group)
         }
         return (parts, Tensor.zeros([parameters.count], device: device))
       }
@@ -108,10 +114,12 @@ public final class ShardedOptimizer {
   public func step(learningRate: Double, clippingTo limit: Double? = nil) throws -> Double {
     try withTorchErrors {
       try withGradients(false) {
-        // Those that are parameters' parts: what is between them is zero.
-        let updated = parts.flatMap { $0.pieces }.filter { present[$0.index] }
-        let norm = Tensor.sumOfSquares(updated.map(\.gradient)).item.squareRoot()
         defer { discardGradients() }
+        try addUpGradients()
+        let updated = parts.flatMap { $0.pieces }.filter { present[$0.index] }
+        let squares = Tensor.sumOfSquares(updated.map(\.gradient)).to(counts.device)
+        try group?.allReduce(squares)
+        let norm = squares.item.squareRoot()
         guard norm.isFinite else { return norm }
         if let limit {
           let factor = AdamW.clipping(norm: norm, limit: limit)
@@ -129,12 +137,18 @@ public final class ShardedOptimizer {
     }
   }
 
-  /// Collects every rank's values into the working copies and the parameters.
+  /// Brings the mean of all ranks' gradients into this rank's share; whoever has none adds zeros.
+  private func addUpGradients() throws {
+    guard let group else { return }
+    let flags = Tensor(present.map { $0 ? Float(1) : 0 }, device: counts.device)
+    try group.allReduce(flags, .max)
+    present = flags.array().map { $0 > 0 }
+    for part in parts { try group.reduceScatter(part.gradients, .mean) }
+  }
+
+  /// Collects every rank's values into the parameters.
   func publish() throws {
-    for part in parts {
-      part.roundShare()
-      part.publish()
-    }
+    for part in parts { try part.publish(group) }
   }
 
   // MARK: - The moving average
@@ -161,17 +175,20 @@ public final class ShardedOptimizer {
   // MARK: - Whole values
 
   /// The fp32 values of all parameters in the order given, collected from all ranks; valid until the next step.
-  public func values() throws -> [(name: String, tensor: Tensor)] { try collected { $0.master } }
+  public func values() throws -> [(name: String, tensor: Tensor)] {
+    // fp32 parameters are their own master values.
+    try collected { $0.dtype == .float32 ? $0.working : try $0.collected($0.master, group) }
+  }
 
   /// The moving average of all parameters in fp32, or nil before its start.
   public func averages() throws -> [(name: String, tensor: Tensor)]? {
-    hasAverage ? try collected { $0.average } : nil
+    hasAverage ? try collected { part in try part.average.map { try part.collected($0, group) } } : nil
   }
 
-  private func collected(_ share: (FlatParameters) -> Tensor?) throws -> [(name: String, tensor: Tensor)] {
+  private func collected(_ whole: (FlatParameters) throws -> Tensor?) throws -> [(name: String, tensor: Tensor)] {
     try withTorchErrors {
-      withGradients(false) {
-        let found = parts.flatMap { part in share(part).map(part.views) ?? [] }
+      try withGradients(false) {
+        let found = try parts.flatMap { part in try whole(part).map(part.views) ?? [] }
         return found.sorted { $0.index < $1.index }.map { ($0.name, $0.tensor) }
       }
     }

@@ -9,9 +9,14 @@ public struct CheckpointFolders: Sendable {
   public let folder: URL
   /// How many checkpoints to keep, at least one.
   public let kept: Int
+  private let group: ProcessGroup?
+  private var rank: Int { group?.rank ?? 0 }
+  private var ranks: Int { group?.size ?? 1 }
 
-  public init(_ folder: URL, keeping kept: Int = 3) {
+  /// - Parameter group: the ranks that write and read together, on a file system that all of them see; nil for one process.
+  public init(_ folder: URL, keeping kept: Int = 3, group: ProcessGroup? = nil) {
     self.folder = folder
+    self.group = group
     self.kept = max(kept, 1)
   }
 
@@ -26,25 +31,39 @@ public struct CheckpointFolders: Sendable {
 
   // MARK: - Writing
 
-  /// Writes the checkpoint of a step and removes those that are too old.
+  /// Writes the checkpoint of a step and removes those that are too old. All ranks call it together, each with its own state.
   ///
   /// - Parameter state: counters, generators, settings: what else the run needs to go on.
   /// - Returns: the checkpoint's folder.
-  /// - Throws: `FileError` for a full disk and the like; the partial folder is removed then, and the earlier checkpoints stay.
+  /// - Throws: `FileError` for a full disk and the like, on every rank if it is so on one; the partial folder is removed then,
+  ///   and the earlier checkpoints stay.
   @discardableResult
   public func save(step: Int, state: some Encodable, _ files: [TensorFile]) throws -> URL {
     let done = folder.appendingPathComponent(CheckpointFolders.name(step))
     let partial = URL(fileURLWithPath: done.path + CheckpointFolders.partial)
     do {
-      try begin(partial)
-      try write(step: step, state: state, files, rank: 0, ranks: 1, to: partial)
-      try finish(partial, as: done, step: step)
+      try together(onlyFirst: true) { try begin(partial) }
+      try together { try write(step: step, state: state, files, to: partial) }
+      try together(onlyFirst: true) { try finish(partial, as: done) }
     } catch {
-      try? FileManager.default.removeItem(at: partial)
+      if rank == 0 { try? FileManager.default.removeItem(at: partial) }
       throw error
     }
-    removeOld()
+    if rank == 0 { removeOld() }
     return done
+  }
+
+  /// Runs `body` on all ranks or the first one; when it has failed on one, no rank goes on.
+  private func together(onlyFirst: Bool = false, _ body: () throws -> Void) throws {
+    let result = Result { if !onlyFirst || rank == 0 { try body() } }
+    if let group {
+      var failed = false
+      if case .failure = result { failed = true }
+      if try group.any(failed), !failed {
+        throw TrainingError("The checkpoints in \(folder.path) failed another rank, which says why.")
+      }
+    }
+    try result.get()
   }
 
   private func begin(_ partial: URL) throws {
@@ -52,9 +71,7 @@ public struct CheckpointFolders: Sendable {
     try FileManager.default.createDirectory(at: partial, withIntermediateDirectories: true)
   }
 
-  private func write(
-    step: Int, state: some Encodable, _ files: [TensorFile], rank: Int, ranks: Int, to partial: URL
-  ) throws {
+  private func write(step: Int, state: some Encodable, _ files: [TensorFile], to partial: URL) throws {
     var manifest = CheckpointManifest(step: step, rank: rank, ranks: ranks)
     for file in files where file.isShard || rank == 0 {
       let name = file.fileName(rank: rank, ranks: ranks)
@@ -74,7 +91,14 @@ public struct CheckpointFolders: Sendable {
     try writeAtomically(encoder.encode(value), to: url)
   }
 
-  private func finish(_ partial: URL, as done: URL, step: Int) throws {
+  private func finish(_ partial: URL, as done: URL) throws {
+    for rank in 0..<ranks {
+      let name = CheckpointManifest.name(rank: rank, ranks: ranks)
+      guard FileManager.default.fileExists(atPath: partial.appendingPathComponent(name).path) else {
+        throw TrainingError(
+          "Rank \(rank) sees another folder than rank 0 at \(partial.path): all ranks need the same disk.")
+      }
+    }
     try flush(partial)
     let aside = URL(fileURLWithPath: done.path + CheckpointFolders.replaced)
     let isReplacing = FileManager.default.fileExists(atPath: done.path)
@@ -101,7 +125,12 @@ public struct CheckpointFolders: Sendable {
   }
 
   private func removeOld() {
-    for entry in entries().dropLast(kept) { try? FileManager.default.removeItem(at: entry.url) }
+    for entry in entries().dropLast(kept) {
+      // A removal that is interrupted must not leave what looks like a damaged checkpoint.
+      let unfinished = URL(fileURLWithPath: entry.url.path + CheckpointFolders.partial)
+      try? move(entry.url, to: unfinished)
+      try? FileManager.default.removeItem(at: unfinished)
+    }
   }
 
   // MARK: - Reading
@@ -128,9 +157,25 @@ public struct CheckpointFolders: Sendable {
 
   /// The newest whole checkpoint; nil where there is none at all. Folders that an interrupted run left unfinished are removed.
   ///
-  /// - Parameter report: is told of every damaged checkpoint that is passed over, in one sentence.
+  /// All ranks call it together and get the same one.
+  /// - Parameter report: is told on rank 0 of every damaged checkpoint that is passed over, in one sentence.
   /// - Throws: `TrainingError` where there are checkpoints, but no whole one.
   public func newest(report: (String) -> Void) throws -> TrainingCheckpoint? {
+    var found: TrainingCheckpoint?
+    try together(onlyFirst: true) { found = try findNewest(report) }
+    guard let group else { return found }
+    let isReplaced = found?.folder.lastPathComponent.hasSuffix(CheckpointFolders.replaced) ?? false
+    let numbers = Tensor(
+      [found == nil ? 0 : 1, found?.step ?? 0, found?.ranks ?? 0, isReplaced ? 1 : 0].map { Int64($0) },
+      device: group.device)
+    try group.broadcast(numbers)
+    let told = numbers.array(Int64.self).map { Int($0) }
+    guard told[0] == 1 else { return nil }
+    let name = CheckpointFolders.name(told[1]) + (told[3] == 1 ? CheckpointFolders.replaced : "")
+    return TrainingCheckpoint(step: told[1], folder: folder.appendingPathComponent(name), ranks: told[2])
+  }
+
+  private func findNewest(_ report: (String) -> Void) throws -> TrainingCheckpoint? {
     removeUnfinished()
     let entries = entries()
     for entry in entries.reversed() {

@@ -278,6 +278,28 @@ CT_API ct_sum_of_squares(const ct_tensor _Nonnull *_Nonnull list, int32_t count,
 // CRC-32C of bytes that come after those whose sum is `before`; 0 for the first ones.
 uint32_t ct_crc32c(uint32_t before, const void *_Nullable data, size_t size);
 
+// MARK: Several processes
+typedef struct ct_store_opaque *ct_store;                  // a connection to the store that rank 0 keeps
+typedef struct ct_group_opaque *ct_group;
+// Rank 0 (`is_host`) serves the store on the port, and waits for `size` ranks if that is not 0; the others connect.
+CT_API ct_store_open(const char *_Nonnull host, int32_t port, bool is_host, int32_t size, int64_t timeout_ms,
+                     ct_store _Nullable *_Nonnull out);
+CT_API ct_store_set(ct_store _Nonnull store, const char *_Nonnull key, const void *_Nullable value, size_t size);
+// Waits until the key is there, at most the store's timeout; `size` is the value's, of which at most `capacity` are written.
+CT_API ct_store_get(ct_store _Nonnull store, const char *_Nonnull key, void *_Nonnull buffer, size_t capacity,
+                    size_t *_Nonnull size);
+void ct_store_free(ct_store _Nonnull store);
+// Gloo for the CPU, NCCL for CUDA. Every rank makes the same calls in the same order; tensors are contiguous.
+CT_API ct_group_new(ct_store _Nonnull store, ct_device device, int32_t rank, int32_t size, int64_t timeout_ms,
+                    ct_group _Nullable *_Nonnull out);
+CT_API ct_group_all_reduce(ct_group _Nonnull group, ct_in t, bool max);  // in place, the sum unless `max`
+// Rank r of n gets the sums of the r-th of the n equal parts of `whole`, in place; the other parts are without meaning then.
+CT_API ct_group_reduce_scatter(ct_group _Nonnull group, ct_in whole);
+CT_API ct_group_all_gather(ct_group _Nonnull group, ct_in whole);  // the reverse: rank r gives the r-th part
+CT_API ct_group_broadcast(ct_group _Nonnull group, ct_in t, int32_t from);
+void ct_group_free(ct_group _Nonnull group);
+bool ct_has_nccl(void);                                    // whether the shim was built with NCCL's headers
+
 #ifdef __cplusplus
 }
 #endif

@@ -26,6 +26,10 @@ package final class ClipEncoder {
     report("video autoencoder")
     let file = try folder.require(.vae)
     vae = try WanVAE(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+    guard vae.configuration.temporalStride == GenerationDefaults.videoFramesPerLatentFrame else {
+      throw FileError(
+        file, "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of 4")
+    }
     report("speech encoder")
     audioEncoder = try Wav2Vec2(
       try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),

@@ -93,12 +93,14 @@ public final class ShardWriter: @unchecked Sendable {
     }
   }
 
-  /// Forgets which clips were rejected, so that they are tried again.
-  public func forgetRejected() {
+  /// Forgets that these clips were rejected, so that they can be tried again.
+  public func forgetRejected(where isForgotten: (String) -> Bool) {
     lock.withLock {
-      done.subtract(state.rejected.map(\.id))
-      isChanged = isChanged || !state.rejected.isEmpty
-      state.rejected = []
+      let forgotten = Set(state.rejected.map(\.id).filter(isForgotten))
+      guard !forgotten.isEmpty else { return }
+      done.subtract(forgotten)
+      state.rejected.removeAll { forgotten.contains($0.id) }
+      isChanged = true
     }
   }
 

@@ -46,14 +46,14 @@ package struct DatasetInspection: Encodable, Sendable {
   }
 
   private static func inspect(_ source: ClipSource, _ clip: inout Clip, _ decoding: Bool) throws {
-    var track: Double?
+    var track: VideoReader?
     switch source.pictures {
     case .video(let url):
       let reader = try VideoReader(path: url.path)
       (clip.width, clip.height, clip.fps, clip.seconds) = (
         reader.width, reader.height, reader.frameRate, reader.videoSeconds
       )
-      track = reader.soundSeconds
+      if reader.hasSound { track = reader }
       if decoding {
         while try reader.nextTimed() != nil {}
         if let damage = reader.damage { throw DatasetError("The video cannot be used: \(damage).") }
@@ -70,9 +70,9 @@ package struct DatasetInspection: Encodable, Sendable {
     if let sound = source.sound {
       clip.sound = "file"
       clip.soundSeconds = try Sound(contentsOf: sound.path, refusesDamage: true).seconds
-    } else if let track, case .video(let url) = source.pictures {
+    } else if let track {
       clip.sound = "track"
-      clip.soundSeconds = decoding ? try Sound(contentsOf: url.path, refusesDamage: true).seconds : track
+      clip.soundSeconds = decoding ? try Sound(contentsOf: track.path, refusesDamage: true).seconds : track.soundSeconds
     } else {
       throw DatasetError("It has no sound.")
     }

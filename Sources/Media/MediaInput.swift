@@ -120,8 +120,12 @@ final class MediaInput {
     return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
   }
 
+  /// Whether there is a stream of this type that can be decoded.
+  func has(_ type: AVMediaType) -> Bool { av_find_best_stream(context, type, -1, -1, nil, 0) >= 0 }
+
   /// Seconds that the decoded stream must have; nil where the container only gives those of the longest of several.
   var ownSeconds: Double? {
+    guard context.pointee.duration_estimation_method != AVFMT_DURATION_FROM_BITRATE else { return nil }
     guard stream.pointee.duration == cff_no_timestamp() else {
       return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
     }
@@ -197,7 +201,10 @@ final class MediaInput {
       }
       defer { av_packet_unref(packet.pointer) }
       guard packet.pointer.pointee.stream_index == stream.pointee.index else { continue }
-      if packet.pointer.pointee.flags & AV_PKT_FLAG_CORRUPT != 0 { note("a part of it is damaged or cut off") }
+      // A sound that was written to a pipe has no length in its header, and FFmpeg takes its last packet for cut off.
+      if packet.pointer.pointee.flags & AV_PKT_FLAG_CORRUPT != 0, kind != .sound || ownSeconds != nil {
+        note("a part of it is damaged or cut off")
+      }
       let sent = avcodec_send_packet(codec.pointer, packet.pointer)
       if sent < 0 { note(FFmpeg.reason(sent)) }
       if sent < 0, kind == .picture { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(sent)) }

@@ -9,6 +9,7 @@ package final class VideoReader {
   /// Seconds of the pictures and of the sound as the container gives them; nil where there are none or it is silent.
   package let videoSeconds: Double?
   package let soundSeconds: Double?
+  package let hasSound: Bool
   package let metadata: [String: String]
   /// Pixels of a frame, upright, as the container gives them.
   package let width: Int
@@ -36,6 +37,7 @@ package final class VideoReader {
     frameRate = input.frameRate
     videoSeconds = input.streamSeconds(AVMEDIA_TYPE_VIDEO)
     soundSeconds = input.streamSeconds(AVMEDIA_TYPE_AUDIO)
+    hasSound = input.has(AVMEDIA_TYPE_AUDIO)
     metadata = input.metadata
     orientation = Self.orientation(input.stream)
     let stored = input.stream.pointee.codecpar.pointee

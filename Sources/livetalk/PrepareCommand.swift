@@ -162,7 +162,6 @@ struct PrepareCommand: ParsableCommand {
     let encoders = try folder.map { try PreparationSettings.encoders(of: $0, dtype: type) } ?? [:]
     let preparation = try Preparation(
       source, to: URL(fileURLWithPath: out), settings, settings.description(encoders: encoders))
-    if retryRejected { preparation.writer.forgetRejected() }
     let writer = preparation.writer
     Interruption.onStop(saying: "what was finished is saved; the same command goes on with it.") { try? writer.flush() }
     let report = quiet ? nil : StepReport("Preparing \(source.clips.count) clips of \(dataset)")
@@ -193,6 +192,7 @@ struct PrepareCommand: ParsableCommand {
     settings.readers = readers ?? min(2, ProcessInfo.processInfo.activeProcessorCount)
     settings.saveInterval = saveEvery
     settings.shardLimit = shardSize << 20
+    settings.retriesRejected = retryRejected
     return settings
   }
 

@@ -163,6 +163,17 @@ import Testing
     #expect(sentence { try read(#"{"id": "a", "video": "a.mp4", "sound": "s.wav"}"#) }.contains("s.wav"))
   }
 
+  @Test func `a sound whose header gives no length is whole`() throws {
+    try fixture.video("a.mp4", frames: 32, soundRate: nil)
+    try fixture.wave("s.wav", seconds: 2)
+    let url = URL(fileURLWithPath: fixture.path("s.wav"))
+    var data = try Data(contentsOf: url)
+    // As a program writes it that does not know how much will come.
+    for place in [4, 40] { data.replaceSubrange(place..<place + 4, with: [0xFF, 0xFF, 0xFF, 0xFF]) }
+    try data.write(to: url)
+    #expect(try read(#"{"id": "a", "video": "a.mp4", "sound": "s.wav"}"#).samples.count == 32_000)
+  }
+
   @Test func `a broken picture and an empty folder of frames are refused`() throws {
     try fixture.frames("f", count: 4)
     try fixture.wave("s.wav", seconds: 0.25)

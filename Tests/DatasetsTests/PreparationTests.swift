@@ -91,6 +91,20 @@ import Torch
     #expect(try files("out").count > 3)
   }
 
+  @Test func `rejected clips are tried again when asked, and pieces that were kept stay`() throws {
+    _ = try fill()
+    _ = try prepare(settings())
+    try fixture.video("gone.mp4", frames: 20)
+    let before = try prepare(settings())
+    #expect(before.rejected.map(\.id) == ["mute", "gone", "short"] && before.earlier == 6)
+    var settings = self.settings()
+    settings.retriesRejected = true
+    let after = try prepare(settings)
+    #expect(after.rejected.map(\.id) == ["mute", "short"])
+    #expect(after.clips.map(\.id) == before.clips.map(\.id) + ["gone.0", "gone.1"])
+    #expect(try PreparedClips(fixture.scratch["out"]).count == 10)
+  }
+
   @Test func `other settings on the same folder are refused`() throws {
     _ = try fill()
     _ = try prepare(settings())

@@ -144,7 +144,7 @@ private func metadata(_ number: Int) -> ClipMetadata {
     try write(0..<4, to: folder, limit: 1000)
     let writer = try ShardWriter(folder, description)
     #expect(writer.isDone("c3"))
-    writer.forgetRejected()
+    writer.forgetRejected { $0 == "c3" }
     #expect(!writer.isDone("c3"))
     try writer.append("c3", metadata(3), tensors(3))
     try writer.flush()

@@ -25,6 +25,10 @@ package final class ClipEncoder {
     self.device = device
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
+    guard vae.configuration.temporalStride == GenerationDefaults.videoFramesPerLatentFrame else {
+      throw FileError(
+        try folder.require(.vae), "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of 4")
+    }
     report("speech encoder")
     audioEncoder = try Wav2Vec2(
       try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),

@@ -51,7 +51,7 @@ struct ClipReader {
     switch source.pictures {
     case .video(let url):
       let reader = try VideoReader(path: url.path)
-      guard source.sound != nil || reader.soundSeconds != nil else {
+      guard source.sound != nil || reader.hasSound else {
         throw DatasetError("The video has no sound, and no sound file is named.")
       }
       seconds = try readVideo(reader, &clip, score)

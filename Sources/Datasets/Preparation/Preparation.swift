@@ -68,6 +68,8 @@ package struct Preparation {
       var saved = Date()
       while let clip = clips.take() {
         if let failure = clip.failure { throw failure }
+        let id = remaining[state.done].id
+        if settings.retriesRejected { writer.forgetRejected { Preparation.stem($0) == id || $0 == id } }
         for piece in clip.pieces where !writer.isDone(piece.id) {
           if let reason = try append(piece, encoder) { reject(piece.id, reason, rejected) }
         }
@@ -103,16 +105,19 @@ package struct Preparation {
   /// folder only the last may lack some.
   private func remaining() -> [ClipSource] {
     let index = writer.index
-    var stems: Set<String> = []
-    for id in index.clips.map(\.id) + index.rejected.map(\.id) {
-      stems.insert(id)
-      if let dot = id.lastIndex(of: "."), Int(id[id.index(after: dot)...]) != nil { stems.insert(String(id[..<dot])) }
-    }
-    let isBegun = dataset.clips.map { stems.contains($0.id) }
-    let last = isBegun.lastIndex(of: true)
+    let rejected = index.rejected.map(\.id)
+    let begun = Set((index.clips.map(\.id) + rejected).flatMap { [$0, Preparation.stem($0)] })
+    let tried = Set(settings.retriesRejected ? rejected.flatMap { [$0, Preparation.stem($0)] } : [])
+    let last = dataset.clips.lastIndex { begun.contains($0.id) }
     return dataset.clips.enumerated().filter { place, clip in
-      !isBegun[place] || (place == last && !writer.isDone(clip.id))
+      tried.contains(clip.id) || !begun.contains(clip.id) || (place == last && !writer.isDone(clip.id))
     }.map(\.element)
+  }
+
+  /// The clip that "<id>.<number>" is a piece of; the id itself where it is of no piece.
+  private static func stem(_ id: String) -> String {
+    guard let dot = id.lastIndex(of: "."), Int(id[id.index(after: dot)...]) != nil else { return id }
+    return String(id[..<dot])
   }
 
   private func writeShared(_ encoder: ClipEncoder?) throws {

@@ -24,6 +24,8 @@ package struct PreparationSettings: Sendable {
   /// Seconds after which finished clips are saved, at the latest.
   package var saveInterval = 60.0
   package var shardLimit = 256 << 20
+  /// Whether clips are tried again that an earlier run rejected.
+  package var retriesRejected = false
 
   package init(kind: ShardKind, size: ReferencePicture.Size) {
     self.kind = kind

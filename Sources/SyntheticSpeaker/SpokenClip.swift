@@ -43,7 +43,9 @@ package struct SpokenClip: Sendable {
     if let word = speech.words.last(where: { $0.start <= latest && $0.start > 0.1 }) {
       var said = text.unicodeScalars.prefix(word.position)
       // Where words are spoken as one, the position may lie within one.
-      while let last = said.last, !last.properties.isWhitespace, !"'’-".unicodeScalars.contains(last) { said.removeLast() }
+      while let last = said.last, !last.properties.isWhitespace, !"'’-".unicodeScalars.contains(last) {
+        said.removeLast()
+      }
       return (word.start, String(said).trimmingCharacters(in: .whitespaces))
     }
     let phoneme = speech.phonemes.last { $0.start <= latest && $0.start > 0 }

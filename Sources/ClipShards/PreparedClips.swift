@@ -21,22 +21,8 @@ public struct PreparedClips: Sendable {
         "The clips of \(folder.path) are prepared as '\(index.kind.rawValue)', and \(wanted) are needed here.")
     }
     var files: [String: SafetensorsFile] = [:]
-    for name in Set(index.clips.map(\.shard) + [index.shared].compactMap(\.self)).sorted() {
-      files[name] = try openShard(name, in: folder)
-    }
-    for clip in index.clips {
-      guard let file = files[clip.shard] else { continue }
-      for (name, record) in clip.tensors.sorted(by: { $0.key < $1.key }) {
-        guard let entry = file.entries["\(clip.id)/\(name)"] else {
-          throw ShardError("The shard \(file.url.path) lacks '\(name)' of the clip '\(clip.id)'.")
-        }
-        guard TensorRecord(entry.dtype, entry.shape) == record else {
-          throw ShardError(
-            "The shard \(file.url.path) has '\(name)' of the clip '\(clip.id)' as \(entry.dtype) \(entry.shape), and the "
-              + "index as \(record.dtype) \(record.shape).")
-        }
-      }
-    }
+    let clips = Dictionary(grouping: index.clips, by: \.shard)
+    for name in index.files { files[name] = try checkedShard(name, clips[name] ?? [], folder) }
     self.files = files
   }
 
@@ -75,6 +61,55 @@ public struct PreparedClips: Sendable {
     guard let file = index.shared.flatMap({ files[$0] }) else { return [:] }
     return file.entries.mapValues { TensorRecord($0.dtype, $0.shape) }
   }
+}
+
+extension ShardIndex {
+  /// The names of all files with tensors.
+  public var files: [String] { Set(clips.map(\.shard) + [shared].compactMap(\.self)).sorted() }
+
+  /// What is wrong with each file of a folder, by name: it is missing or truncated, does not have what the index says, or holds
+  /// values that are no numbers. Every byte is read.
+  ///
+  /// - Parameter progress: told how many files of how many are read.
+  public func problems(in folder: URL, progress: (Int, Int) -> Void = { _, _ in }) -> [String: String] {
+    var problems: [String: String] = [:]
+    let clips = Dictionary(grouping: clips, by: \.shard)
+    for (number, name) in files.enumerated() {
+      do {
+        let file = try checkedShard(name, clips[name] ?? [], folder)
+        for (key, entry) in file.entries.sorted(by: { $0.key < $1.key }) where entry.count > 0 {
+          let tensor = try file.tensor(key)
+          let isSound = entry.dtype.isFloatingPoint ? tensor.isFinite().to(.uint8).min() : tensor.max() .== tensor.max()
+          if try withTorchErrors({ isSound.to(.float32).item }) != 1 {
+            problems[name] = "'\(key)' holds values that are no numbers."
+            break
+          }
+        }
+      } catch { problems[name] = "\(error)" }
+      progress(number + 1, files.count)
+    }
+    return problems
+  }
+}
+
+/// Opens a file of a folder and compares it with the index.
+///
+/// - Throws: `ShardError`.
+private func checkedShard(_ name: String, _ clips: [ClipRecord], _ folder: URL) throws -> SafetensorsFile {
+  let file = try openShard(name, in: folder)
+  for clip in clips {
+    for (name, record) in clip.tensors.sorted(by: { $0.key < $1.key }) {
+      guard let entry = file.entries["\(clip.id)/\(name)"] else {
+        throw ShardError("The shard \(file.url.path) lacks '\(name)' of the clip '\(clip.id)'.")
+      }
+      guard TensorRecord(entry.dtype, entry.shape) == record else {
+        throw ShardError(
+          "The shard \(file.url.path) has '\(name)' of the clip '\(clip.id)' as \(entry.dtype) \(entry.shape), and the "
+            + "index as \(record.dtype) \(record.shape).")
+      }
+    }
+  }
+  return file
 }
 
 /// Opens a shard of a folder.

@@ -63,12 +63,13 @@ public final class ShardWriter: @unchecked Sendable {
   /// - Throws: `ShardError` for an id that is there already, `FileError` for a full disk: the folder is then as it was after the
   ///   last whole shard.
   public func append(_ id: String, _ metadata: ClipMetadata, _ tensors: [String: Tensor]) throws {
+    // Without the lock: a failed operation may end the program, and what then saves the clips takes it.
+    let kept = tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value.detach().to(.cpu).contiguous()) }
     try lock.withLock {
       guard !id.isEmpty, !done.contains(id) else {
         throw ShardError(id.isEmpty ? "A clip has no id." : "The clip '\(id)' is in \(folder.path) already.")
       }
       guard !tensors.isEmpty else { throw ShardError("The clip '\(id)' has no tensors.") }
-      let kept = tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value.detach().to(.cpu).contiguous()) }
       let bytes = kept.map { $0.1.byteCount }.reduce(0, +)
       if !open.isEmpty, openBytes + bytes > shardLimit { try endShard() }
       let record = ClipRecord(
@@ -103,8 +104,8 @@ public final class ShardWriter: @unchecked Sendable {
 
   /// Writes the tensors of all clips together, in place of those that are there.
   public func writeShared(_ tensors: [String: Tensor]) throws {
+    let kept = tensors.mapValues { $0.detach().to(.cpu).contiguous() }
     try lock.withLock {
-      let kept = tensors.mapValues { $0.detach().to(.cpu).contiguous() }
       try writeSafetensors(kept, to: folder.appendingPathComponent(ShardIndex.sharedName))
       state.shared = ShardIndex.sharedName
       isChanged = true

@@ -10,17 +10,35 @@ package enum Interruption {
   package static let lock = NSLock()
 
   private static let undo = Mutex<(@Sendable () -> Void)?>(nil)
-  private static let words = Mutex("")
+  private static let farewell = Mutex("")
+  private static let request = Mutex<(@Sendable () -> Void)?>(nil)
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 
   /// From now on SIGINT and SIGTERM run `undo` and end the process with 130 or 143; a second one ends it without waiting.
   ///
-  /// - Parameter words: what is said then.
+  /// - Parameter farewell: what is said then, after "Stopped; ".
   package static func onStop(
-    saying words: String = "Stopped; nothing was left behind.", _ undo: @escaping @Sendable () -> Void
+    saying farewell: String = "nothing was left behind.", _ undo: @escaping @Sendable () -> Void
   ) {
+    self.farewell.withLock { $0 = farewell }
     self.undo.withLock { $0 = undo }
-    self.words.withLock { $0 = words }
+    listen()
+  }
+
+  /// From now on the first SIGINT or SIGTERM only asks for the work's own end; the next one ends the process as above.
+  ///
+  /// - Parameter words: what is said then, after "Stopping; ".
+  package static func onRequest(saying words: String, _ request: @escaping @Sendable () -> Void) {
+    self.request.withLock {
+      $0 = {
+        Terminal.error("livetalk: Stopping; \(words)")
+        request()
+      }
+    }
+    listen()
+  }
+
+  private static func listen() {
     sources.withLock { sources in
       guard sources.isEmpty else { return }
       for number in [SIGINT, SIGTERM] {
@@ -50,9 +68,14 @@ package enum Interruption {
   }
 
   private static func stop(_ number: Int32) {
-    undoAll()
     if Terminal.errorIsTerminal { Terminal.write("\n") }
-    Terminal.error("livetalk: \(words.withLock { $0 })")
+    let request = self.request.withLock { request in
+      defer { request = nil }
+      return request
+    }
+    if let request { return request() }
+    undoAll()
+    Terminal.error("livetalk: Stopped; \(farewell.withLock { $0 })")
     _exit(128 + number)
   }
 }

@@ -29,6 +29,9 @@ package struct ParityOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Where to compute: auto, cpu, cuda, cuda:N or mps.", valueName: "device"))
   package var device = "cpu"
 
+  @Flag(help: "Print every comparison too: its largest difference and the one allowed.")
+  package var verbose = false
+
   package init() {}
 
   /// - Throws: `CommandFailure` if there is no case or no such directory, `ExitCode` if one fails.
@@ -44,6 +47,7 @@ package struct ParityOptions: ParsableArguments {
     for directory in directories {
       let result = ParitySuite.run(directory, device: device, media: media)
       Terminal.line(result.line)
+      if verbose { result.details.forEach { Terminal.line("  \($0)") } }
       if !result.passed { failed += 1 }
     }
     let time = String(format: "%.1f", Date().timeIntervalSince(start))

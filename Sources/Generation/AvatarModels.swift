@@ -1,7 +1,6 @@
 import Foundation
 import Models
 import NN
-import TextTokenizer
 import Torch
 
 /// The models of a session that stay in memory. The text encoder does not: see `encodeText`.
@@ -32,8 +31,7 @@ public struct AvatarModels: Sendable {
     transformer = try WanTransformer(config, store.root)
     try store.finish()
     report("video autoencoder")
-    let vaeFile = try folder.require(.vae)
-    vae = try WanVAE(weights: try readWeights(vaeFile), name: vaeFile.path, device: device, dtype: dtype)
+    vae = try folder.loadVAE(device: device, dtype: dtype)
     report("speech encoder")
     audioEncoder = try Wav2Vec2(
       try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),
@@ -66,14 +64,6 @@ public struct AvatarModels: Sendable {
   public static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws
     -> Tensor
   {
-    let tokenizer = try Tokenizer(contentsOf: try folder.require(.tokenizer))
-    let file = try folder.require(.textEncoder)
-    let encoder = try UMT5Encoder(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
-    let text = tokenizer.encode(PromptCleaning.clean(prompt))
-    let ids = Tensor(text.ids, [1, text.ids.count])
-    if let largest = text.ids.max(), largest >= encoder.configuration.vocabulary {
-      throw FileError(folder.root, "its tokeniser knows more words than its text encoder")
-    }
-    return encoder.encode(ids: ids.to(device), mask: Tensor(text.mask, [1, text.mask.count]).to(device))
+    try PromptEncoder(loading: folder, device: device, dtype: dtype).encode(prompt).context
   }
 }

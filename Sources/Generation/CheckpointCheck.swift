@@ -19,7 +19,7 @@ extension CheckpointFolder {
       let store = ParameterStore(weights: weights, name: file.path)
       _ = try WanTransformer(configuration, store.root)
       try store.finish()
-    case .vae: _ = try WanVAE(weights: try readWeights(file), name: file.path)
+    case .vae: _ = try loadVAE()
     case .textEncoder: _ = try UMT5Encoder(weights: try readWeights(file), name: file.path)
     case .audioEncoder:
       let configuration = try Wav2Vec2Configuration(contentsOf: try require(.audioConfiguration))

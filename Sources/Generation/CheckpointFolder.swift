@@ -1,4 +1,5 @@
 import Foundation
+import Models
 import Torch
 
 /// The published files of a LiveTalk checkpoint, in the layout of its README: three folders side by side.
@@ -67,6 +68,16 @@ public struct CheckpointFolder: Sendable {
     return url
   }
 
+  /// The video autoencoder, with the statistics of its latents that the settings state.
+  ///
+  /// - Throws: `FileError`, `TorchError`, or `CheckpointMismatch` with all keys that are wrong.
+  public func loadVAE(device: Device = .cpu, dtype: DType? = nil) throws -> WanVAE {
+    let file = try require(.vae)
+    return try WanVAE(
+      weights: try readWeights(file), name: file.path, statistics: settings.latentStatistics, device: device,
+      dtype: dtype)
+  }
+
   /// Checks that every file is there.
   ///
   /// - Throws: one `FileError` that lists all missing parts.
@@ -86,13 +97,18 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
   public var imageSizes: [ReferencePicture.Size]
   /// Where the weights come from, in a sentence; shown to users.
   public var provenance: String?
+  /// Of the autoencoder's latents; nil for the published ones.
+  public var latentStatistics: LatentStatistics?
 
   public static let published = CheckpointSettings(
     headDim: 128, imageSizes: [ReferencePicture.Size(height: 512, width: 512)], provenance: nil)
 
   static let fileName = "livetalk.json"
 
-  public init(headDim: Int, imageSizes: [ReferencePicture.Size], provenance: String?) {
+  public init(
+    headDim: Int, imageSizes: [ReferencePicture.Size], provenance: String?, latentStatistics: LatentStatistics? = nil
+  ) {
+    self.latentStatistics = latentStatistics
     self.headDim = headDim
     self.imageSizes = imageSizes
     self.provenance = provenance
@@ -106,10 +122,10 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     }
     do {
       let data = try Data(contentsOf: url)
-      let known: Set<String> = ["headDim", "imageSizes", "provenance"]
+      let known: Set<String> = ["headDim", "imageSizes", "provenance", "latentStatistics"]
       let keys = (try JSONSerialization.jsonObject(with: data) as? [String: Any])?.keys.sorted() ?? []
       if let unknown = keys.first(where: { !known.contains($0) }) {
-        throw FileError(url, "it has the unknown key '\(unknown)'")
+        throw FileError(url, "it has the \(unknownKeyText(unknown, known: known))")
       }
       self = try JSONDecoder().decode(CheckpointSettings.self, from: data)
     } catch let error as FileError {
@@ -120,6 +136,7 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     guard headDim > 0, !imageSizes.isEmpty, imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 }) else {
       throw FileError(url, "it states an impossible size")
     }
+    if let problem = latentStatistics?.problem { throw FileError(url, problem) }
   }
 
   /// Writes `livetalk.json` into a checkpoint folder.

@@ -82,10 +82,11 @@ public struct FlowMatchingSchedule: Sendable {
     return levels.reshape(shape + [Int](repeating: 1, count: tensor.rank - shape.count))
   }
 
-  /// Timesteps drawn for a score model: whole numbers shifted by 1000·s·u / (1 + (s - 1)·u), u = t / 1000, and clamped.
+  /// Timesteps drawn for a score model: whole numbers shifted by s·u / (1 + (s - 1)·u) · 1000, u = t / 1000, and clamped.
   public static func shiftedTimesteps(_ base: Tensor, shift: Double, clampedTo range: ClosedRange<Double>) -> Tensor {
     let u = base.to(.float32) / 1000
-    return (u * (1000 * shift) / (u * (shift - 1) + 1)).clamp(range.lowerBound, range.upperBound)
+    // In the reference's order of operations: a timestep off by its last place turns the fastest sinusoid by 6e-5.
+    return (u * shift / (u * (shift - 1) + 1) * 1000).clamp(range.lowerBound, range.upperBound)
   }
 }
 

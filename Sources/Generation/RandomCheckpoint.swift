@@ -129,25 +129,14 @@ public struct RandomCheckpoint: Sendable {
     }
     progress(written)
     try writeText(
-      try configuration(), to: root.appendingPathComponent(CheckpointFolder.Part.audioConfiguration.candidates[0]))
+      try preset.audioEncoder.fileContents(architecture: "Wav2Vec2ForCTC", vocabulary: 32),
+      to: root.appendingPathComponent(CheckpointFolder.Part.audioConfiguration.candidates[0]))
     let tokenizer = root.appendingPathComponent(CheckpointFolder.Part.tokenizer.candidates[0])
     try writeText(try SmallTokenizer.json(vocabulary: preset.textEncoder.vocabulary), to: tokenizer)
     let settings = CheckpointSettings(
       headDim: preset.transformer.headDim, imageSizes: [preset.size],
       provenance: "random weights made by livetalk checkpoint init --preset \(preset.name) --seed \(seed)")
     try settings.write(to: root)
-  }
-
-  /// The speech encoder's `config.json`, with the keys of the published one that say something about its architecture.
-  private func configuration() throws -> Data {
-    let encoder = JSONEncoder()
-    let sizes = try JSONSerialization.jsonObject(with: encoder.encode(preset.audioEncoder)) as? [String: Any] ?? [:]
-    let kind: [String: Any] = [
-      "model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"], "feat_extract_norm": "group",
-      "feat_extract_activation": "gelu", "hidden_act": "gelu", "do_stable_layer_norm": false, "vocab_size": 32,
-    ]
-    return try JSONSerialization.data(
-      withJSONObject: sizes.merging(kind) { $1 }, options: [.prettyPrinted, .sortedKeys])
   }
 
   private func makeFolder(_ url: URL) throws {

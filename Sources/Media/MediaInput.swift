@@ -44,6 +44,8 @@ final class MediaInput {
   private let frame: Frame
   private var isDraining = false
   private var decoded = 0
+  /// What was wrong with the first piece that was passed over or concealed, as the end of a sentence; nil for a whole file.
+  private(set) var damage: String?
 
   /// - Parameter kind: whose formats may be opened; `type` is the stream that is decoded.
   init(path: String, kind: MediaKind, type: AVMediaType) throws {
@@ -118,6 +120,14 @@ final class MediaInput {
     return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
   }
 
+  /// Seconds that the decoded stream must have; nil where the container only gives those of the longest of several.
+  var ownSeconds: Double? {
+    guard stream.pointee.duration == cff_no_timestamp() else {
+      return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
+    }
+    return context.pointee.nb_streams == 1 ? claimedSeconds : nil
+  }
+
   /// The stream's length in its own ticks where one tick is one sample, as in Ogg and M4A; else nil.
   var exactSampleCount: Int? {
     let base = stream.pointee.time_base
@@ -151,6 +161,9 @@ final class MediaInput {
       let status = avcodec_receive_frame(codec.pointer, frame.pointer)
       if status >= 0 {
         decoded += 1
+        if frame.pointer.pointee.decode_error_flags != 0 || frame.pointer.pointee.flags & AV_FRAME_FLAG_CORRUPT != 0 {
+          note("a part of it is damaged")
+        }
         return frame.pointer
       }
       if status == cff_error_end() {
@@ -161,6 +174,7 @@ final class MediaInput {
       }
       guard status == cff_error_again(), !isDraining else {
         if kind == .picture { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status)) }
+        note(FFmpeg.reason(status))
         if isDraining { return nil }
         try feed()
         continue
@@ -174,6 +188,7 @@ final class MediaInput {
       let status = av_read_frame(context, packet.pointer)
       guard status >= 0 else {
         isDraining = true
+        if status != cff_error_end() { note("it ends too early, or is damaged") }
         if status != cff_error_end(), status != cff_error_invalid(), decoded == 0 {
           throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status))
         }
@@ -182,9 +197,13 @@ final class MediaInput {
       }
       defer { av_packet_unref(packet.pointer) }
       guard packet.pointer.pointee.stream_index == stream.pointee.index else { continue }
+      if packet.pointer.pointee.flags & AV_PKT_FLAG_CORRUPT != 0 { note("a part of it is damaged or cut off") }
       let sent = avcodec_send_packet(codec.pointer, packet.pointer)
+      if sent < 0 { note(FFmpeg.reason(sent)) }
       if sent < 0, kind == .picture { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(sent)) }
       return
     }
   }
+
+  private func note(_ reason: String) { if damage == nil { damage = reason } }
 }

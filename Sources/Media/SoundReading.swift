@@ -5,9 +5,20 @@ extension Sound {
   /// as `librosa.load(path, sr: sampleRate)` does. PCM of the wanted rate is exact: a 16-bit sample s becomes s / 32768.
   /// What an encoder put before and after the sound (MP3, AAC priming) is not part of it.
   ///
-  /// - Parameter maximumSeconds: longer sound is refused, at the latest when this much has been decoded.
+  /// - Parameters:
+  ///   - maximumSeconds: longer sound is refused, at the latest when this much has been decoded.
+  ///   - refusesDamage: refuse what players pass over: damaged parts, and an end before the one that the file names.
   /// - Throws: `MediaError` for a file that is missing, no sound, damaged, without samples, or too long.
-  package init(contentsOf path: String, sampleRate: Int = 16_000, maximumSeconds: Double = 3_600) throws {
+  package init(
+    contentsOf path: String, sampleRate: Int = 16_000, maximumSeconds: Double = 3_600, refusesDamage: Bool = false
+  ) throws {
+    self = try Self.read(path, sampleRate, maximumSeconds, refusesDamage).sound
+  }
+
+  /// - Returns: the sound, and the time of its first sample by the container's clock.
+  static func read(_ path: String, _ sampleRate: Int, _ maximumSeconds: Double, _ refusesDamage: Bool) throws
+    -> (sound: Sound, start: Double)
+  {
     let input = try MediaInput(path: path, kind: .sound, type: AVMEDIA_TYPE_AUDIO)
     func tooLong() -> MediaError {
       .unreadable("sound", path, "it is longer than \(duration(maximumSeconds))")
@@ -18,8 +29,13 @@ extension Sound {
     var sourceRate = 0
     var sourceCount = 0
     var samples: [Float] = []
+    var start: Double?
     while let frame = try input.next() {
       let rate = Int(frame.pointee.sample_rate)
+      if start == nil {
+        let stamp = frame.pointee.best_effort_timestamp
+        start = stamp == cff_no_timestamp() ? 0 : Double(stamp) * av_q2d(input.stream.pointee.time_base)
+      }
       if resampler == nil {
         guard rate > 0 else { throw MediaError.unreadable("sound", path, "it names no sample rate") }
         sourceRate = rate
@@ -37,6 +53,17 @@ extension Sound {
     }
     guard let resampler, sourceCount > 0 else { throw MediaError.unreadable("sound", path, "it holds no samples") }
     try resampler.push(nil, into: &samples)
+    if refusesDamage {
+      let claimed = input.ownSeconds ?? 0
+      let seconds = Double(sourceCount) / Double(sourceRate)
+      // The padding of coded sound is no loss.
+      let isShort = claimed - seconds > 0.1
+      if let reason = input.damage
+        ?? (isShort ? "it ends after \(rounded(seconds)) of \(rounded(claimed)) seconds" : nil)
+      {
+        throw MediaError.unreadable("sound", path, reason)
+      }
+    }
     if let exact = input.exactSampleCount, (0...paddingSamples).contains(sourceCount - exact) { sourceCount = exact }
     let expected = resampler.length(of: sourceCount)
     if samples.count > expected {
@@ -44,12 +71,14 @@ extension Sound {
     } else {
       samples.append(contentsOf: repeatElement(0, count: expected - samples.count))
     }
-    self.init(samples: samples, sampleRate: sampleRate)
+    return (Sound(samples: samples, sampleRate: sampleRate), start ?? 0)
   }
 }
 
 /// The most that a last packet's padding adds to the sound; FFmpeg does not always take it away (Ogg Vorbis, AAC).
 private let paddingSamples = 8_192
+
+private func rounded(_ seconds: Double) -> String { "\((seconds * 100).rounded() / 100)" }
 
 private func duration(_ seconds: Double) -> String {
   for (length, one, many) in [(3_600.0, "one hour", "hours"), (60, "one minute", "minutes")]

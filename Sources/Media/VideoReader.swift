@@ -10,6 +10,9 @@ package final class VideoReader {
   package let videoSeconds: Double?
   package let soundSeconds: Double?
   package let metadata: [String: String]
+  /// Pixels of a frame, upright, as the container gives them.
+  package let width: Int
+  package let height: Int
   private let input: MediaInput
   private let converter = RGBConverter()
   private let orientation: Orientation
@@ -35,6 +38,22 @@ package final class VideoReader {
     soundSeconds = input.streamSeconds(AVMEDIA_TYPE_AUDIO)
     metadata = input.metadata
     orientation = Self.orientation(input.stream)
+    let stored = input.stream.pointee.codecpar.pointee
+    let isTurned = orientation.rawValue >= Orientation.transposed.rawValue
+    (width, height) =
+      isTurned ? (Int(stored.height), Int(stored.width)) : (Int(stored.width), Int(stored.height))
+  }
+
+  /// What is damaged in the part that has been read, or that the file is cut off, as the end of a sentence; nil for a whole one.
+  /// Players pass over it.
+  package var damage: String? {
+    if let damage = input.damage { return damage }
+    // A container's length may be rounded to a frame or two.
+    guard isAtEnd, let claimed = input.ownSeconds, claimed - endSeconds > 2 / max(frameRate, 1) + 0.05 else {
+      return nil
+    }
+    let hundredths = { (seconds: Double) in (seconds * 100).rounded() / 100 }
+    return "it is cut off: \(hundredths(endSeconds)) of its \(hundredths(claimed)) seconds can be decoded"
   }
 
   /// The next frame; nil at the end.
@@ -54,13 +73,36 @@ package final class VideoReader {
     return current
   }
 
+  /// The next frame of the file and when it is shown, in seconds from the first; nil at the end. Not to be mixed with `next`.
+  package func nextTimed() throws -> (picture: Picture, seconds: Double)? {
+    try decode().map { ($0.picture, $0.time) }
+  }
+
   /// The sound of the same file.
   package func sound(sampleRate: Int = 16_000, maximumSeconds: Double = 3_600) throws -> Sound {
     try Sound(contentsOf: path, sampleRate: sampleRate, maximumSeconds: maximumSeconds)
   }
 
+  /// The sound of the same file from the moment of its first frame on: silence stands for what begins later, and what begins
+  /// earlier is cut off. A frame must have been read.
+  ///
+  /// - Throws: `MediaError` as for a sound file; damage that players pass over is refused.
+  package func alignedSound(sampleRate: Int, maximumSeconds: Double) throws -> Sound {
+    var (sound, start) = try Sound.read(path, sampleRate, maximumSeconds, true)
+    let late = Int(((start - (origin ?? start)) * Double(sampleRate)).rounded())
+    if late > Int(maximumSeconds * Double(sampleRate)) || late <= -sound.samples.count {
+      throw MediaError.unreadable("sound", path, "it is not heard while the video is shown")
+    }
+    if late > 0 {
+      sound.samples.insert(contentsOf: repeatElement(0, count: late), at: 0)
+    } else {
+      sound.samples.removeFirst(-late)
+    }
+    return sound
+  }
+
   /// When the last frame decoded stops being shown, in seconds from the first.
-  private var endSeconds: Double { lastTime + (frameRate > 0 ? 1 / frameRate : 0) }
+  package var endSeconds: Double { lastTime + (frameRate > 0 ? 1 / frameRate : 0) }
   private var lastTime = 0.0
 
   private func decode() throws -> (picture: Picture, time: Double)? {

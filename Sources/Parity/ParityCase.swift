@@ -15,7 +15,10 @@ package struct ParityCase {
     self.device = device
     self.media = media
     json = try JSON(contentsOf: directory.appendingPathComponent("case.json"))
-    component = try json["component"].string()
+    // Cases of training do not state it.
+    component =
+      json["component"].exists
+      ? try json["component"].string() : directory.deletingLastPathComponent().lastPathComponent
     name = try json["case"].string()
   }
 

@@ -32,6 +32,13 @@ package struct ParityResult: Sendable {
     return "\(component)/\(name): \(stated) \(verdict)"
   }
 
+  /// A line for each comparison.
+  package var details: [String] {
+    comparisons.map {
+      "\($0.passed ? "ok" : "FAILED") \($0.name): \(format($0.maxDifference)), tolerance \(format($0.tolerance.atol))"
+    }
+  }
+
   private func format(_ value: Double) -> String { value == 0 ? "0" : String(format: "%.1e", value) }
 }
 
@@ -41,6 +48,7 @@ package enum ParitySuite {
 
   /// What compares each component. A component without one fails its case.
   package static let runners: [String: Runner] = [
+    "distill": DistillCases.run,
     "dit": TransformerCases.run,
     "image": ImageCases.run,
     "pipeline": PipelineCases.run,
@@ -71,7 +79,9 @@ package enum ParitySuite {
       let golden = try ParityCase(directory: directory, device: device, media: media)
       (component, name) = (golden.component, golden.name)
       guard let runner = runners[component] else { throw ParityError("no runner for the component '\(component)'") }
-      try withTorchErrors { try withInferenceMode { try runner(golden, recorder) } }
+      try withTorchErrors {
+        component == "distill" ? try runner(golden, recorder) : try withInferenceMode { try runner(golden, recorder) }
+      }
       return ParityResult(component: component, name: name, comparisons: recorder.comparisons, failure: nil)
     } catch {
       return ParityResult(component: component, name: name, comparisons: recorder.comparisons, failure: "\(error)")

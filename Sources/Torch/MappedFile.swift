@@ -84,8 +84,15 @@ public func writeAtomically(to url: URL, _ body: (FileHandle) throws -> Void) th
   }
 }
 
+/// Writes a small file in one piece, as `writeAtomically(to:_:)`.
+package func writeAtomically(_ data: Data, to url: URL) throws {
+  try writeAtomically(to: url) { file in
+    try data.withUnsafeBytes { try write($0, to: file, url) }
+  }
+}
+
 /// Writes all bytes, or throws with the system's reason ("No space left on device").
-func write(_ bytes: UnsafeRawBufferPointer, to file: FileHandle, _ url: URL) throws {
+package func write(_ bytes: UnsafeRawBufferPointer, to file: FileHandle, _ url: URL) throws {
   var done = 0
   while done < bytes.count, let base = bytes.baseAddress {
     // Linux writes at most 2 GiB a call.

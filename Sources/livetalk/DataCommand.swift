@@ -2,5 +2,6 @@ import ArgumentParser
 
 struct DataCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "data", abstract: "Make, prepare and look at training data.", subcommands: [SynthesizeCommand.self])
+    commandName: "data", abstract: "Make, prepare and look at training data.",
+    subcommands: [SynthesizeCommand.self, PrepareCommand.self, InspectDataCommand.self])
 }

@@ -68,9 +68,8 @@ struct GenerationJob {
     report.status("Checking the weights", isShort: true)
     try folder.verifyWeights()
     report.status("Reading the prompt")
-    // fp16 overflows in umT5.
-    let textType = dtype == .float16 ? DType.bfloat16 : dtype
-    let text = try AvatarModels.encodeText(prompt, in: folder, device: device, dtype: textType)
+    let text = try AvatarModels.encodeText(
+      prompt, in: folder, device: device, dtype: PromptEncoder.type(for: dtype))
     let models = try AvatarModels(loading: folder, device: device, dtype: dtype) { report.status("Loading the \($0)") }
     if let provenance = models.settings.provenance { report.note("Weights: \(provenance)") }
     return (models, text)

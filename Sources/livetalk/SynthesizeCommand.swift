@@ -112,7 +112,7 @@ struct SynthesizeCommand: ParsableCommand {
     let settings = try settings()
     let folder = try ClipFolder(URL(fileURLWithPath: out), settings, format: frames ? .frames : .video)
     let report = quiet ? nil : StepReport("Making clips of \(settings.frames) pictures in \(out)")
-    Interruption.onStop(saying: "Stopped; the clips that are whole stay, and the same command goes on.") {
+    Interruption.onStop(saying: "the clips that are whole stay, and the same command goes on.") {
       folder.stop()
     }
     let progress: ClipFolder.Progress

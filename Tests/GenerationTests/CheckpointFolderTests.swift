@@ -1,4 +1,6 @@
 import Foundation
+import Models
+import NN
 import Testing
 import Torch
 
@@ -51,9 +53,41 @@ import Torch
     #expect(try CheckpointFolder(folder.url, headDim: 48).settings.headDim == 48)
   }
 
+  @Test func `an autoencoder is loaded with the latent statistics that the folder states`() throws {
+    let folder = try TemporaryFolder()
+    let configuration = WanVAEConfiguration(
+      width: 4, latentChannels: 2, widthMultipliers: [1, 2], residualBlocks: 1, temporalDownsampling: [true])
+    let store = ParameterStore(random: RandomGenerator(seed: 1))
+    _ = WanVAE(configuration, store.root)
+    try folder.write("", to: "Wan2.1-T2V-1.3B/note")
+    try writePickle(
+      Dictionary(uniqueKeysWithValues: store.parameters.map { ($0.name, $0.tensor) }),
+      to: folder.url.appendingPathComponent("Wan2.1-T2V-1.3B/Wan2.1_VAE.pth"))
+    #expect(try CheckpointFolder(folder.url).loadVAE().configuration.latentDeviation == [1, 1])
+
+    var settings = CheckpointSettings.published
+    settings.latentStatistics = LatentStatistics(mean: [0.25, -1], deviation: [2, 0.5])
+    try settings.write(to: folder.url)
+    let checkpoint = try CheckpointFolder(folder.url)
+    #expect(checkpoint.settings == settings)
+    #expect(try checkpoint.loadVAE().configuration.latentMean == [0.25, -1])
+    #expect(try checkpoint.loadVAE().configuration.latentDeviation == [2, 0.5])
+    try checkpoint.verify(.vae)
+
+    settings.latentStatistics = LatentStatistics(mean: [0, 0, 0], deviation: [1, 1, 1])
+    try settings.write(to: folder.url)
+    let text = message { try CheckpointFolder(folder.url).verify(.vae) }
+    #expect(text.contains("those of 3 channels, and the autoencoder has 2"))
+  }
+
   @Test(arguments: [
     (#"{"headDim": 24, "imageSizes": [{"height": 8, "width": 8}], "headdim": 3}"#, "unknown key 'headdim'"),
     (#"{"headDim": 24}"#, "not a settings file"),
+    (#"{"headDim": 24, "imageSizes": [{"height": 8, "width": 8}], "head_dims": 3}"#, "did you mean 'headDim'?"),
+    (
+      #"{"headDim": 4, "imageSizes": [{"height": 8, "width": 8}], "latentStatistics": {"mean": [0], "deviation": [0]}}"#,
+      "a deviation that is not positive"
+    ),
     (#"{"headDim": "x", "imageSizes": []}"#, "not a settings file"),
     (#"{"headDim": 24, "imageSizes": []}"#, "impossible size"),
     (#"{"headDim": 0, "imageSizes": [{"height": 8, "width": 8}]}"#, "impossible size"),

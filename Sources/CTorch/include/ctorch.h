@@ -274,6 +274,10 @@ CT_API ct_adamw_(int32_t count, const ct_tensor _Nonnull *_Nonnull parameters, c
 // The sum of squares of all elements of all tensors, as one fp64 value on their device.
 CT_API ct_sum_of_squares(const ct_tensor _Nonnull *_Nonnull list, int32_t count, ct_out out);
 
+// MARK: Checksums
+// CRC-32C of bytes that come after those whose sum is `before`; 0 for the first ones.
+uint32_t ct_crc32c(uint32_t before, const void *_Nullable data, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

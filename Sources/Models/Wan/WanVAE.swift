@@ -74,8 +74,9 @@ extension WanVAEConfiguration {
   /// The configuration that `weights`, keyed as published, have the shapes of.
   ///
   /// What the shapes contradict elsewhere is found when the model is loaded.
-  /// - Throws: `TorchError` where the tensors that tell the sizes are not there.
-  public init(readingFrom weights: [String: Tensor]) throws {
+  /// - Parameter statistics: of its latents; without any, what `init` takes by default.
+  /// - Throws: `TorchError` where the tensors that tell the sizes are not there, or the statistics are not those of its channels.
+  public init(readingFrom weights: [String: Tensor], statistics: LatentStatistics? = nil) throws {
     func length(_ key: String) throws -> Int {
       guard let tensor = weights[key], tensor.rank > 0, tensor.size(0) > 0 else {
         throw TorchError("The weights are no Wan autoencoder: there is no '\(key)'.")
@@ -108,9 +109,11 @@ extension WanVAEConfiguration {
     guard !multipliers.isEmpty, multipliers.count == temporal.count + 1 else {
       throw TorchError("The weights are no Wan autoencoder: its levels under 'encoder.downsamples' are not whole.")
     }
+    let channels = try length("conv2.weight")
+    try statistics?.check(channels: channels)
     self.init(
-      width: width, latentChannels: try length("conv2.weight"), widthMultipliers: multipliers,
-      residualBlocks: residualBlocks, temporalDownsampling: temporal)
+      width: width, latentChannels: channels, widthMultipliers: multipliers, residualBlocks: residualBlocks,
+      temporalDownsampling: temporal, latentMean: statistics?.mean, latentDeviation: statistics?.deviation)
   }
 }
 
@@ -138,11 +141,16 @@ public struct WanVAE: Sendable {
 
   /// The model that `weights` hold, its sizes read off their shapes.
   ///
-  /// - Parameter name: what errors call the weights, such as a file.
+  /// - Parameters:
+  ///   - name: what errors call the weights, such as a file.
+  ///   - statistics: of its latents, where they are not the published ones.
   /// - Throws: `TorchError` or `CheckpointMismatch`, which lists every missing, misshaped and unused key.
-  public init(weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil) throws {
+  public init(
+    weights: [String: Tensor], name: String, statistics: LatentStatistics? = nil, device: Device = .cpu,
+    dtype: DType? = nil
+  ) throws {
     let store = ParameterStore(weights: weights, name: name, device: device, dtype: dtype)
-    self.init(try WanVAEConfiguration(readingFrom: weights), store.root)
+    self.init(try WanVAEConfiguration(readingFrom: weights, statistics: statistics), store.root)
     try store.finish()
   }
 
@@ -186,7 +194,16 @@ public struct WanVAE: Sendable {
 
   /// A normalised latent `[B, C, F, h, w]` as a video `[B, 3, 4F - 3, H, W]`, in [-1, 1] with `clamped`.
   public func decode(_ latent: Tensor, clamped: Bool = true) -> Tensor {
-    var stream = stream()
+    decode(latent, clamped: clamped, stream())
+  }
+
+  /// A latent as the moments have it, not normalised, as a video, not clamped: what the autoencoder is trained with.
+  public func reconstruct(_ sample: Tensor) -> Tensor {
+    decode(sample, clamped: false, WanVAEDecodeStream(self, takesNormalised: false))
+  }
+
+  private func decode(_ latent: Tensor, clamped: Bool, _ fresh: WanVAEDecodeStream) -> Tensor {
+    var stream = fresh
     return joined(
       Swift.stride(from: 0, to: latent.size(2), by: latentFramesPerPass).map {
         stream.decode(latent.narrow(2, $0, min(latentFramesPerPass, latent.size(2) - $0)), clamped: clamped)

@@ -94,9 +94,11 @@ public struct WanVAEDecodeStream: Sendable {
   private var cache = FeatureCache()
   private let mean: Tensor  // [1, C, 1, 1, 1]
   private let inverseDeviation: Tensor
+  private let takesNormalised: Bool
 
-  init(_ vae: WanVAE) {
+  init(_ vae: WanVAE, takesNormalised: Bool = true) {
     self.vae = vae
+    self.takesNormalised = takesNormalised
     (mean, inverseDeviation) = vae.latentConstants
   }
 
@@ -117,7 +119,8 @@ public struct WanVAEDecodeStream: Sendable {
   }
 
   private mutating func decodeInOnePass(_ block: Tensor, clamped: Bool, _ tap: WanVAETap?) -> Tensor {
-    let latent = (block.to(vae.device, vae.dtype) / inverseDeviation + mean).channelsLast3D()
+    let given = block.to(vae.device, vae.dtype)
+    let latent = (takesNormalised ? given / inverseDeviation + mean : given).channelsLast3D()
     tap?("z", latent)
     let features = vae.fromLatent(latent)
     tap?("conv2", features)

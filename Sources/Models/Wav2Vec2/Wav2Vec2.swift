@@ -2,7 +2,7 @@ import Foundation
 import NN
 import Torch
 
-// S samples, T feature rows (50 a second), N video frames, C width, H heads, D = C/H.
+// B batch, S samples, T feature rows (50 a second), N video frames, C width, H heads, D = C/H.
 
 /// The convolutions from samples to features.
 struct Wav2Vec2FeatureExtractor: Sendable {
@@ -37,7 +37,7 @@ struct Wav2Vec2FeatureExtractor: Sendable {
     convolutions.indices.dropFirst().reduce(x.gelu()) { convolved($0, $1).gelu() }
   }
 
-  /// x `[1, 1, S]` → `[1, conv, T]`.
+  /// x `[B, 1, S]` → `[B, conv, T]`.
   func callAsFunction(_ x: Tensor) -> Tensor {
     rest(convolved(x, 0).groupNorm(configuration.convolutionWidths[0], normWeight, normBias, eps: normEps))
   }
@@ -87,7 +87,7 @@ struct Wav2Vec2Positions: Sendable {
     bias = path.parameter("bias", [width], .zeros)
   }
 
-  /// x `[1, N, C]`.
+  /// x `[B, N, C]`.
   func callAsFunction(_ x: Tensor) -> Tensor {
     let kernel = v.size(2)
     let y = x.transpose(1, 2)
@@ -123,13 +123,27 @@ struct Wav2Vec2Layer: Sendable {
     heads = configuration.heads
   }
 
-  /// x `[1, N, C]`.
-  func callAsFunction(_ x: Tensor) -> Tensor {
-    func split(_ t: Tensor) -> Tensor { t.unflatten(-1, heads, -1).transpose(1, 2) }  // [1, H, N, D]
+  /// x `[B, N, C]`; with noise what each half adds is disturbed.
+  func callAsFunction(_ x: Tensor, noise: Wav2Vec2Noise? = nil) -> Tensor {
+    func disturbed(_ t: Tensor) -> Tensor { noise?.disturb(t) ?? t }
+    func split(_ t: Tensor) -> Tensor { t.unflatten(-1, heads, -1).transpose(1, 2) }  // [B, H, N, D]
     let scale = 1 / Double(x.size(-1) / heads).squareRoot()
     let attended = Tensor.scaledDotProductAttention(split(q(x)), split(k(x)), split(v(x)), scale: scale)
-    let y = norm(x + o(attended.transpose(1, 2).flatten(-2, -1)))
-    return finalNorm(y + outer(inner(y).gelu()))
+    let y = norm(x + disturbed(o(attended.transpose(1, 2).flatten(-2, -1))))
+    return finalNorm(y + disturbed(outer(inner(y).gelu())))
+  }
+}
+
+/// What training does to the inside of the encoder and serving does not.
+package struct Wav2Vec2Noise {
+  /// Hides some rows of the projected features `[B, N, C]`.
+  let hide: (Tensor) -> Tensor
+  /// Disturbs the features, and what each half of a layer adds `[B, N, C]`: dropout.
+  let disturb: (Tensor) -> Tensor
+
+  package init(hide: @escaping (Tensor) -> Tensor, disturb: @escaping (Tensor) -> Tensor) {
+    self.hide = hide
+    self.disturb = disturb
   }
 }
 
@@ -240,14 +254,34 @@ public struct Wav2Vec2: Sendable {
     return Tensor.cat(parts, 1)
   }
 
-  /// features `[1, N, conv]` → `[1, N, (layers + 2)·C]`.
-  private func transformed(_ features: Tensor, tap: Tap?) -> Tensor {
-    let projected = projection(projectionNorm(features))  // [1, N, C]
+  /// The hidden states of sounds of one length, for training; gradients flow to every parameter and to the samples.
+  ///
+  /// - Parameters:
+  ///   - samples: normalised, `[B, S]`.
+  ///   - rows: how many rows the features are stretched to before the transformer; nil leaves them at 50 a second.
+  /// - Returns: the states before the first layer and after each, all `[B, N, C]`.
+  package func hiddenStates(_ samples: Tensor, rows: Int? = nil, noise: Wav2Vec2Noise? = nil) -> [Tensor] {
+    let convolved = extractor(samples.to(device, dtype).unsqueeze(1))  // [B, conv, T]
+    let features = rows.map { convolved.interpolateLinear($0, alignCorners: true) } ?? convolved
+    return states(features.transpose(1, 2), tap: nil, noise: noise)
+  }
+
+  /// features `[B, N, conv]` → before the first layer and after each, `[B, N, C]`.
+  private func states(_ features: Tensor, tap: Tap?, noise: Wav2Vec2Noise?) -> [Tensor] {
+    var projected = projection(projectionNorm(features))  // [B, N, C]
     tap?("projected", projected)
+    if let noise { projected = noise.hide(noise.disturb(projected)) }
     let placed = positions(projected)
     tap?("pos_conv", placed)
-    var states = [norm(projected + placed)]
-    for layer in layers { states.append(layer(states[states.count - 1])) }
+    let first = norm(projected + placed)
+    var states = [noise?.disturb(first) ?? first]
+    for layer in layers { states.append(layer(states[states.count - 1], noise: noise)) }
+    return states
+  }
+
+  /// features `[1, N, conv]` → `[1, N, (layers + 2)·C]`.
+  private func transformed(_ features: Tensor, tap: Tap?) -> Tensor {
+    let states = states(features, tap: tap, noise: nil)
     let last = states[states.count - 1]
     if let tap {
       tap("hidden_states", Tensor.stack(states, 0))

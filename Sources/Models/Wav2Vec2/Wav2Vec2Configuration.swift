@@ -130,6 +130,20 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
     }
   }
 
+  /// A `config.json` of these sizes, with the keys of the published one that say something about the architecture.
+  ///
+  /// - Parameter architecture: the class that the published tools make of it.
+  package func fileContents(architecture: String, vocabulary: Int? = nil) throws -> Data {
+    let sizes = try JSONSerialization.jsonObject(with: JSONEncoder().encode(self)) as? [String: Any] ?? [:]
+    var kind: [String: Any] = [
+      "model_type": "wav2vec2", "architectures": [architecture], "feat_extract_norm": "group",
+      "feat_extract_activation": "gelu", "hidden_act": "gelu", "do_stable_layer_norm": false,
+    ]
+    kind["vocab_size"] = vocabulary
+    return try JSONSerialization.data(
+      withJSONObject: sizes.merging(kind) { $1 }, options: [.prettyPrinted, .sortedKeys])
+  }
+
   /// Width of the features of one video frame: the last hidden state, and every hidden state from the first.
   public var featureWidth: Int { (layers + 2) * width }
 

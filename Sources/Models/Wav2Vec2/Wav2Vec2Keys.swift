@@ -1,9 +1,9 @@
 import Torch
 
 /// The spellings of wav2vec2 checkpoints. Ours is that of the bare encoder with the older names of the weight norm.
-enum Wav2Vec2Keys {
+package enum Wav2Vec2Keys {
   /// Before every key in files with a head for recognition.
-  static let prefix = "wav2vec2."
+  package static let prefix = "wav2vec2."
 
   /// Other spelling → ours, as the end of a key.
   static let renames = [
@@ -12,10 +12,10 @@ enum Wav2Vec2Keys {
   ]
 
   /// The head for recognition, and what training puts in place of masked features: neither takes part in encoding.
-  static let ignored = ["lm_head.", "masked_spec_embed"]
+  package static let ignored = ["lm_head.", "masked_spec_embed"]
 
   /// A checkpoint of either spelling under our keys.
-  static func ours(_ weights: [String: Tensor]) -> [String: Tensor] {
+  package static func ours(_ weights: [String: Tensor]) -> [String: Tensor] {
     weights.reduce(into: [:]) { ours, entry in
       var key = entry.key.hasPrefix(prefix) ? String(entry.key.dropFirst(prefix.count)) : entry.key
       for (other, name) in renames where key.hasSuffix(other) { key = key.dropLast(other.count) + name }

@@ -1,0 +1,100 @@
+import Foundation
+import Generation
+import Models
+import NN
+import Torch
+
+/// Turns pictures, sound and captions into what the transformer sees, with the encoders of a checkpoint and by the very steps of
+/// a session: what is trained on is what is served.
+package final class ClipEncoder {
+  package let device: Device
+  private let vae: WanVAE
+  private let audioEncoder: Wav2Vec2
+  private let prompts: PromptEncoder
+  private var texts: [String: Tensor] = [:]
+
+  /// The parts of a checkpoint that are needed; the transformer may not exist yet.
+  package static let parts: [CheckpointFolder.Part] = [
+    .vae, .audioEncoder, .audioConfiguration, .textEncoder, .tokenizer,
+  ]
+
+  /// - Throws: `FileError`, `CheckpointMismatch`, or `TorchError`.
+  package init(
+    loading folder: CheckpointFolder, device: Device, dtype: DType, report: (String) -> Void = { _ in }
+  ) throws {
+    self.device = device
+    report("video autoencoder")
+    vae = try folder.loadVAE(device: device, dtype: dtype)
+    report("speech encoder")
+    audioEncoder = try Wav2Vec2(
+      try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),
+      weights: try readWeights(try folder.require(.audioEncoder)), name: try folder.require(.audioEncoder).path,
+      device: device, dtype: dtype, isFrozen: true)
+    report("text encoder")
+    prompts = try PromptEncoder(loading: folder, device: device, dtype: PromptEncoder.type(for: dtype))
+  }
+
+  /// - Parameter frames: packed RGB8, 4F - 3 of them.
+  /// - Returns: normalised latents `[16, F, H/8, W/8]`.
+  func latents(_ frames: [[UInt8]], _ size: ReferencePicture.Size) -> Tensor {
+    let video = videoTensor(frames, size).to(device).to(.float32) / 127.5 - 1
+    return vae.encode(video: video.unsqueeze(0)).squeeze(0)
+  }
+
+  /// - Parameter picture: `[1, 3, 1, H, W]` in [-1, 1], as `ReferencePicture` prepares it.
+  /// - Returns: a normalised latent `[16, 1, H/8, W/8]`.
+  func referenceLatent(_ picture: Tensor) -> Tensor { vae.encode(image: picture.to(device)).squeeze(0) }
+
+  /// - Returns: one row per video frame `[4F - 3, audioInputDim]`.
+  /// - Throws: `Wav2Vec2Error` for sound too short.
+  func audioFeatures(_ samples: [Float], latentFrames: Int) throws -> Tensor {
+    // As a session does that is given this sound: it plays what belongs to the frames after the first.
+    let count = AudioFeatures.sampleCount(
+      latentFrames: latentFrames, framesPerSecond: Double(GenerationDefaults.fps),
+      sampleRate: GenerationDefaults.sampleRate)
+    let padded = samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
+    let frames = AudioFeatures.videoFrames(latentFrames: latentFrames)
+    return try audioEncoder.encode(Array(padded), frameCount: frames).squeeze(0)
+  }
+
+  /// - Returns: the rows of the text encoder that are the prompt's, `[L, textDim]`.
+  func text(_ prompt: String) throws -> Tensor {
+    if let known = texts[prompt] { return known }
+    let (context, count) = try prompts.encode(prompt)
+    let rows = context.squeeze(0).narrow(0, 0, count).to(.cpu).clone()
+    // Templates repeat; a folder in which every caption is another one must not fill the memory.
+    if texts.count >= 256 { texts = [:] }
+    texts[prompt] = rows
+    return rows
+  }
+}
+
+/// Packed RGB8 frames as `[3, T, H, W]`.
+func videoTensor(_ frames: [[UInt8]], _ size: ReferencePicture.Size) -> Tensor {
+  var bytes: [UInt8] = []
+  bytes.reserveCapacity(frames.count * size.height * size.width * 3)
+  for frame in frames { bytes.append(contentsOf: frame) }
+  return Tensor(bytes, [frames.count, size.height, size.width, 3]).permute(3, 0, 1, 2).contiguous()
+}
+
+/// Tells files of weights apart: their length, and a hash (FNV-1a) of pieces spread over them. Files of many gigabytes are not
+/// read whole for it.
+///
+/// - Throws: `DatasetError` for a file that cannot be read.
+package func fingerprint(of url: URL) throws -> String {
+  guard let file = try? FileHandle(forReadingFrom: url), let length = try? file.seekToEnd() else {
+    throw DatasetError("The file \(url.path) cannot be read.")
+  }
+  defer { try? file.close() }
+  var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+  let (pieces, size) = (64, UInt64(1 << 14))
+  for piece in 0..<UInt64(pieces) {
+    let place = length <= size * UInt64(pieces) ? piece * size : (length - size) / UInt64(pieces - 1) * piece
+    guard place < length else { break }
+    do {
+      try file.seek(toOffset: place)
+      for byte in try file.read(upToCount: Int(size)) ?? Data() { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    } catch { throw DatasetError("The file \(url.path) cannot be read.") }
+  }
+  return "\(length)-" + String(hash, radix: 16)
+}

@@ -1,0 +1,179 @@
+import Foundation
+import Generation
+import Yams
+
+/// What a file of settings says, as the tree that it is: maps of keys, lists and scalars.
+///
+/// Settings are not decoded from the file alone. Its tree is laid over the tree of a whole configuration, so that every struct
+/// keeps the decoding that the compiler writes, and afterwards every key that left no trace in the result is an unknown one.
+struct SettingsTree {
+  private var root: Node
+
+  static var empty: SettingsTree { SettingsTree(root: Node([(Node, Node)]())) }
+
+  private init(root: Node) { self.root = root }
+
+  /// - Throws: `TrainingError` for a file that cannot be read, is not YAML, or is no map of keys.
+  init(reading file: URL) throws {
+    guard let data = try? Data(contentsOf: file) else { throw TrainingError("\(file.path): it cannot be read.") }
+    guard let text = String(data: data, encoding: .utf8) else { throw TrainingError("\(file.path): it is not UTF-8.") }
+    let node = try SettingsTree.node(text, file.path)
+    if isEmpty(node) {
+      self = .empty
+    } else if node.mapping != nil {
+      root = node
+    } else {
+      throw TrainingError("\(file.path): it must hold keys and values, such as 'steps: 100'.")
+    }
+  }
+
+  private static func node(_ text: String, _ source: String) throws -> Node {
+    do { return try compose(yaml: text) ?? Node("") } catch let error as YamlError {
+      throw TrainingError("\(source): \(sentence(error))")
+    }
+  }
+
+  private static func sentence(_ error: YamlError) -> String {
+    switch error {
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
+      "line \(mark.line), column \(mark.column): \(problem)."
+    case .duplicatedKeysInMapping(let keys, let context):
+      "line \(context.mark.line): there is more than one \(keys.sorted().map { "'\($0)'" }.joined(separator: ", "))."
+    default: "it is not YAML (\(error))."
+    }
+  }
+
+  /// Takes the text under a key of the highest level away and returns it.
+  mutating func removeText(_ key: String, _ source: String) throws -> String? {
+    guard let node = root.mapping?[Node(key)] else { return nil }
+    guard let text = node.scalar?.string, !text.isEmpty else {
+      throw TrainingError("\(source): '\(key)' must be a name.")
+    }
+    root.mapping?[Node(key)] = nil
+    return text
+  }
+
+  /// Lays "path.to.key=value" over the tree.
+  mutating func set(_ override: String) throws {
+    let parts = override.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    let keys = parts[0].split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count == 2, !keys.contains("") else {
+      throw TrainingError("'\(override)' sets no key; write for instance 'optimizer.learningRate=1e-5'.")
+    }
+    let value = try SettingsTree.node(String(parts[1]), "'\(override)'")
+    let branch = keys.reversed().reduce(value) { Node([(Node(String($1)), $0)]) }
+    root = SettingsTree.laid(branch, over: root)
+  }
+
+  // MARK: - Into settings
+
+  /// The settings `start` with what this tree says in their place.
+  ///
+  /// - Throws: `TrainingError` for keys that the settings do not have, and for a value of another type.
+  func decode<C: Codable>(over start: C, _ source: String) throws -> C {
+    let base = try SettingsTree.encoded(start)
+    let merged = SettingsTree.laid(root, over: base)
+    let settings: C
+    do { settings = try YAMLDecoder().decode(C.self, from: merged) } catch let error as DecodingError {
+      throw TrainingError("\(source): \(SettingsTree.sentence(error, in: merged)).")
+    }
+    // A key that has no value at the start, such as an optional one, is known from where it ended.
+    let known = SettingsTree.laid(try SettingsTree.encoded(settings), over: base)
+    var unknown: [String] = []
+    SettingsTree.unknownKeys(in: root, known, "", &unknown) { path in
+      // Where null is given, nothing is left of a known key either; but a known one refuses a value of any other kind.
+      let probe = path.reversed().reduce(Node([Node([Node("")])])) { Node([(Node($1), $0)]) }
+      return (try? YAMLDecoder().decode(C.self, from: SettingsTree.laid(probe, over: merged))) == nil
+    }
+    guard unknown.isEmpty else { throw TrainingError("\(source): \(unknown.joined(separator: "; "))") }
+    return settings
+  }
+
+  private static func encoded(_ settings: some Encodable) throws -> Node {
+    try node(try settingsText(settings), "the preset")
+  }
+
+  /// Maps are joined key by key; what else `node` has replaces what was there. A key with nothing behind it changes no map.
+  private static func laid(_ node: Node, over base: Node) -> Node {
+    guard case .mapping(var result) = base else { return node }
+    if isEmpty(node) { return base }
+    guard let added = node.mapping else { return node }
+    for (key, value) in added { result[key] = result[key].map { laid(value, over: $0) } ?? value }
+    return .mapping(result)
+  }
+
+  private static func unknownKeys(
+    in node: Node, _ known: Node?, _ place: String, _ found: inout [String], path: [String] = [],
+    isKnown: ([String]) -> Bool
+  ) {
+    guard let mapping = node.mapping, let known = known?.mapping else {
+      for (index, element) in (node.sequence ?? []).enumerated() {
+        let other = known?.sequence.flatMap { index < $0.count ? $0[index] : nil }
+        // What lists hold is taken whole, so that a key in it is looked for in the result alone.
+        unknownKeys(in: element, other, "\(place)\(index).", &found) { _ in false }
+      }
+      return
+    }
+    let names = known.keys.compactMap(\.string)
+    for (key, value) in mapping {
+      let name = key.string ?? "?"
+      if let inside = known[key] {
+        unknownKeys(in: value, inside, "\(place)\(name).", &found, path: path + [name], isKnown: isKnown)
+      } else if value.null == nil || !isKnown(path + [name]) {
+        found.append(unknownKeyText("\(place)\(name)", known: names))
+      }
+    }
+  }
+
+  /// "'optimizer.learningRate' must be a number, not 'fast'".
+  private static func sentence(_ error: DecodingError, in tree: Node) -> String {
+    func place(_ keys: [any CodingKey]) -> String {
+      keys.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: ".")
+    }
+    switch error {
+    case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
+      let found = context.codingPath.reduce(tree as Node?) { node, key in
+        key.intValue.flatMap { index in node?.sequence.flatMap { index < $0.count ? $0[index] : nil } }
+          ?? node?.mapping?[Node(key.stringValue)]
+      }
+      return "'\(place(context.codingPath))' must be \(title(type)), not \(title(found))"
+    case .keyNotFound(let key, let context): return "the key '\(place(context.codingPath + [key]))' is missing"
+    case .dataCorrupted(let context): return "'\(place(context.codingPath))' \(context.debugDescription)"
+    @unknown default: return "\(error)"
+    }
+  }
+
+  private static func title(_ type: Any.Type) -> String {
+    switch type {
+    case is any BinaryInteger.Type: "a whole number"
+    case is any BinaryFloatingPoint.Type: "a number"
+    case is Bool.Type: "true or false"
+    case is String.Type, is Node.Scalar.Type: "a single value"
+    case is Node.Mapping.Type: "keys with values"
+    case is any Sequence.Type: "a list"
+    default: "keys with values"
+    }
+  }
+
+  private static func title(_ node: Node?) -> String {
+    switch node {
+    case .scalar(let scalar): scalar.string.isEmpty || node?.null != nil ? "nothing" : "'\(scalar.string)'"
+    case .sequence: "a list"
+    case .mapping: "keys with values"
+    default: "nothing"
+    }
+  }
+}
+
+/// Whether nothing stands there, which is not the same as the word "null".
+private func isEmpty(_ node: Node) -> Bool {
+  node.scalar.map { $0.string.isEmpty && ($0.style == .plain || $0.style == .any) } ?? false
+}
+
+/// Settings as the JSON of a file, every key with its value and every number to its last bit, which Yams does not keep.
+package func settingsText(_ settings: some Encodable) throws -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  return String(decoding: try encoder.encode(settings), as: UTF8.self)
+}

@@ -1,0 +1,106 @@
+import Foundation
+import Generation
+
+/// Settings that say of themselves what is wrong with them.
+package protocol CheckedSettings: Codable, Equatable, Sendable {
+  /// Tells `check` what cannot be.
+  func check(_ check: inout ConfigurationCheck)
+}
+
+/// The settings of a whole training stage, read from a YAML or JSON file by `readConfiguration`.
+package protocol TrainingConfiguration: CheckedSettings {
+  /// What holds for every key that neither a preset nor a file nor an override gives.
+  static var standard: Self { get }
+  /// Named settings to start from.
+  static var presets: KeyValuePairs<String, Self> { get }
+}
+
+/// One of a few words in a file of settings. A wrong one is refused with all that there are.
+public protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
+where RawValue == String {}
+
+extension ConfigurationChoice {
+  public init(from decoder: any Decoder) throws {
+    let word = try decoder.singleValueContainer().decode(String.self)
+    guard let choice = Self(rawValue: word) else {
+      let choices = Self.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+      throw DecodingError.dataCorrupted(
+        .init(codingPath: decoder.codingPath, debugDescription: "must be one of \(choices), not '\(word)'"))
+    }
+    self = choice
+  }
+}
+
+/// Gathers what is wrong with settings, each with the path of its key.
+package struct ConfigurationCheck {
+  package private(set) var problems: [String] = []
+  private var path = ""
+
+  package init() {}
+
+  /// Notes "'path.key' must be …, not value" where the condition does not hold.
+  package mutating func require(_ holds: Bool, _ key: String, _ value: Any, mustBe needed: String) {
+    if !holds { problems.append("'\(path)\(key)' must be \(needed), not \(value)") }
+  }
+
+  package mutating func positive(_ key: String, _ value: Int) { require(value > 0, key, value, mustBe: "at least 1") }
+  package mutating func notNegative(_ key: String, _ value: Int) {
+    require(value >= 0, key, value, mustBe: "at least 0")
+  }
+  package mutating func positive(_ key: String, _ value: Double) {
+    require(value > 0 && value.isFinite, key, value, mustBe: "greater than 0")
+  }
+  package mutating func notNegative(_ key: String, _ value: Double) {
+    require(value >= 0 && value.isFinite, key, value, mustBe: "at least 0")
+  }
+  /// From `range.lowerBound` to below `range.upperBound`.
+  package mutating func inside(_ range: Range<Double>, _ key: String, _ value: Double) {
+    let needed = "at least \(range.lowerBound) and below \(range.upperBound)"
+    require(range.contains(value), key, value, mustBe: needed)
+  }
+  package mutating func inside(_ range: ClosedRange<Double>, _ key: String, _ value: Double) {
+    require(range.contains(value), key, value, mustBe: "from \(range.lowerBound) to \(range.upperBound)")
+  }
+
+  /// Checks the settings under a key.
+  package mutating func settings(_ key: String, _ settings: some CheckedSettings) {
+    let above = path
+    path += "\(key)."
+    settings.check(&self)
+    path = above
+  }
+}
+
+/// A configuration: a preset, over it what a file says, over that single keys.
+///
+/// - Parameters:
+///   - file: YAML or JSON, of which YAML is a superset. Keys that it lacks keep the preset's values. Its key `preset` names the
+///     preset to start from, where the argument does not.
+///   - preset: the name of one of `C.presets`; without any, `C.standard` is where it starts.
+///   - overrides: "optimizer.learningRate=1e-5"; values as in YAML.
+/// - Throws: `TrainingError` that names the file or option and every key that is unknown or out of its range, or the first whose
+///   type is wrong.
+package func readConfiguration<C: TrainingConfiguration>(
+  _ type: C.Type = C.self, file: URL? = nil, preset: String? = nil, overrides: [String] = []
+) throws -> C {
+  let source = file?.path ?? "the configuration"
+  var given = try file.map(SettingsTree.init(reading:)) ?? .empty
+  for override in overrides { try given.set(override) }
+  let inFile = try given.removeText("preset", source)
+  var start = C.standard
+  if let named = preset ?? inFile {
+    guard let found = C.presets.first(where: { $0.key == named }) else {
+      let names = C.presets.map(\.key)
+      let hint =
+        nearestName(to: named, among: names).map { "did you mean '\($0)'?" }
+        ?? (names.isEmpty ? "there is none here" : "there are \(names.map { "'\($0)'" }.joined(separator: ", "))")
+      throw TrainingError("\(source): unknown preset '\(named)'; \(hint)")
+    }
+    start = found.value
+  }
+  let configuration = try given.decode(over: start, source)
+  var check = ConfigurationCheck()
+  configuration.check(&check)
+  guard check.problems.isEmpty else { throw TrainingError("\(source): \(check.problems.joined(separator: "; ")).") }
+  return configuration
+}

@@ -1,0 +1,97 @@
+import Foundation
+import Torch
+
+/// Tensors that go into one file of a checkpoint.
+public struct TensorFile {
+  public typealias Layout = [(name: String, dtype: DType, shape: [Int])]
+
+  /// The file's name without its extension: `student`.
+  public let name: String
+  /// Whether every rank writes a file of its own, `optimizer.rank0of2.safetensors`, or only rank 0 the one file.
+  public let isShard: Bool
+  let layout: Layout
+  let metadata: [String: String]
+  let tensor: (String) throws -> Tensor
+
+  /// Tensors that are made one at a time, in the order of the layout.
+  public init(
+    _ name: String, layout: Layout, metadata: [String: String] = [:], isShard: Bool = false,
+    tensor: @escaping (String) throws -> Tensor
+  ) {
+    self.name = name
+    self.layout = layout
+    self.metadata = metadata
+    self.isShard = isShard
+    self.tensor = tensor
+  }
+
+  public init(
+    _ name: String, _ tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:], isShard: Bool = false
+  ) {
+    let values = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
+    self.init(
+      name, layout: tensors.map { ($0.name, $0.tensor.dtype, $0.tensor.shape) }, metadata: metadata, isShard: isShard
+    ) { name in
+      guard let tensor = values[name] else { throw TrainingError("There is no tensor \(name).") }
+      return tensor
+    }
+  }
+
+  func fileName(rank: Int, ranks: Int) -> String {
+    isShard ? "\(name).rank\(rank)of\(ranks).safetensors" : "\(name).safetensors"
+  }
+}
+
+/// A whole checkpoint on disk, whose files have been compared with their checksums.
+public struct TrainingCheckpoint: Sendable {
+  public let step: Int
+  public let folder: URL
+  /// How many ranks wrote it.
+  public let ranks: Int
+
+  /// The state that a rank saved; that of rank 0 where it was written by another number of ranks.
+  ///
+  /// - Throws: `TrainingError` where the file does not hold such a state.
+  public func state<State: Decodable>(_ type: State.Type, rank: Int = 0, of ranks: Int = 1) throws -> State {
+    let name = TrainingCheckpoint.stateName(rank: ranks == self.ranks ? rank : 0, ranks: ranks)
+    let url = folder.appendingPathComponent(name)
+    do {
+      return try JSONDecoder().decode(type, from: Data(contentsOf: url))
+    } catch {
+      throw TrainingError("\(url.path) does not hold the state of this training: \(error).")
+    }
+  }
+
+  /// The file of that name that rank 0 wrote.
+  public func file(_ name: String) throws -> SafetensorsFile {
+    try SafetensorsFile(folder.appendingPathComponent("\(name).safetensors"))
+  }
+
+  public func hasFile(_ name: String) -> Bool {
+    FileManager.default.fileExists(atPath: folder.appendingPathComponent("\(name).safetensors").path)
+  }
+
+  /// The files of that name of all ranks that wrote one, in the order of the ranks.
+  public func shards(_ name: String) throws -> [SafetensorsFile] {
+    try (0..<ranks).map { rank in
+      try SafetensorsFile(folder.appendingPathComponent("\(name).rank\(rank)of\(ranks).safetensors"))
+    }
+  }
+
+  static func stateName(rank: Int, ranks: Int) -> String {
+    rank == 0 ? "state.json" : "state.rank\(rank)of\(ranks).json"
+  }
+}
+
+/// The state of a random generator in a form that JSON holds.
+public struct SavedGenerator: Codable, Equatable, Sendable {
+  /// The bytes of the generator's state; base64 in JSON.
+  let bytes: Data
+
+  public init(_ generator: RandomGenerator) { bytes = Data(generator.state.bytes()) }
+
+  /// Lets a generator of the same kind of device go on from here.
+  public func restore(_ generator: RandomGenerator) throws {
+    try withTorchErrors { generator.state = Tensor([UInt8](bytes)) }
+  }
+}

@@ -79,6 +79,8 @@ static inline int cespeak_speak_in_child(const char *voice, const char *text, in
   // The library writes its complaints to standard error.
   const int nowhere = open("/dev/null", O_WRONLY);
   if (nowhere >= 0) dup2(nowhere, STDERR_FILENO);
+  // Whatever happens to the parent, it ends.
+  alarm(60);
   srand(1);
   const int options = espeakINITIALIZE_PHONEME_EVENTS | espeakINITIALIZE_PHONEME_IPA | espeakINITIALIZE_DONT_EXIT;
   (*cespeak_current())->rate = espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, NULL, options);

@@ -55,6 +55,7 @@ package final class ClipFolder: Sendable {
     } else {
       try begin(kind)
     }
+    removePartialFiles(abandoned: true)
     try readMetadata()
   }
 
@@ -224,12 +225,15 @@ package final class ClipFolder: Sendable {
   /// Clips that are listed.
   package var count: Int { lines.withLock { $0.count } }
 
-  /// Removes what this process has begun and not finished.
-  func removePartialFiles() {
+  /// Removes what this process has begun and not finished; or what processes have that are no more.
+  func removePartialFiles(abandoned: Bool = false) {
     for folder in [url, url.appendingPathComponent("clips")] {
-      for name in (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-      where name.contains(partialMark) {
-        try? FileManager.default.removeItem(at: folder.appendingPathComponent(name))
+      for name in (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? [] {
+        guard name.hasPrefix("."), let match = name.firstMatch(of: /\.partial-(\d+)-/), let process = pid_t(match.1)
+        else { continue }
+        let isOurs = process == ProcessInfo.processInfo.processIdentifier
+        let isGone = !isOurs && kill(process, 0) != 0 && errno == ESRCH
+        if abandoned ? isGone : isOurs { try? FileManager.default.removeItem(at: folder.appendingPathComponent(name)) }
       }
     }
   }

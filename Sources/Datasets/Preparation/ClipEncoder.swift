@@ -27,7 +27,8 @@ package final class ClipEncoder {
     vae = try folder.loadVAE(device: device, dtype: dtype)
     guard vae.configuration.temporalStride == GenerationDefaults.videoFramesPerLatentFrame else {
       throw FileError(
-        try folder.require(.vae), "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of 4")
+        try folder.require(.vae),
+        "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of 4")
     }
     report("speech encoder")
     audioEncoder = try Wav2Vec2(

@@ -38,6 +38,8 @@ struct LatentClips {
   }
 
   var count: Int { clips.count }
+  /// The size of the videos.
+  var pixels: ReferencePicture.Size { .init(height: clips.index.height, width: clips.index.width) }
 
   private func stacked(_ numbers: [Int], _ name: String) throws -> Tensor {
     Tensor.stack(try numbers.map { try clips.tensor($0, name).to(device, .float32) }, 0)

@@ -5,13 +5,28 @@ import Torch
 
 /// The processes that train together, and which of them this is.
 package struct Processes {
-  package let rank: Int
-  package let count: Int
+  package let group: ProcessGroup?
+  /// Where this process computes; nil for what the settings say.
+  let device: Device?
 
-  package static let alone = Processes(rank: 0, count: 1)
+  package var rank: Int { group?.rank ?? 0 }
+  package var count: Int { group?.size ?? 1 }
 
-  package static func launched(device: String) throws -> Processes { .alone }
-  package func leave(failure: String? = nil) {}
+  package static let alone = Processes(group: nil, device: nil)
+
+  /// What a launcher started: torchrun, mpirun, Slurm, Kubernetes; one process without any.
+  ///
+  /// - Parameter device: as settings name it; of several GPUs each process of a machine takes one.
+  /// - Throws: `TorchError` for half a launch environment, or processes that do not meet.
+  package static func launched(device: String) throws -> Processes {
+    guard let launch = try LaunchEnvironment.read() else { return .alone }
+    var device = try Device(parsing: device)
+    if case .cuda = device { device = .cuda(launch.localRank) }
+    return Processes(group: launch.size > 1 ? try ProcessGroup(launch, device: device) : nil, device: device)
+  }
+
+  /// Takes leave of the others, who end too where it is for a failure.
+  package func leave(failure: String? = nil) { group?.leave(failure: failure) }
 }
 
 /// What the stages have in common: where they compute, what they draw, whom they compute with.
@@ -25,7 +40,7 @@ final class StageResources {
   init(_ run: RunSettings, _ processes: Processes) throws {
     self.run = run
     self.processes = processes
-    device = try Device(parsing: run.device)
+    device = try processes.device ?? Device(parsing: run.device)
     draws = Draws(seed: UInt64(run.seed))
     base = try CheckpointFolder(URL(fileURLWithPath: run.checkpoint))
   }
@@ -37,7 +52,8 @@ final class StageResources {
   func optimizer(
     _ parameters: [(name: String, tensor: Tensor)], _ settings: OptimizerSettings, _ average: EMASettings?
   ) throws -> ShardedOptimizer {
-    try ShardedOptimizer(parameters, settings: settings.adamW, averaging: average?.averaging)
+    try ShardedOptimizer(
+      parameters, settings: settings.adamW, averaging: average?.averaging, group: processes.group)
   }
 
   /// The backward pass of one of a step's passes; returns the loss's value.
@@ -57,7 +73,12 @@ final class StageResources {
   }
 
   /// The mean of a number over the processes.
-  func mean(_ value: Double) throws -> Double { value }
+  func mean(_ value: Double) throws -> Double {
+    guard let group = processes.group else { return value }
+    let tensor = Tensor([Float(value)], device: device)
+    try group.allReduce(tensor, .mean)
+    return tensor.select(0, 0).item
+  }
 
   /// The decoder of the checkpoint, for samples.
   lazy var decoder: WanVAELoader = WanVAELoader(base, device, run.precision.dtype)

@@ -44,7 +44,8 @@ package final class Trainer {
     folder = URL(fileURLWithPath: stage.run.out)
     checkpoints = CheckpointFolders(
       folder.appendingPathComponent("checkpoints"),
-      keeping: stage.run.report.keepCheckpoints == 0 ? .max : stage.run.report.keepCheckpoints)
+      keeping: stage.run.report.keepCheckpoints == 0 ? .max : stage.run.report.keepCheckpoints,
+      group: processes.group)
   }
 
   /// Trains to the end, or until it is told to stop.
@@ -72,17 +73,15 @@ package final class Trainer {
         try log?.write(step: step, values + [("secondsPerStep", seconds)])
       }
       if report.sampleEvery > 0, isDue(report.sampleEvery, step, total) { try sample(step, log) }
-      let stops = hooks.shouldStop()
+      let stops = try processes.group?.any(hooks.shouldStop()) ?? hooks.shouldStop()
       if step == total || stops || (report.checkpointEvery > 0 && step % report.checkpointEvery == 0) {
         try save(step)
         saved = step
       }
       if stops, step < total { return .stopped(step: saved) }
     }
-    if processes.rank == 0 {
-      try exportResult()
-      hooks.note("The result is \(result.path).")
-    }
+    try exportResult()
+    hooks.note("The result is \(result.path).")
     return .done
   }
 
@@ -137,14 +136,18 @@ package final class Trainer {
   private var result: URL { folder.appendingPathComponent("final") }
 
   private func exportResult() throws {
+    // Every process has a share of the values.
+    let values = try stage.networks[0].served()
+    guard processes.rank == 0 else { return }
     let partial = folder.appendingPathComponent("final.partial")
     try? FileManager.default.removeItem(at: partial)
     try CheckpointCompletion.link(
       URL(fileURLWithPath: stage.run.checkpoint), to: partial, without: stage.exported)
     var settings = try CheckpointFolder(URL(fileURLWithPath: stage.run.checkpoint)).settings
     settings.provenance = "trained with \(stage.run.data) for \(stage.run.steps) steps"
+    stage.adjust(&settings)
     try settings.write(to: partial)
-    try stage.export(to: partial)
+    try stage.export(values, to: partial)
     try? FileManager.default.removeItem(at: result)
     try FileManager.default.moveItem(at: partial, to: result)
   }

@@ -10,7 +10,7 @@ package struct TrainedNetwork {
   package let optimizer: ShardedOptimizer
   /// The type that its weights are saved in.
   package let dtype: DType
-  /// Checks a key of a saved file against how the network calls it; for files.
+
   package init(_ name: String, _ optimizer: ShardedOptimizer, _ dtype: DType) {
     (self.name, self.optimizer, self.dtype) = (name, optimizer, dtype)
   }
@@ -36,13 +36,18 @@ package protocol TrainingStage: AnyObject {
   func sample() throws -> Tensor?
 
   /// Writes the result into a checkpoint folder that has all other parts already.
-  func export(to folder: URL) throws
+  ///
+  /// - Parameter values: those of the first network that are to be served.
+  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws
+  /// Changes what the checkpoint folder says about itself: a transformer works at the sizes it was trained at.
+  func adjust(_ settings: inout CheckpointSettings)
   /// The parts of a checkpoint that `export` writes.
   var exported: [CheckpointFolder.Part] { get }
 }
 
 extension TrainingStage {
   package func sample() throws -> Tensor? { nil }
+  package func adjust(_ settings: inout CheckpointSettings) {}
 }
 
 extension TrainedNetwork {

@@ -110,8 +110,7 @@ package final class AudioStage: TrainingStage {
     return sound.cropped(from: start, count: count)
   }
 
-  package func export(to folder: URL) throws {
-    let values = try networks[0].served()
+  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     try model.write(to: folder, values: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }))
   }
 }

@@ -239,5 +239,9 @@ package final class DMDStage: TrainingStage {
     try resources.studentSample(student.model, settings.rollout, try clips.conditions([0]), clips.latentFrames)
   }
 
-  package func export(to folder: URL) throws { try student.write(try networks[0].served(), to: folder) }
+  package func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
+
+  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+    try student.write(values, to: folder)
+  }
 }

@@ -113,7 +113,11 @@ package final class ODEStage: TrainingStage {
     try resources.studentSample(transformer.model, settings.rollout, try clips.conditions([0]), clips.latentFrames)
   }
 
-  package func export(to folder: URL) throws { try transformer.write(try networks[0].served(), to: folder) }
+  package func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
+
+  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+    try transformer.write(values, to: folder)
+  }
 }
 
 extension RolloutSettings {

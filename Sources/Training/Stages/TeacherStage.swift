@@ -116,5 +116,9 @@ package final class TeacherStage: TrainingStage {
     return try resources.decoder.decode(states.select(1, 1))
   }
 
-  package func export(to folder: URL) throws { try transformer.write(try networks[0].served(), to: folder) }
+  package func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
+
+  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+    try transformer.write(values, to: folder)
+  }
 }

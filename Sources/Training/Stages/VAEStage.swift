@@ -31,9 +31,10 @@ package struct VAEConfiguration: TrainingConfiguration {
 
   private static var tiny: VAEConfiguration {
     var settings = VAEConfiguration()
-    settings.run.applyTiny(steps: 60)
+    settings.run.applyTiny(steps: 400)
+    settings.run.precision = .bfloat16
     settings.optimizer.applyTiny(rate: 2e-3)
-    settings.average = EMASettings(decay: 0.9, startStep: 20)
+    settings.average = EMASettings(decay: 0.98, startStep: 100)
     settings.frames = 5
     settings.cropSize = 64
     return settings
@@ -133,8 +134,7 @@ package final class VAEStage: TrainingStage {
     return Tensor.cat([video.narrow(2, 0, decoded.size(2)), decoded], 4).select(0, 0)
   }
 
-  package func export(to folder: URL) throws {
-    let values = try networks[0].served()
+  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     // What was trained has latents of its own spread.
     let trained = try WanVAE(
       weights: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), name: "the trained weights",

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -75,6 +76,15 @@ static inline int cespeak_take(short *samples, int count, espeak_EVENT *events) 
   return 0;
 }
 
+/// The library initialises itself without its data too, and fails later.
+static inline int cespeak_has_data(void) {
+  const char *folder = NULL;
+  char file[4096];
+  espeak_Info(&folder);
+  const int length = snprintf(file, sizeof file, "%s/phontab", folder ? folder : "");
+  return length > 0 && length < (int)sizeof file && access(file, R_OK) == 0;
+}
+
 static inline int cespeak_speak_in_child(const char *voice, const char *text, int rate, int pitch, int range) {
   // The library writes its complaints to standard error.
   const int nowhere = open("/dev/null", O_WRONLY);
@@ -84,7 +94,7 @@ static inline int cespeak_speak_in_child(const char *voice, const char *text, in
   srand(1);
   const int options = espeakINITIALIZE_PHONEME_EVENTS | espeakINITIALIZE_PHONEME_IPA | espeakINITIALIZE_DONT_EXIT;
   (*cespeak_current())->rate = espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, NULL, options);
-  if ((*cespeak_current())->rate <= 0) return CESPEAK_NO_DATA;
+  if ((*cespeak_current())->rate <= 0 || !cespeak_has_data()) return CESPEAK_NO_DATA;
   if (espeak_SetVoiceByName(voice) != EE_OK) return CESPEAK_NO_VOICE;
   espeak_SetParameter(espeakRATE, rate, 0);
   espeak_SetParameter(espeakPITCH, pitch, 0);

@@ -31,8 +31,8 @@ package final class Portrait {
         drawFace(head, on: canvas)
         drawMouth(head, on: canvas)
         drawEyes(head, on: canvas)
-        drawHairInFront(head, on: canvas)
         drawGlasses(head, on: canvas)
+        drawHairInFront(head, on: canvas)
       }
     }
     return try canvas.picture()

@@ -76,7 +76,7 @@ package struct DMDConfiguration: TrainingConfiguration {
 
   private static var tiny: DMDConfiguration {
     var settings = livetalk
-    settings.run.applyTiny(steps: 40)
+    settings.run.applyTiny(steps: 100)
     settings.run.accumulation = 1
     settings.optimizer.learningRate = 2e-4
     settings.criticOptimizer.learningRate = 4e-4

@@ -36,7 +36,7 @@ package struct ODEConfiguration: TrainingConfiguration {
 
   private static var tiny: ODEConfiguration {
     var settings = livetalk
-    settings.run.applyTiny(steps: 60)
+    settings.run.applyTiny(steps: 200)
     settings.run.accumulation = 1
     settings.optimizer.applyTiny(rate: 1e-3)
     return settings

@@ -29,7 +29,7 @@ package struct TeacherConfiguration: TrainingConfiguration {
 
   private static var tiny: TeacherConfiguration {
     var settings = TeacherConfiguration()
-    settings.run.applyTiny(steps: 60)
+    settings.run.applyTiny(steps: 300)
     settings.optimizer.applyTiny(rate: 1e-3)
     settings.average = EMASettings(decay: 0.9, startStep: 20)
     settings.sampleSteps = 8

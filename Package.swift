@@ -80,7 +80,7 @@ let package = Package(
       ]),
     .executableTarget(
       name: "livetalk-compute",
-      dependencies: ["ComputeCommands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+      dependencies: ["ComputeCommands", "Torch", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     .testTarget(name: "TorchTests", dependencies: ["Torch"]),
     .testTarget(name: "NNTests", dependencies: ["NN", "Torch"]),
     .testTarget(name: "MediaTests", dependencies: ["Media"], exclude: ["Fixtures", "make_fixtures.py"]),

@@ -11,6 +11,7 @@ package enum Interruption {
 
   private static let undo = Mutex<(@Sendable () -> Void)?>(nil)
   private static let farewell = Mutex("")
+  private static let request = Mutex<(@Sendable () -> Void)?>(nil)
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 
   /// From now on SIGINT and SIGTERM run `undo` and end the process with 130 or 143; a second one ends it without waiting.
@@ -21,6 +22,23 @@ package enum Interruption {
   ) {
     self.farewell.withLock { $0 = farewell }
     self.undo.withLock { $0 = undo }
+    listen()
+  }
+
+  /// From now on the first SIGINT or SIGTERM only asks for the work's own end; the next one ends the process as above.
+  ///
+  /// - Parameter words: what is said then, after "Stopping; ".
+  package static func onRequest(saying words: String, _ request: @escaping @Sendable () -> Void) {
+    self.request.withLock {
+      $0 = {
+        Terminal.error("livetalk: Stopping; \(words)")
+        request()
+      }
+    }
+    listen()
+  }
+
+  private static func listen() {
     sources.withLock { sources in
       guard sources.isEmpty else { return }
       for number in [SIGINT, SIGTERM] {
@@ -50,8 +68,13 @@ package enum Interruption {
   }
 
   private static func stop(_ number: Int32) {
-    undoAll()
     if Terminal.errorIsTerminal { Terminal.write("\n") }
+    let request = self.request.withLock { request in
+      defer { request = nil }
+      return request
+    }
+    if let request { return request() }
+    undoAll()
     Terminal.error("livetalk: Stopped; \(farewell.withLock { $0 })")
     _exit(128 + number)
   }

@@ -41,7 +41,7 @@ public enum Commit: Hashable, Sendable {
 }
 
 /// How the gradient of a training rollout crosses from a block into earlier ones.
-public enum HistoryGradient: String, Codable, Sendable, CaseIterable {
+public enum HistoryGradient: String, Sendable, CaseIterable {
   /// Not at all: cached keys and values are constants, as the papers say.
   case cut
   /// Through the cache, whose values a later pass replaced but whose history stayed: what the published Self-Forcing training does.

@@ -2,16 +2,16 @@ import CFFmpeg
 
 /// Changes the rate of mono Float32 sound piece by piece. With soxr it is soxr's HQ recipe (20 bits), which
 /// librosa calls `soxr_hq`; an FFmpeg without soxr uses swresample's own filter, made long.
-final class Resampler {
+package final class Resampler {
   private var context: OpaquePointer?
   private let sourceRate: Int
   private let targetRate: Int
   private var buffer: [Float] = []
 
   /// Whether this FFmpeg was built with soxr.
-  static var hasSoxr: Bool { String(cString: swresample_configuration()).contains("--enable-libsoxr") }
+  package static var hasSoxr: Bool { String(cString: swresample_configuration()).contains("--enable-libsoxr") }
 
-  init(from sourceRate: Int, to targetRate: Int, usesSoxr: Bool = Resampler.hasSoxr) throws {
+  package init(from sourceRate: Int, to targetRate: Int, usesSoxr: Bool = Resampler.hasSoxr) throws {
     self.sourceRate = sourceRate
     self.targetRate = targetRate
     guard sourceRate != targetRate else { return }
@@ -34,10 +34,10 @@ final class Resampler {
   deinit { swr_free(&context) }
 
   /// How many samples `count` become.
-  func length(of count: Int) -> Int { (count * targetRate + sourceRate - 1) / sourceRate }
+  package func length(of count: Int) -> Int { (count * targetRate + sourceRate - 1) / sourceRate }
 
   /// Resamples a piece and appends what is ready; nil ends the sound and gives the rest.
-  func push(_ samples: UnsafeBufferPointer<Float>?, into output: inout [Float]) throws {
+  package func push(_ samples: UnsafeBufferPointer<Float>?, into output: inout [Float]) throws {
     guard let context else {
       if let samples { output.append(contentsOf: samples) }
       return

@@ -26,12 +26,12 @@ package struct LossGuard: Sendable {
   /// Checks the numbers of a step, such as the loss and the norm of the gradient.
   ///
   /// - Throws: `GuardFailure` where one is infinite or not a number.
-  package mutating func check(step: Int, _ values: KeyValuePairs<String, Double>) throws {
+  package mutating func check(step: Int, _ values: [(name: String, value: Double)]) throws {
     let wrong = values.filter { !$0.value.isFinite }
     guard wrong.isEmpty else {
-      throw GuardFailure(step: step, findings: wrong.map { "the \($0.key) is \($0.value)" }, before: lastValues)
+      throw GuardFailure(step: step, findings: wrong.map { "the \($0.name) is \($0.value)" }, before: lastValues)
     }
-    history.append((step, values.map { ($0.key, $0.value) }))
+    history.append((step, values))
     if history.count > remembered { history.removeFirst() }
   }
 

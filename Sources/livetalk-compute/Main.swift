@@ -1,5 +1,7 @@
 import ArgumentParser
 import ComputeCommands
+import Foundation
+import Torch
 
 @main
 struct LiveTalkCompute: ParsableCommand {
@@ -11,7 +13,7 @@ struct LiveTalkCompute: ParsableCommand {
       computes. Pictures and sound in parity cases are read where plain Swift can, or else taken from the reference.
       """,
     version: toolVersion,
-    subcommands: [BenchCommand.self, Parity.self, Doctor.self])
+    subcommands: [BenchCommand.self, Parity.self, Train.self, TrajectoriesCommand.self, Doctor.self])
 
   /// Cuts out what `runTool` is for.
   static func main() { runTool(LiveTalkCompute.self) }
@@ -22,6 +24,20 @@ extension LiveTalkCompute {
     static let configuration = ParityOptions.configuration
     @OptionGroup var options: ParityOptions
     func run() throws { try options.run(media: nil) }
+  }
+
+  struct Train: ParsableCommand {
+    static let configuration = TrainOptions.configuration
+    @OptionGroup var options: TrainOptions
+
+    func run() throws {
+      // Without a media library a sample is its frames, [T, H, W, 3].
+      try options.run { sample, folder in
+        let file = folder.appendingPathComponent(String(format: "step-%08d.safetensors", sample.step))
+        try writeSafetensors(["video": sample.pixels], metadata: ["fps": "\(sample.fps)"], to: file)
+        return nil
+      }
+    }
   }
 
   struct Doctor: ParsableCommand {

@@ -25,7 +25,8 @@ struct LiveTalk: ParsableCommand {
       """,
     version: toolVersion,
     subcommands: [
-      GenerateCommand.self, DataCommand.self, CheckpointCommand.self, BenchCommand.self, ParityCommand.self,
+      GenerateCommand.self, DataCommand.self, TrainCommand.self, TrajectoriesCommand.self, CheckpointCommand.self,
+      BenchCommand.self, ParityCommand.self,
       DoctorCommand.self,
     ])
 

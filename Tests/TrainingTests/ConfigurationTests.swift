@@ -1,4 +1,5 @@
 import Foundation
+import NN
 import Testing
 
 @testable import Training
@@ -68,6 +69,7 @@ import Testing
     #expect(configuration.student.learningRate == 2e-6)
     #expect(try read("steps: 5", preset: "livetalk-1.3b.dmd") == configuration)
     #expect(try read("preset: tiny.dmd", preset: "livetalk-1.3b.dmd").steps == 4000)
+    #expect(try read("preset: tiny.dmd", "preset=livetalk-1.3b.dmd", "student.epsilon=0.5").steps == 4000)
     #expect(
       refusal("preset: livetalk-1.3b.dmp").contains(
         "unknown preset 'livetalk-1.3b.dmp'; did you mean 'livetalk-1.3b.dmd'?"))
@@ -145,18 +147,22 @@ import Testing
     #expect(try read(try settingsText(stage)) == stage)
   }
 
-  @Test func `The learning rate grows, then falls to zero with the last step`() {
+  @Test func `Settings become those of the optimiser, its schedule and its average`() {
     var settings = OptimizerSettings()
-    settings.learningRate = 1
-    settings.warmupSteps = 4
-    #expect([0, 1, 3, 4, 99].map { settings.learningRate(at: $0, of: 100) } == [0.25, 0.5, 1, 1, 1])
+    (settings.learningRate, settings.warmupSteps, settings.betas) = (1, 4, [0, 0.5])
+    #expect(settings.adamW == AdamW(beta1: 0, beta2: 0.5, weightDecay: 0.01, epsilon: 1e-8))
+    #expect(settings.clippingLimit == 1)
+    settings.clip = 0
+    #expect(settings.clippingLimit == nil)
+    #expect([0, 3, 99].map { settings.schedule(totalSteps: 100).rate(at: $0) } == [0.25, 1, 1])
     settings.decay = .linear
-    #expect(settings.learningRate(at: 52, of: 100) == 0.5)
-    #expect(settings.learningRate(at: 100, of: 100) == 0)
+    #expect([52, 100].map { settings.schedule(totalSteps: 100).rate(at: $0) } == [0.5, 0])
     settings.decay = .cosine
-    #expect(abs(settings.learningRate(at: 52, of: 100) - 0.5) < 1e-12)
-    #expect(abs(settings.learningRate(at: 28, of: 100) - 0.853553390593) < 1e-9)
-    #expect(settings.learningRate(at: 4, of: 4) == 1)
+    #expect(abs(settings.schedule(totalSteps: 100).rate(at: 28) - 0.853553390593) < 1e-9)
+    var average = EMASettings()
+    #expect(average.averaging == MovingAverage(weight: 0.99, start: 200))
+    average.decay = 0
+    #expect(average.averaging == nil)
   }
 
   @Test func `The settings of every stage hold what they must by default`() {

@@ -77,8 +77,8 @@ import Torch
 
   @Test func `A loss that is none stops the run with the values before it`() throws {
     var guardian = LossGuard(remembering: 2)
-    for step in 1...4 { try guardian.check(step: step, ["loss": 1 / Double(step), "gradient norm": 2]) }
-    let text = message { try guardian.check(step: 5, ["loss": .nan, "gradient norm": .infinity]) }
+    for step in 1...4 { try guardian.check(step: step, [("loss", 1 / Double(step)), ("gradient norm", 2)]) }
+    let text = message { try guardian.check(step: 5, [("loss", .nan), ("gradient norm", .infinity)]) }
     #expect(
       text == """
         Training stopped at step 5: the loss is nan; the gradient norm is inf.

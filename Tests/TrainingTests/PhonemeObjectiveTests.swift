@@ -1,3 +1,4 @@
+import ClipShards
 import Foundation
 import Generation
 import Models
@@ -91,6 +92,23 @@ import Torch
     #expect(part.samples.first == 4000 && part.samples.count == 8000)
     #expect(part.phonemes == [PhonemeSegment("a", 0, 0.25), PhonemeSegment("e", 0.25, 0.5)])
     #expect(whole.cropped(from: 15_000, count: 8000).phonemes == [PhonemeSegment("e", 0, 0.0625)])
+  }
+
+  @Test func `Prepared media gives sounds with their phonemes, and videos`() throws {
+    let folder = try TemporaryFolder()
+    let sound = sound(1)
+    let phonemes = sound.phonemes.map { ShardPhoneme(symbol: $0.symbol, start: $0.start, end: $0.end) }
+    let video = Tensor([0, 255, 51] as [UInt8], [3, 1, 1, 1])
+    let writer = try ShardWriter(folder["shards"], ShardDescription(kind: .media, width: 1, height: 1))
+    let tensors = ["video": video, "sound": Tensor(sound.samples)]
+    try writer.append("a", ClipMetadata(caption: "", phonemes: phonemes), tensors)
+    try writer.append("b", ClipMetadata(caption: ""), tensors)
+    try writer.flush()
+    let clips = try PreparedClips(folder["shards"], expecting: [.media])
+    #expect(try clips.sound(0).samples == sound.samples && clips.sound(0).phonemes == sound.phonemes)
+    #expect(try clips.sound(1).phonemes.isEmpty)
+    #expect(Set(clips.phonemeSymbols.names) == Set(sound.phonemes.map(\.symbol)).union(["_"]))
+    #expect(try clips.video(0).maxAbsDifference(Tensor([-1, 1, -0.6] as [Float], [1, 3, 1, 1, 1])) < 1e-6)
   }
 
   // MARK: Gradients

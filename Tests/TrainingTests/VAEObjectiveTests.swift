@@ -1,3 +1,4 @@
+import Generation
 import Models
 import NN
 import Testing
@@ -28,9 +29,11 @@ import Torch
     return Tensor.stack(pictures, 1).unsqueeze(0)
   }
 
-  @Test func `Its gradients are those of differences in every parameter, encoder and decoder`() {
+  /// 17 frames pass through the encoder and the decoder in two parts, whose memory of each other has gradients too.
+  @Test(arguments: [5, 17])
+  func `Its gradients are those of differences in every parameter, encoder and decoder`(frames: Int) {
     let (vae, parameters) = model(.float64)
-    let video = clip(.float64, frames: 5, side: 8)
+    let video = clip(.float64, frames: frames, side: 8)
     var settings = VAELossSettings()
     settings.divergence = 0.1
     let objective = VAEObjective(settings)
@@ -102,6 +105,20 @@ import Torch
     let (vae, _) = model()
     let whole = VAEObjective()(vae, video: clip(frames: 5), RandomGenerator(seed: 2)).loss.item
     #expect(VAEObjective()(vae, video: clip(frames: 7), RandomGenerator(seed: 2)).loss.item == whole)
+  }
+
+  @Test func `What is written is the avatar's autoencoder, with its own statistics`() throws {
+    let folder = try TemporaryFolder()
+    let (vae, parameters) = model()
+    let statistics = LatentStatistics(mean: configuration.latentMean, deviation: configuration.latentDeviation)
+    try CheckpointSettings(headDim: 8, imageSizes: CheckpointSettings.published.imageSizes, provenance: "a test")
+      .write(to: folder.url)
+    try writeVAE(parameters, statistics: statistics, to: folder.url)
+    let checkpoint = try CheckpointFolder(folder.url)
+    #expect(checkpoint.settings.headDim == 8 && checkpoint.settings.provenance == "a test")
+    let loaded = try checkpoint.loadVAE()
+    #expect(loaded.configuration == configuration)
+    #expect(loaded.encode(video: clip()).equals(vae.encode(video: clip())))
   }
 
   @Test func `Latent statistics are those of all clips together`() throws {

@@ -24,11 +24,11 @@ package final class ClipEncoder {
   ) throws {
     self.device = device
     report("video autoencoder")
-    let file = try folder.require(.vae)
-    vae = try WanVAE(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+    vae = try folder.loadVAE(device: device, dtype: dtype)
     guard vae.configuration.temporalStride == GenerationDefaults.videoFramesPerLatentFrame else {
       throw FileError(
-        file, "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of 4")
+        try folder.require(.vae),
+        "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of 4")
     }
     report("speech encoder")
     audioEncoder = try Wav2Vec2(

@@ -63,6 +63,7 @@ package struct PreparationSettings: Sendable {
   package static func encoders(of folder: CheckpointFolder, dtype: DType) throws -> [String: String] {
     var result = ["dtype": "\(dtype)"]
     for part in ClipEncoder.parts { result[part.title] = try fingerprint(of: try folder.require(part)) }
+    result["latent statistics"] = folder.settings.latentStatistics.map { "mean \($0.mean), deviation \($0.deviation)" }
     return result
   }
 }

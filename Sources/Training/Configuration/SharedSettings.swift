@@ -1,4 +1,4 @@
-import Foundation
+import NN
 
 /// How an optimiser (AdamW) moves the weights.
 package struct OptimizerSettings: CheckedSettings {
@@ -34,19 +34,23 @@ package struct OptimizerSettings: CheckedSettings {
     check.notNegative("warmupSteps", warmupSteps)
   }
 
-  /// The learning rate of a step.
-  ///
-  /// - Parameters:
-  ///   - step: from 0.
-  ///   - totalSteps: of the whole run.
-  package func learningRate(at step: Int, of totalSteps: Int) -> Double {
-    if step < warmupSteps { return learningRate * Double(step + 1) / Double(warmupSteps) }
-    let progress = min(1, Double(step - warmupSteps) / Double(max(1, totalSteps - warmupSteps)))
-    return switch decay {
-    case .none: learningRate
-    case .cosine: learningRate * (1 + cos(.pi * progress)) / 2
-    case .linear: learningRate * (1 - progress)
-    }
+  /// The same for the optimiser itself.
+  package var adamW: AdamW {
+    AdamW(beta1: betas[0], beta2: betas[1], weightDecay: weightDecay, epsilon: epsilon)
+  }
+
+  /// What the gradient is clipped to, or nil.
+  package var clippingLimit: Double? { clip > 0 ? clip : nil }
+
+  /// The learning rate of each step of a run.
+  package func schedule(totalSteps: Int) -> LearningRateSchedule {
+    let course: LearningRateSchedule.Decay =
+      switch decay {
+      case .none: .constant
+      case .cosine: .cosine
+      case .linear: .linear
+      }
+    return LearningRateSchedule(peak: learningRate, warmUpSteps: warmupSteps, decay: course, totalSteps: totalSteps)
   }
 }
 
@@ -57,12 +61,15 @@ package struct EMASettings: CheckedSettings {
   /// The step at which the average starts, as a copy of the weights.
   package var startStep = 200
 
-  package init() {}
+  package init(decay: Double = 0.99, startStep: Int = 200) { (self.decay, self.startStep) = (decay, startStep) }
 
   package func check(_ check: inout ConfigurationCheck) {
     check.inside(0..<1, "decay", decay)
     check.notNegative("startStep", startStep)
   }
+
+  /// The same for the optimiser, or nil for no averaging.
+  package var averaging: MovingAverage? { decay > 0 ? MovingAverage(weight: decay, start: startStep) : nil }
 }
 
 /// What a run leaves behind, and how often. 0 for never.

@@ -16,11 +16,11 @@ package protocol TrainingConfiguration: CheckedSettings {
 }
 
 /// One of a few words in a file of settings. A wrong one is refused with all that there are.
-package protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
+public protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
 where RawValue == String {}
 
 extension ConfigurationChoice {
-  package init(from decoder: any Decoder) throws {
+  public init(from decoder: any Decoder) throws {
     let word = try decoder.singleValueContainer().decode(String.self)
     guard let choice = Self(rawValue: word) else {
       let choices = Self.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
@@ -83,18 +83,12 @@ package struct ConfigurationCheck {
 package func readConfiguration<C: TrainingConfiguration>(
   _ type: C.Type = C.self, file: URL? = nil, preset: String? = nil, overrides: [String] = []
 ) throws -> C {
-  var source = "the configuration"
-  var given = SettingsTree.empty
-  var named = preset
-  if let file {
-    source = file.path
-    given = try SettingsTree(reading: file)
-    let inFile = try given.removeText("preset", source)
-    named = preset ?? inFile
-  }
+  let source = file?.path ?? "the configuration"
+  var given = try file.map(SettingsTree.init(reading:)) ?? .empty
   for override in overrides { try given.set(override) }
+  let inFile = try given.removeText("preset", source)
   var start = C.standard
-  if let named {
+  if let named = preset ?? inFile {
     guard let found = C.presets.first(where: { $0.key == named }) else {
       let names = C.presets.map(\.key)
       let hint =

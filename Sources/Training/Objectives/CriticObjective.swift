@@ -5,7 +5,7 @@ import Torch
 /// The critic learns the flow of the student's clips: a denoising loss on generated latents.
 public enum CriticObjective {
   /// Which elements the loss leaves out.
-  public enum Mask: String, Codable, Sendable, CaseIterable {
+  public enum Mask: String, Sendable, CaseIterable {
     /// The first latent frame, which is given: what the published code says it does.
     case frame
     /// Channel 0 of every frame: what the published code does, because its mask is made for another order of axes.

@@ -3,7 +3,7 @@ import Torch
 /// How much a score model's prediction is pushed towards its conditions, separately for text and audio.
 public struct Guidance: Codable, Hashable, Sendable {
   /// What the scales mean.
-  public enum Convention: String, Codable, Sendable, CaseIterable {
+  public enum Convention: String, Sendable, CaseIterable {
     /// `uncond + text · (textOnly - uncond) + audio · (cond - textOnly)`: 1 is no guidance, and the paper's guidance of 6 is 6.
     case classifierFree
     /// The published code: equal scales are `cond + s · (cond - uncond)`, so that its 5 is a guidance of 6, while different ones are

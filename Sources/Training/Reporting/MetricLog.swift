@@ -49,10 +49,6 @@ package final class MetricLog {
   /// Logs the numbers of a step: finite ones as numbers, "nan", "inf" and "-inf" as text.
   ///
   /// - Parameter values: by name, such as "loss" or "critic/gradientNorm", in the order in which they shall stand.
-  package func write(step: Int, _ values: KeyValuePairs<String, Double>, now: Date = Date()) throws {
-    try write(step: step, values.map { (name: $0.key, value: $0.value) }, now: now)
-  }
-
   package func write(step: Int, _ values: [(name: String, value: Double)], now: Date = Date()) throws {
     let time = now.timeIntervalSince1970
     var line = "{\"step\": \(step), \"time\": \(String(format: "%.3f", time))"

@@ -1,17 +1,10 @@
+import Torch
+
 // The framing of TensorBoard's event files: length, its checksum, the record, its checksum, all little-endian.
 
-/// CRC-32C (Castagnoli) of the bytes.
-func crc32c(_ bytes: some Sequence<UInt8>) -> UInt32 {
-  ~bytes.reduce(~0) { crcTable[Int(($0 ^ UInt32($1)) & 0xFF)] ^ ($0 >> 8) }
-}
-
-private let crcTable: [UInt32] = (0..<256).map { byte in
-  (0..<8).reduce(UInt32(byte)) { sum, _ in sum & 1 == 1 ? sum >> 1 ^ 0x82F6_3B78 : sum >> 1 }
-}
-
-/// The checksum as the framing has it, turned and moved so that a checksum of checksums tells something.
-func maskedCRC(_ bytes: some Sequence<UInt8>) -> UInt32 {
-  let sum = crc32c(bytes)
+/// CRC-32C as the framing has it, turned and moved so that a checksum of checksums tells something.
+private func maskedCRC(_ bytes: [UInt8]) -> UInt32 {
+  let sum = bytes.withUnsafeBytes { Checksum.crc32c($0) }
   return (sum >> 15 | sum << 17) &+ 0xA282_EAD8
 }
 
@@ -20,7 +13,9 @@ func tfRecord(_ data: [UInt8]) -> [UInt8] {
   return length + littleEndian(maskedCRC(length)) + data + littleEndian(maskedCRC(data))
 }
 
-func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+private func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
+  withUnsafeBytes(of: value.littleEndian) { Array($0) }
+}
 
 /// The fields of one protocol buffer message.
 struct ProtobufMessage {

@@ -5,7 +5,7 @@ import Torch
 /// How the student rolls out clips in training.
 public struct RolloutSettings: Codable, Hashable, Sendable {
   /// What stays of a block in the cache; see `Commit`.
-  public enum CommitPass: String, Codable, Sendable, CaseIterable {
+  public enum CommitPass: String, Sendable, CaseIterable {
     case clean
     /// Noised to the smallest level of the table, as the published training does.
     case noised

@@ -1,0 +1,152 @@
+import ArgumentParser
+import Foundation
+import Generation
+import Synchronization
+import Torch
+import Training
+
+/// What can be trained.
+package enum TrainedStage: String, CaseIterable, ExpressibleByArgument, Sendable {
+  case vae, audio, teacher, ode, dmd
+}
+
+/// The command `train`, but for how sample videos are written, which each program adds.
+package struct TrainOptions: ParsableArguments {
+  package static let configuration = CommandConfiguration(
+    commandName: "train",
+    abstract: "Train a part of a checkpoint: vae, audio, teacher, ode or dmd.",
+    discussion: """
+      vae      the video autoencoder, on clips prepared as media
+      audio    the speech encoder, to tell phonemes, on clips prepared as media
+      teacher  the bidirectional transformer, by flow matching, on clips prepared as latents
+      ode      the causal student's start, from the teacher's trajectories ('livetalk trajectories')
+      dmd      the student, by distribution matching on its own rollouts, on clips prepared as latents
+
+      The run's folder gets checkpoints, metrics (metrics.jsonl and TensorBoard's events), samples, and in the end 'final': a \
+      whole checkpoint folder with the trained part, and links to the other parts of the one it began with.
+
+      A configuration is a YAML or JSON file, or the name of a preset: livetalk-1.3b.STAGE or tiny.STAGE; for dmd also \
+      livetalk-1.3b.dmd-literal and live-avatar.dmd. A file may begin with 'preset: NAME'. Options and --set go before it.
+
+      EXAMPLES
+        livetalk train teacher --config tiny.teacher --data latents \\
+          --checkpoint base --out runs/teacher
+        livetalk train dmd --config dmd.yaml --set optimizer.learningRate=2e-6 --resume
+        livetalk train dmd --config livetalk-1.3b.dmd --show-config
+
+      Ctrl-C ends a run after its step, with a checkpoint; the same command with --resume goes on. On several GPUs or machines \
+      start it by torchrun, mpirun, Slurm or Kubernetes: RANK, WORLD_SIZE, MASTER_ADDR and their like are understood.
+      """)
+
+  @Argument(help: ArgumentHelp("What to train: vae, audio, teacher, ode or dmd.", valueName: "stage"))
+  package var stage: TrainedStage
+
+  @Option(
+    help: ArgumentHelp("A configuration file (YAML, JSON), or the name of a preset.", valueName: "file or preset"))
+  package var config: String?
+
+  @Option(
+    help: ArgumentHelp("The folder of prepared clips, or of trajectories for 'ode' (run.data).", valueName: "dir"))
+  package var data: String?
+
+  @Option(help: ArgumentHelp("The checkpoint folder to start from (run.checkpoint).", valueName: "dir"))
+  package var checkpoint: String?
+
+  @Option(help: ArgumentHelp("The teacher's checkpoint folder, for 'dmd' (teacher).", valueName: "dir"))
+  package var teacher: String?
+
+  @Option(name: [.customShort("o"), .long], help: ArgumentHelp("The folder of the run (run.out).", valueName: "dir"))
+  package var out: String?
+
+  @Option(
+    name: .customLong("set"), help: ArgumentHelp("Sets one key: optimizer.learningRate=1e-5.", valueName: "key=value"))
+  package var overrides: [String] = []
+
+  @Flag(help: "Go on from the newest whole checkpoint of the run's folder; without one the run begins.")
+  package var resume = false
+
+  @Flag(help: "Print the whole configuration and stop.")
+  package var showConfig = false
+
+  @Option(help: ArgumentHelp("Threads of one operation on the processor.", valueName: "n"))
+  package var threads: Int?
+
+  @Flag(name: .shortAndLong, help: "Print nothing but errors.")
+  package var quiet = false
+
+  package init() {}
+
+  /// Writes a sample video; returns a picture of it as PNG, or nil.
+  package typealias SampleWriter = (SampleVideo, URL) throws -> (png: [UInt8], width: Int, height: Int)?
+
+  package func run(write: @escaping SampleWriter) throws {
+    if let threads { Torch.threads = threads }
+    switch stage {
+    case .vae: try train(VAEConfiguration.self, \.run, write) { try VAEStage($0, $1) }
+    case .audio: try train(AudioConfiguration.self, \.run, write) { try AudioStage($0, $1) }
+    case .teacher: try train(TeacherConfiguration.self, \.run, write) { try TeacherStage($0, $1) }
+    case .ode: try train(ODEConfiguration.self, \.run, write) { try ODEStage($0, $1) }
+    case .dmd: try train(DMDConfiguration.self, \.run, write) { try DMDStage($0, $1) }
+    }
+  }
+
+  private func train<C: TrainingConfiguration>(
+    _ type: C.Type, _ run: KeyPath<C, RunSettings>, _ write: @escaping SampleWriter,
+    _ make: (C, Processes) throws -> any TrainingStage
+  ) throws {
+    let configuration: C = try configured(named: config, overrides: given + overrides)
+    let text = try settingsText(configuration)
+    if showConfig { return Terminal.line(text) }
+    let processes = try Processes.launched(device: configuration[keyPath: run].device)
+    let status = StatusLine(isQuiet: quiet || processes.rank > 0)
+    let stops = StopRequest()
+    Interruption.onRequest(saying: "a checkpoint is written after this step.") { stops.set() }
+    var hooks = TrainerHooks()
+    hooks.note = status.note
+    hooks.progress = { text in status.show { text } }
+    hooks.write = write
+    hooks.shouldStop = { stops.isSet }
+    do {
+      let stage = try withTorchErrors { try make(configuration, processes) }
+      let trainer = Trainer(stage, settings: text, processes, hooks: hooks)
+      let ending = try trainer.train(resumes: resume)
+      status.end()
+      processes.leave()
+      guard case .stopped(let step) = ending else { return }
+      Terminal.error("livetalk: Stopped at step \(step); the same command with --resume goes on.")
+      throw ExitCode(130)
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      status.end()
+      processes.leave(failure: "\(error)")
+      throw error
+    }
+  }
+
+  /// The options that stand for keys.
+  private var given: [String] {
+    let keys = [("run.data", data), ("run.checkpoint", checkpoint), ("run.out", out), ("teacher", teacher)]
+    return keys.compactMap { key, value in value.map { "\(key)=\"\($0.replacingOccurrences(of: "\"", with: "\\\""))\"" }
+    }
+  }
+}
+
+/// A configuration from a file, or from a preset of that name.
+package func configured<C: TrainingConfiguration>(named name: String?, overrides: [String]) throws -> C {
+  guard let name else { return try readConfiguration(overrides: overrides) }
+  let file = URL(fileURLWithPath: name)
+  if FileManager.default.fileExists(atPath: file.path) {
+    return try readConfiguration(file: file, overrides: overrides)
+  }
+  let isFile = name.contains("/") || ["yaml", "yml", "json"].contains(file.pathExtension)
+  if isFile { throw CommandFailure("There is no configuration file \(name).") }
+  return try readConfiguration(preset: name, overrides: overrides)
+}
+
+/// Set by a signal, asked by the work.
+final class StopRequest: Sendable {
+  private let flag = Mutex(false)
+  var isSet: Bool { flag.withLock { $0 } }
+  func set() { flag.withLock { $0 = true } }
+}

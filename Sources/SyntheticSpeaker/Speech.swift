@@ -1,0 +1,94 @@
+import CESpeak
+import Foundation
+import Media
+
+/// What espeak-ng makes of a text.
+///
+/// The same text and voice give the same samples whatever was spoken before; texts may be spoken from several threads at once.
+package struct Speech: Sendable {
+  /// Samples a second of `samples`.
+  package static let sampleRate = 16_000
+  /// Milliseconds that the work on one text may take.
+  private static let longest = 20_000
+
+  /// Mono, −1…1, at `sampleRate`.
+  package var samples: [Float]
+  /// Gapless from 0 to the end; the times are espeak-ng's own, to a sample of its own rate.
+  package var phonemes: [Phoneme]
+  /// Where words begin: seconds, and how many characters of the text come before.
+  package var words: [(start: Double, position: Int)]
+
+  package var seconds: Double { Double(samples.count) / Double(Self.sampleRate) }
+
+  /// - Parameters:
+  ///   - voice: espeak-ng's name, such as "de+f2".
+  /// - Throws: `SpeakerError` when espeak-ng has no data, no such voice or no memory.
+  package init(text: String, voice: String, rate: Int = 160, pitch: Int = 50, range: Int = 50) throws {
+    guard
+      let utterance = cespeak_speak(
+        voice, text, Int32(rate), Int32(pitch), Int32(range), Int32(Self.longest))
+    else { throw SpeakerError("There is not enough memory to speak a text.") }
+    defer { cespeak_free(utterance) }
+    try Self.check(utterance.pointee.status, voice)
+    let sourceRate = Int(utterance.pointee.rate)
+    let raw = UnsafeBufferPointer(start: cespeak_samples(utterance), count: Int(utterance.pointee.sample_count))
+    let sound = raw.map { Float($0) / 32_768 }
+    var resampled: [Float] = []
+    let resampler = try Resampler(from: sourceRate, to: Self.sampleRate)
+    try sound.withUnsafeBufferPointer { try resampler.push($0, into: &resampled) }
+    try resampler.push(nil, into: &resampled)
+    let count = (sound.count * Self.sampleRate + sourceRate - 1) / sourceRate
+    resampled.removeLast(max(0, resampled.count - count))
+    resampled.append(contentsOf: repeatElement(0, count: count - resampled.count))
+    samples = resampled
+    let events = UnsafeBufferPointer(start: cespeak_events(utterance), count: Int(utterance.pointee.event_count))
+    (phonemes, words) = Self.read(events, rate: sourceRate, end: Double(count) / Double(Self.sampleRate))
+  }
+
+  private static func check(_ status: Int32, _ voice: String) throws {
+    switch Int(status) {
+    case Int(CESPEAK_OK): return
+    case Int(CESPEAK_NO_MEMORY): throw SpeakerError("There is not enough memory to speak a text.")
+    case Int(CESPEAK_NO_DATA):
+      throw SpeakerError("espeak-ng finds its voice data nowhere: install espeak-ng-data, or set ESPEAK_DATA_PATH.")
+    case Int(CESPEAK_NO_VOICE): throw SpeakerError("espeak-ng has no voice '\(voice)': install espeak-ng-data whole.")
+    case Int(CESPEAK_TOO_LONG): throw SpeakerError("A text is too long to be spoken at once.")
+    default: throw SpeakerError("espeak-ng fails to speak with the voice '\(voice)'.")
+    }
+  }
+
+  private static func read(
+    _ events: UnsafeBufferPointer<cespeak_event>, rate: Int, end: Double
+  ) -> ([Phoneme], [(start: Double, position: Int)]) {
+    var words: [(start: Double, position: Int)] = []
+    var begun: [(symbol: String, start: Double)] = []
+    for index in events.indices {
+      let start = min(Double(events[index].sample) / Double(rate), end)
+      if events[index].position > 0 {
+        words.append((start, Int(events[index].position) - 1))
+        continue
+      }
+      let name = events.baseAddress.map { String(cString: cespeak_event_name($0 + index)) } ?? ""
+      begun.append((name.isEmpty ? Phoneme.silence : name, start))
+    }
+    return (gapless(begun, end: end), words)
+  }
+
+  /// Each phoneme lasts until the next begins; pauses next to each other are one, and what takes no time is left out.
+  static func gapless(_ begun: [(symbol: String, start: Double)], end: Double) -> [Phoneme] {
+    var phonemes: [Phoneme] = []
+    func add(_ symbol: String, _ start: Double, _ end: Double) {
+      guard end > start else { return }
+      if symbol == Phoneme.silence, phonemes.last?.isSilence == true {
+        phonemes[phonemes.count - 1].end = end
+      } else {
+        phonemes.append(Phoneme(symbol: symbol, start: start, end: end))
+      }
+    }
+    add(Phoneme.silence, 0, begun.first?.start ?? end)
+    for (index, one) in begun.enumerated() {
+      add(one.symbol, one.start, index + 1 < begun.count ? begun[index + 1].start : end)
+    }
+    return phonemes
+  }
+}

@@ -1,0 +1,25 @@
+import ClipShards
+import Foundation
+import Torch
+
+/// Prepared media as the objectives of the autoencoder and of the speech encoder take it.
+extension PreparedClips {
+  /// The frames of a clip in [-1, 1], `[1, 3, T, H, W]`.
+  ///
+  /// - Throws: `ShardError` where the folder holds no media.
+  package func video(_ clip: Int) throws -> Tensor {
+    (try tensor(clip, "video").to(.float32) / 127.5 - 1).unsqueeze(0)
+  }
+
+  /// The sound of a clip with its phonemes; none where they are not known.
+  package func sound(_ clip: Int) throws -> LabelledSound {
+    LabelledSound(samples: try tensor(clip, "sound").array(Float.self), phonemes: segments(clip))
+  }
+
+  /// The phonemes of all clips.
+  package var phonemeSymbols: PhonemeSymbols { PhonemeSymbols(of: index.clips.indices.lazy.map(segments)) }
+
+  private func segments(_ clip: Int) -> [PhonemeSegment] {
+    (index.clips[clip].phonemes ?? []).map { PhonemeSegment($0.symbol, $0.start, $0.end) }
+  }
+}

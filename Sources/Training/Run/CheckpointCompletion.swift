@@ -1,0 +1,45 @@
+import Foundation
+import Generation
+import Torch
+
+/// Completes a checkpoint folder of which training made one part: the others are those of the folder it began with.
+enum CheckpointCompletion {
+  /// Links every file of `base` into `folder`, which is made, but for those of the given parts.
+  ///
+  /// Hard links where both lie on one file system, else symbolic ones: encoders of many gigabytes are not copied.
+  /// - Throws: `FileError`.
+  static func link(_ base: URL, to folder: URL, without parts: [CheckpointFolder.Part]) throws {
+    let left = Set(parts.flatMap(\.candidates))
+    let base = base.resolvingSymlinksInPath()
+    for part in CheckpointFolder.Part.allCases where !parts.contains(part) {
+      for candidate in part.candidates where !left.contains(candidate) {
+        let file = base.appendingPathComponent(candidate)
+        guard FileManager.default.fileExists(atPath: file.path) else { continue }
+        try link(file, to: folder.appendingPathComponent(candidate))
+      }
+    }
+    // Weights in several files stand beside their list.
+    let index = base.appendingPathComponent(CheckpointFolder.Part.transformer.candidates[1])
+    if !parts.contains(.transformer), FileManager.default.fileExists(atPath: index.path) {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: index.deletingLastPathComponent().path)) ?? []
+      for name in names where name.hasSuffix(".safetensors") {
+        let file = index.deletingLastPathComponent().appendingPathComponent(name)
+        let place = "\(index.deletingLastPathComponent().lastPathComponent)/\(name)"
+        guard !left.contains(place) else { continue }
+        try link(file, to: folder.appendingPathComponent(place))
+      }
+    }
+  }
+
+  private static func link(_ file: URL, to other: URL) throws {
+    let manager = FileManager.default
+    if manager.fileExists(atPath: other.path) { return }
+    do {
+      try manager.createDirectory(at: other.deletingLastPathComponent(), withIntermediateDirectories: true)
+      let source = file.resolvingSymlinksInPath()
+      if (try? manager.linkItem(at: source, to: other)) == nil {
+        try manager.createSymbolicLink(at: other, withDestinationURL: source)
+      }
+    } catch { throw FileError(other, "it cannot be linked to \(file.path)") }
+  }
+}

@@ -1,0 +1,60 @@
+import ClipShards
+import Foundation
+import Generation
+import Models
+import Torch
+
+/// Clips that were encoded: what transformers are trained with.
+struct LatentClips {
+  let clips: PreparedClips
+  let device: Device
+  /// What stands for no text, `[1, L, textDim]`.
+  let negativeText: Tensor
+  let latentFrames: Int
+
+  /// Rows of text that the transformer reads, as when serving.
+  static let textRows = 512
+
+  /// - Throws: `ShardError`; `TrainingError` where the clips do not fit each other or the transformer.
+  init(_ folder: String, trajectories: Bool = false, for config: WanTransformerConfiguration, device: Device) throws {
+    clips = try PreparedClips(URL(fileURLWithPath: folder), expecting: trajectories ? [.trajectories] : [.latents])
+    self.device = device
+    guard let first = clips.index.clips.first else { throw TrainingError("There are no clips in \(folder).") }
+    func shape(_ clip: ClipRecord, _ name: String) -> [Int] { clip.tensors[name]?.shape ?? [] }
+    let latents = shape(first, "latents")
+    for clip in clips.index.clips where shape(clip, "latents") != latents {
+      throw TrainingError(
+        "The clips of \(folder) are not of one size: '\(first.id)' is \(latents), '\(clip.id)' \(shape(clip, "latents"))."
+      )
+    }
+    let (audio, text) = (shape(first, "audioFeatures"), shape(first, "text"))
+    guard latents.count == 4, audio.last == config.audioInputDim, text.last == config.textDim else {
+      throw TrainingError(
+        "The clips of \(folder) do not fit the transformer: it takes rows of \(config.audioInputDim) for audio and of "
+          + "\(config.textDim) for text, they have \(audio) and \(text).")
+    }
+    latentFrames = latents[1]
+    negativeText = LatentClips.padded(try clips.shared("negativeText").to(device, .float32)).unsqueeze(0)
+  }
+
+  var count: Int { clips.count }
+
+  private func stacked(_ numbers: [Int], _ name: String) throws -> Tensor {
+    Tensor.stack(try numbers.map { try clips.tensor($0, name).to(device, .float32) }, 0)
+  }
+
+  func conditions(_ numbers: [Int]) throws -> Conditions {
+    let texts = try numbers.map { LatentClips.padded(try clips.tensor($0, "text").to(device, .float32)) }
+    return Conditions(
+      text: Tensor.stack(texts, 0), audioFeatures: try stacked(numbers, "audioFeatures"),
+      referenceLatent: try stacked(numbers, "referenceLatent"))
+  }
+
+  /// `[B, 16, F, H, W]`.
+  func latents(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "latents") }
+  /// `[B, S + 1, 16, F, H, W]`.
+  func trajectories(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "trajectory") }
+
+  /// Rows past the text are 0, as the text encoder's are.
+  private static func padded(_ rows: Tensor) -> Tensor { rows.pad(0, 0, 0, textRows - rows.size(0)) }
+}

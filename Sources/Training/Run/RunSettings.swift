@@ -1,0 +1,97 @@
+import Foundation
+import Generation
+import Models
+import Torch
+
+/// What every training run has, whatever it trains.
+package struct RunSettings: CheckedSettings {
+  package enum Precision: String, ConfigurationChoice {
+    case float32, bfloat16
+
+    package var dtype: DType { self == .float32 ? .float32 : .bfloat16 }
+  }
+
+  /// The folder of prepared clips.
+  package var data = ""
+  /// The checkpoint folder to start from: its models, and what the result is completed with.
+  package var checkpoint = ""
+  /// The folder of the run: checkpoints, metrics, samples, and at the end `final`, a checkpoint folder.
+  package var out = ""
+  /// Steps of the whole run.
+  package var steps = 1000
+  /// Clips that one pass takes, on each process.
+  package var batch = 1
+  /// Passes whose gradients make one step.
+  package var accumulation = 1
+  /// Where all random numbers come from. Runs of one seed and one number of clips a step draw the same.
+  package var seed = 0
+  /// Where to compute: auto, cpu, cuda, cuda:N or mps.
+  package var device = "auto"
+  /// The type of the working weights. Their fp32 masters and the optimiser's moments are fp32 in any case.
+  package var precision = Precision.bfloat16
+  /// Whether the layers of transformers keep only their inputs for the way back, and compute the rest again.
+  package var checkpointLayers = true
+  package var report = ReportSettings()
+  /// From where on a sample video stops the run.
+  package var videoGuard = VideoGuardSettings()
+  /// Whether a bad sample video stops the run, or is only reported.
+  package var stopsOnBadVideo = true
+
+  package init() {}
+
+  /// What the presets of the smallest system share: fp32 on the CPU, few steps, everything reported.
+  mutating func applyTiny(steps: Int) {
+    self.steps = steps
+    device = "cpu"
+    precision = .float32
+    checkpointLayers = false
+    report.logEvery = 1
+    report.sampleEvery = steps
+    report.checkpointEvery = steps / 2
+    stopsOnBadVideo = false
+  }
+
+  package func check(_ check: inout ConfigurationCheck) {
+    for (key, value) in [("data", data), ("checkpoint", checkpoint), ("out", out)] {
+      check.require(!value.isEmpty, key, "nothing", mustBe: "a folder")
+    }
+    check.positive("steps", steps)
+    check.positive("batch", batch)
+    check.positive("accumulation", accumulation)
+    check.notNegative("seed", seed)
+    check.settings("report", report)
+    check.settings("videoGuard", videoGuard)
+  }
+}
+
+extension OptimizerSettings {
+  mutating func applyTiny(rate: Double) {
+    learningRate = rate
+    warmupSteps = 5
+    weightDecay = 0
+  }
+}
+
+extension RolloutSettings: CheckedSettings {
+  package func check(_ check: inout ConfigurationCheck) {
+    let falls = zip(timesteps, timesteps.dropFirst()).allSatisfy { $0 > $1 }
+    check.require(
+      !timesteps.isEmpty && falls && timesteps.allSatisfy { (1...1000).contains($0) }, "timesteps", timesteps,
+      mustBe: "falling numbers from 1000 to 1")
+    check.positive("shift", shift)
+    check.positive("framesPerBlock", framesPerBlock)
+    check.positive("gradientFrames", gradientFrames)
+  }
+}
+
+extension Guidance: CheckedSettings {
+  package func check(_ check: inout ConfigurationCheck) {
+    check.require(text.isFinite, "text", text, mustBe: "a number")
+    check.require(audio.isFinite, "audio", audio, mustBe: "a number")
+  }
+}
+
+extension HistoryGradient: ConfigurationChoice {}
+extension RolloutSettings.CommitPass: ConfigurationChoice {}
+extension Guidance.Convention: ConfigurationChoice {}
+extension CriticObjective.Mask: ConfigurationChoice {}

@@ -1,0 +1,85 @@
+import Foundation
+import Generation
+import NN
+import Torch
+
+/// The processes that train together, and which of them this is.
+package struct Processes {
+  package let rank: Int
+  package let count: Int
+
+  package static let alone = Processes(rank: 0, count: 1)
+
+  package static func launched(device: String) throws -> Processes { .alone }
+  package func leave(failure: String? = nil) {}
+}
+
+/// What the stages have in common: where they compute, what they draw, whom they compute with.
+final class StageResources {
+  let run: RunSettings
+  let device: Device
+  let draws: Draws
+  let base: CheckpointFolder
+  let processes: Processes
+
+  init(_ run: RunSettings, _ processes: Processes) throws {
+    self.run = run
+    self.processes = processes
+    device = try Device(parsing: run.device)
+    draws = Draws(seed: UInt64(run.seed))
+    base = try CheckpointFolder(URL(fileURLWithPath: run.checkpoint))
+  }
+
+  func dealer(clips: Int, stream: Int = 0) -> Dealer {
+    Dealer(run, clips: clips, rank: processes.rank, ranks: processes.count, stream: stream)
+  }
+
+  func optimizer(
+    _ parameters: [(name: String, tensor: Tensor)], _ settings: OptimizerSettings, _ average: EMASettings?
+  ) throws -> ShardedOptimizer {
+    try ShardedOptimizer(parameters, settings: settings.adamW, averaging: average?.averaging)
+  }
+
+  /// The backward pass of one of a step's passes; returns the loss's value.
+  func backward(_ loss: Tensor, _ optimizer: ShardedOptimizer) -> Double {
+    loss.backward()
+    optimizer.accumulate(scale: 1 / Double(run.accumulation))
+    return loss.detach().to(.float64).item / Double(run.accumulation)
+  }
+
+  /// A step of the optimiser; returns the norm of the gradient and the learning rate.
+  func update(_ optimizer: ShardedOptimizer, _ settings: OptimizerSettings, step: Int) throws -> (
+    norm: Double, rate: Double
+  ) {
+    let rate = settings.schedule(totalSteps: run.steps).rate(at: step)
+    let norm = try optimizer.step(learningRate: rate, clippingTo: settings.clippingLimit)
+    return (norm, rate)
+  }
+
+  /// The mean of a number over the processes.
+  func mean(_ value: Double) throws -> Double { value }
+
+  /// The decoder of the checkpoint, for samples.
+  lazy var decoder: WanVAELoader = WanVAELoader(base, device, run.precision.dtype)
+}
+
+/// Loads the autoencoder when it is first needed.
+final class WanVAELoader {
+  private let folder: CheckpointFolder
+  private let device: Device
+  private let dtype: DType
+  private var loaded: ((Tensor) -> Tensor)?
+
+  init(_ folder: CheckpointFolder, _ device: Device, _ dtype: DType) {
+    (self.folder, self.device, self.dtype) = (folder, device, dtype)
+  }
+
+  /// Latents `[1, 16, F, H, W]` as a video `[3, T, H, W]` in [-1, 1].
+  func decode(_ latents: Tensor) throws -> Tensor {
+    if loaded == nil {
+      let vae = try folder.loadVAE(device: device, dtype: dtype)
+      loaded = { vae.decode($0).select(0, 0) }
+    }
+    return withGradients(false) { loaded?(latents) ?? latents }
+  }
+}

@@ -1,0 +1,151 @@
+import Foundation
+import Generation
+import Torch
+
+/// What a trainer tells, and asks, whoever runs it.
+package struct TrainerHooks {
+  /// A line that stays.
+  package var note: (String) -> Void = { _ in }
+  /// How far the run is; a line that the next one replaces.
+  package var progress: (String) -> Void = { _ in }
+  /// Writes a sample video into a folder; returns a PNG of it for TensorBoard, or nil.
+  package var write: (SampleVideo, URL) throws -> (png: [UInt8], width: Int, height: Int)? = { _, _ in nil }
+  /// Whether to stop after this step, with a checkpoint.
+  package var shouldStop: () -> Bool = { false }
+
+  package init() {}
+}
+
+/// Drives a stage: steps, metrics, guards, samples, checkpoints, resumption.
+package final class Trainer {
+  /// How a run ended.
+  package enum Ending { case done, stopped(step: Int) }
+
+  private let stage: any TrainingStage
+  private let hooks: TrainerHooks
+  private let folder: URL
+  private let checkpoints: CheckpointFolders
+  private let processes: Processes
+  private var losses = LossGuard()
+
+  private struct State: Codable {
+    let step: Int
+    let settings: String
+  }
+
+  private let settings: String
+
+  /// - Parameter settings: the whole configuration as text; a run goes on under equal ones only.
+  package init(_ stage: any TrainingStage, settings: String, _ processes: Processes = .alone, hooks: TrainerHooks) {
+    self.stage = stage
+    self.settings = settings
+    self.hooks = hooks
+    self.processes = processes
+    folder = URL(fileURLWithPath: stage.run.out)
+    checkpoints = CheckpointFolders(
+      folder.appendingPathComponent("checkpoints"),
+      keeping: stage.run.report.keepCheckpoints == 0 ? .max : stage.run.report.keepCheckpoints)
+  }
+
+  /// Trains to the end, or until it is told to stop.
+  ///
+  /// - Parameter resumes: whether to go on from the newest whole checkpoint of the folder; where there is none, the run begins.
+  /// - Throws: `GuardFailure` with a report, `FileError` for a full disk; the last checkpoint stays whole.
+  package func train(resumes: Bool) throws -> Ending {
+    let begun = try resumes ? resume() : 0
+    let total = stage.run.steps
+    let report = stage.run.report
+    let log = processes.rank == 0 ? try MetricLog(folder, resumedStep: begun > 0 || resumes ? begun : nil) : nil
+    var progress = TrainingProgress(totalSteps: total, done: begun, time: now)
+    var saved = begun
+    var step = begun
+    while step < total {
+      let start = now
+      let values = try withTorchErrors { try stage.step(step) }
+      step += 1
+      let seconds = now - start
+      try losses.check(step: step, values)
+      for network in stage.networks { network.optimizer.startAverage(counter: step) }
+      progress.update(step: step, loss: values.first?.value, time: now)
+      hooks.progress(progress.text)
+      if isDue(report.logEvery, step, total) {
+        try log?.write(step: step, values + [("secondsPerStep", seconds)])
+      }
+      if report.sampleEvery > 0, isDue(report.sampleEvery, step, total) { try sample(step, log) }
+      let stops = hooks.shouldStop()
+      if step == total || stops || (report.checkpointEvery > 0 && step % report.checkpointEvery == 0) {
+        try save(step)
+        saved = step
+      }
+      if stops, step < total { return .stopped(step: saved) }
+    }
+    if processes.rank == 0 {
+      try exportResult()
+      hooks.note("The result is \(result.path).")
+    }
+    return .done
+  }
+
+  private var now: Double { ProcessInfo.processInfo.systemUptime }
+
+  private func isDue(_ interval: Int, _ step: Int, _ total: Int) -> Bool {
+    interval > 0 && (step % interval == 0 || step == total)
+  }
+
+  // MARK: Samples
+
+  private func sample(_ step: Int, _ log: MetricLog?) throws {
+    guard processes.rank == 0, let video = try withTorchErrors({ try withGradients(false) { try stage.sample() } })
+    else { return }
+    let faults = videoFaults(video, stage.run.videoGuard)
+    let unit = (video.permute(1, 2, 3, 0).to(.cpu, .float32) * 0.5 + 0.5).clamp(0, 1)
+    let sample = SampleVideo(pixels: (unit * 255).to(.uint8).contiguous(), step: step, fps: 16)
+    let samples = folder.appendingPathComponent("samples")
+    try FileManager.default.createDirectory(at: samples, withIntermediateDirectories: true)
+    if let picture = try hooks.write(sample, samples) {
+      try log?.image(step: step, "sample", png: picture.png, width: picture.width, height: picture.height)
+    }
+    guard !faults.isEmpty else { return }
+    guard stage.run.stopsOnBadVideo else {
+      return hooks.note("The sample of step \(step) is bad: \(faults.joined(separator: "; ")).")
+    }
+    try losses.check(step: step, video: video, stage.run.videoGuard)
+  }
+
+  // MARK: Checkpoints
+
+  private func save(_ step: Int) throws {
+    try checkpoints.save(
+      step: step, state: State(step: step, settings: settings), try stage.networks.flatMap { try $0.files() })
+  }
+
+  /// Goes back to the newest whole checkpoint; returns its step, or 0 where there is none.
+  private func resume() throws -> Int {
+    guard let checkpoint = try checkpoints.newest(report: hooks.note) else { return 0 }
+    let state = try checkpoint.state(State.self)
+    guard state.settings == settings else {
+      throw TrainingError(
+        "\(checkpoint.folder.path) belongs to a run with other settings; resume with those, or choose another folder.")
+    }
+    for network in stage.networks { try network.optimizer.load(try checkpoint.shards("\(network.name)-optimizer")) }
+    hooks.note("Going on from step \(state.step).")
+    return state.step
+  }
+
+  // MARK: The result
+
+  private var result: URL { folder.appendingPathComponent("final") }
+
+  private func exportResult() throws {
+    let partial = folder.appendingPathComponent("final.partial")
+    try? FileManager.default.removeItem(at: partial)
+    try CheckpointCompletion.link(
+      URL(fileURLWithPath: stage.run.checkpoint), to: partial, without: stage.exported)
+    var settings = try CheckpointFolder(URL(fileURLWithPath: stage.run.checkpoint)).settings
+    settings.provenance = "trained with \(stage.run.data) for \(stage.run.steps) steps"
+    try settings.write(to: partial)
+    try stage.export(to: partial)
+    try? FileManager.default.removeItem(at: result)
+    try FileManager.default.moveItem(at: partial, to: result)
+  }
+}

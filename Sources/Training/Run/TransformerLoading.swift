@@ -1,0 +1,56 @@
+import Foundation
+import Generation
+import Models
+import NN
+import Torch
+
+/// A transformer of a checkpoint folder, to be trained or to be asked.
+struct LoadedTransformer {
+  let model: WanTransformer
+  let store: ParameterStore
+  private let file: URL
+
+  /// - Parameters:
+  ///   - run: type, device and memory of a model to train; nil settings of layers leave a frozen one.
+  ///   - isTrained: whether its parameters shall have gradients.
+  ///   - adaptation: what of it is trained, by factors of low rank; nil for all of it.
+  /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`, or `TrainingError` for an adaptation that names no layer.
+  init(
+    _ folder: CheckpointFolder, _ run: RunSettings, device: Device, isTrained: Bool,
+    adaptation: LowRankAdaptation? = nil
+  ) throws {
+    file = try folder.require(.transformer)
+    let weights = try readWeights(file)
+    let config = try WanTransformerConfiguration(readingFrom: weights, headDim: folder.settings.headDim)
+    if let problem = adaptation?.problem { throw TrainingError("The low-rank adaptation is impossible: \(problem).") }
+    let factors = adaptation.map { ($0, Draws(seed: UInt64(run.seed)).generator(.factors, 0)) }
+    store = ParameterStore(
+      weights: weights, name: file.path, device: device, dtype: run.precision.dtype, isFrozen: !isTrained,
+      adaptation: isTrained ? factors : nil)
+    var model = try WanTransformer(config, store.root)
+    try store.finish()
+    model.checkpointsLayers = isTrained && run.checkpointLayers
+    self.model = model
+    if isTrained {
+      guard !store.trained.isEmpty else {
+        throw TrainingError("The low-rank adaptation names no layer of the transformer.")
+      }
+      store.requireGradients()
+    }
+  }
+
+  /// Writes the transformer with the values of what was trained in their places; factors are merged into their weights.
+  func write(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+    let place = folder.appendingPathComponent(CheckpointFolder.Part.transformer.candidates[0])
+    try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
+    guard let adaptation = store.adaptation else {
+      let tensors = Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) })
+      try writeSafetensors(tensors, metadata: ["format": "pt"], to: place)
+      return
+    }
+    let merging = try LowRankAdapter.Merging(
+      Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), into: try readWeights(file),
+      alpha: adaptation.alpha)
+    try writeSafetensors(merging.layout, metadata: ["format": "pt"], to: place) { try merging.tensor($0) }
+  }
+}

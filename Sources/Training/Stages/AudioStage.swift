@@ -1,0 +1,117 @@
+import ClipShards
+import Foundation
+import Generation
+import Models
+import NN
+import Torch
+
+/// The settings of the speech encoder's training: it learns to tell phonemes.
+package struct AudioConfiguration: TrainingConfiguration {
+  package var run = RunSettings()
+  package var optimizer = OptimizerSettings()
+  package var average = EMASettings()
+  package var phonemes = PhonemeSettings()
+  /// Seconds of sound of a training clip.
+  package var seconds = 4.0
+  /// Whether the classifier sees all hidden states, as the avatar does, or the last alone.
+  package var weighsStates = true
+  /// Draws new weights in place of those of the checkpoint.
+  package var startsRandom = false
+
+  package init() {}
+
+  package static let standard: AudioConfiguration = {
+    var settings = AudioConfiguration()
+    settings.run.checkpointLayers = false
+    return settings
+  }()
+  package static var presets: KeyValuePairs<String, AudioConfiguration> {
+    ["livetalk-1.3b.audio": standard, "tiny.audio": tiny]
+  }
+
+  private static var tiny: AudioConfiguration {
+    var settings = standard
+    settings.run.applyTiny(steps: 80)
+    settings.run.batch = 4
+    settings.optimizer.applyTiny(rate: 2e-3)
+    settings.average = EMASettings(decay: 0.9, startStep: 20)
+    settings.seconds = 2
+    return settings
+  }
+
+  package func check(_ check: inout ConfigurationCheck) {
+    check.settings("run", run)
+    check.settings("optimizer", optimizer)
+    check.settings("average", average)
+    check.settings("phonemes", phonemes)
+    check.positive("seconds", seconds)
+  }
+}
+
+package final class AudioStage: TrainingStage {
+  package var run: RunSettings { resources.run }
+  package let networks: [TrainedNetwork]
+  package let exported = [CheckpointFolder.Part.audioEncoder, .audioConfiguration]
+
+  private let settings: AudioConfiguration
+  private let resources: StageResources
+  private let model: PhonemeModel
+  private let clips: PreparedClips
+  /// Clips that come with their phonemes.
+  private let labelled: [Int]
+  private let objective: PhonemeObjective
+  private var dealer: Dealer
+
+  package init(_ settings: AudioConfiguration, _ processes: Processes = .alone) throws {
+    self.settings = settings
+    resources = try StageResources(settings.run, processes)
+    let clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
+    self.clips = clips
+    labelled = clips.index.clips.indices.filter { !(clips.index.clips[$0].phonemes ?? []).isEmpty }
+    guard !labelled.isEmpty else { throw TrainingError("No clip of \(settings.run.data) comes with its phonemes.") }
+    let base = resources.base
+    let file = try base.require(.audioEncoder)
+    let dtype = settings.run.precision.dtype
+    model = try PhonemeModel(
+      try Wav2Vec2Configuration(contentsOf: try base.require(.audioConfiguration)), clips.phonemeSymbols,
+      weights: settings.startsRandom ? nil : try readWeights(file), name: file.path,
+      weighsStates: settings.weighsStates, dtype: dtype,
+      resources.draws.generator(.factors, 0, device: resources.device))
+    objective = PhonemeObjective(settings.phonemes)
+    dealer = resources.dealer(clips: labelled.count)
+    networks = [
+      TrainedNetwork(
+        "audioEncoder", try resources.optimizer(model.parameters, settings.optimizer, settings.average), dtype)
+    ]
+  }
+
+  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
+    let optimizer = networks[0].optimizer
+    var (loss, accuracy) = (0.0, 0.0)
+    for pass in dealer.passes(of: step) {
+      let sounds = try zip(pass.clips, pass.samples).map { try crop(labelled[$0], $1) }
+      let batch = try PhonemeBatch(sounds, model.symbols, model.encoder.configuration)
+      let generator = resources.draws.generator(.disturbance, pass.samples[0], device: resources.device)
+      let result = objective(model, batch, generator)
+      loss += resources.backward(result.loss, optimizer)
+      accuracy += result.accuracy.item / Double(run.accumulation)
+    }
+    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
+    return [
+      ("loss", try resources.mean(loss)), ("accuracy", try resources.mean(accuracy)), ("gradientNorm", norm),
+      ("learningRate", rate),
+    ]
+  }
+
+  private func crop(_ clip: Int, _ sample: Int) throws -> LabelledSound {
+    let sound = try clips.sound(clip)
+    let count = min(sound.samples.count, Int(settings.seconds * LabelledSound.sampleRate))
+    let start = resources.draws.generator(.crop, sample).integers(0..<sound.samples.count - count + 1, [1]).intItem
+    return sound.cropped(from: start, count: count)
+  }
+
+  package func export(to folder: URL) throws {
+    let values = try networks[0].served()
+    try model.write(to: folder, values: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }))
+  }
+}

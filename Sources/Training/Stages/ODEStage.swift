@@ -1,0 +1,143 @@
+import Foundation
+import Generation
+import Models
+import NN
+import Torch
+
+/// The settings of ODE initialisation: the student learns from the teacher's trajectories.
+package struct ODEConfiguration: TrainingConfiguration {
+  package var run = RunSettings()
+  package var optimizer = OptimizerSettings()
+  package var average = EMASettings()
+  /// The student's steps, which must be those of the trajectories, and its blocks.
+  package var rollout = RolloutSettings.livetalk
+  /// Whether frame 0 alone is given clean, as where it is an input and not part of a block.
+  package var keepsFirstFrame = false
+  package var lowRank: LowRankAdaptation?
+
+  package init() {}
+
+  package static let standard = livetalk
+  package static var presets: KeyValuePairs<String, ODEConfiguration> {
+    ["livetalk-1.3b.ode": livetalk, "tiny.ode": tiny]
+  }
+
+  /// As published: 20,000 steps ("converged" is the point of the paper's first recipe), batches of 64, no weight decay.
+  private static var livetalk: ODEConfiguration {
+    var settings = ODEConfiguration()
+    settings.run.steps = 20_000
+    settings.run.accumulation = 64
+    settings.optimizer.learningRate = 4e-5
+    settings.optimizer.weightDecay = 0
+    settings.optimizer.clip = 10
+    settings.average.decay = 0
+    return settings
+  }
+
+  private static var tiny: ODEConfiguration {
+    var settings = livetalk
+    settings.run.applyTiny(steps: 60)
+    settings.run.accumulation = 1
+    settings.optimizer.applyTiny(rate: 1e-3)
+    return settings
+  }
+
+  package func check(_ check: inout ConfigurationCheck) {
+    check.settings("run", run)
+    check.settings("optimizer", optimizer)
+    check.settings("average", average)
+    check.settings("rollout", rollout)
+  }
+}
+
+package final class ODEStage: TrainingStage {
+  package var run: RunSettings { resources.run }
+  package let networks: [TrainedNetwork]
+  package let exported = [CheckpointFolder.Part.transformer]
+
+  private let settings: ODEConfiguration
+  private let resources: StageResources
+  private let transformer: LoadedTransformer
+  private let clips: LatentClips
+  private let schedule: FlowMatchingSchedule
+  private let mask: Tensor
+  private let steps: [Double]
+  private var dealer: Dealer
+
+  package init(_ settings: ODEConfiguration, _ processes: Processes = .alone) throws {
+    self.settings = settings
+    resources = try StageResources(settings.run, processes)
+    let device = resources.device
+    transformer = try LoadedTransformer(
+      resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
+    let config = transformer.model.config
+    clips = try LatentClips(settings.run.data, trajectories: true, for: config, device: device)
+    steps = settings.rollout.timesteps + [0]
+    let stored = try Trajectories.timesteps(of: clips.clips.index)
+    guard stored == settings.rollout.timesteps else {
+      throw TrainingError(
+        "The trajectories of \(settings.run.data) have the timesteps \(stored), the student \(settings.rollout.timesteps)."
+      )
+    }
+    try settings.rollout.checkBlocks(clips.latentFrames)
+    let latents = clips.clips.index.clips[0].tensors["latents"]?.shape ?? [0, 0, 0, 0]
+    mask = WanTransformer.blockCausalMask(
+      frames: clips.latentFrames, tokensPerFrame: config.tokensPerFrame(height: latents[2], width: latents[3]),
+      framesPerBlock: settings.rollout.framesPerBlock, windowFrames: nil, device: device)
+    schedule = .training(shift: settings.rollout.shift, device: device)
+    dealer = resources.dealer(clips: clips.count)
+    let optimizer = try resources.optimizer(transformer.store.trained, settings.optimizer, settings.average)
+    networks = [TrainedNetwork("student", optimizer, settings.run.precision.dtype)]
+  }
+
+  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
+    let optimizer = networks[0].optimizer
+    var loss = 0.0
+    for pass in dealer.passes(of: step) {
+      let draws = resources.draws.perSample(.timestep, pass.samples) {
+        $0.integers(0..<steps.count - 1, [1, clips.latentFrames])
+      }
+      let indices = ODERegression.indices(
+        draws.to(resources.device), framesPerBlock: settings.rollout.framesPerBlock, steps: steps.count,
+        keepsFirstFrame: settings.keepsFirstFrame)
+      let result = ODERegression.loss(
+        transformer.model, trajectory: try clips.trajectories(pass.clips), steps: steps, indices: indices,
+        try clips.conditions(pass.clips), schedule: schedule, mask: mask)
+      loss += resources.backward(result.loss, optimizer)
+    }
+    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
+    return [("loss", try resources.mean(loss)), ("gradientNorm", norm), ("learningRate", rate)]
+  }
+
+  package func sample() throws -> Tensor? {
+    try resources.studentSample(transformer.model, settings.rollout, try clips.conditions([0]), clips.latentFrames)
+  }
+
+  package func export(to folder: URL) throws { try transformer.write(try networks[0].served(), to: folder) }
+}
+
+extension RolloutSettings {
+  /// - Throws: `TrainingError` for clips that are no whole number of blocks.
+  func checkBlocks(_ latentFrames: Int) throws {
+    guard latentFrames > 0, latentFrames % framesPerBlock == 0 else {
+      throw TrainingError("Clips of \(latentFrames) latent frames are no whole number of blocks of \(framesPerBlock).")
+    }
+  }
+}
+
+extension StageResources {
+  /// What the student makes of a clip's conditions when it serves, `[3, T, H, W]`.
+  func studentSample(
+    _ student: WanTransformer, _ rollout: RolloutSettings, _ conditions: Conditions, _ latentFrames: Int
+  ) throws -> Tensor {
+    var settings = rollout
+    (settings.commit, settings.historyGradient) = (.clean, .cut)
+    let blocks = latentFrames / settings.framesPerBlock
+    let clips = try StudentRollout(student, settings).generate(
+      conditions,
+      .init(
+        steps: [Int](repeating: settings.timesteps.count - 1, count: blocks),
+        noise: NoiseSource(draws.generator(.sample, 0))), recorded: false)
+    return try decoder.decode(clips.latents)
+  }
+}

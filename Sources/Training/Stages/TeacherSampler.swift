@@ -1,0 +1,53 @@
+import Generation
+import Models
+import Torch
+
+/// Solves the teacher's flow from noise to a clip, with guidance: for trajectories and samples.
+package struct TeacherSampler {
+  let teacher: WanTransformer
+  let guidance: Guidance
+  let negativeText: Tensor
+  let shift: Double
+  /// Steps of the solver over the whole way.
+  let solverSteps: Int
+
+  /// The states at the given noise levels and the clean end, `[B, S + 1, 16, F, H, W]`; the first frame of each is the picture.
+  ///
+  /// - Parameters:
+  ///   - noise: `[B, 16, F, H, W]`.
+  ///   - timesteps: falling, the first 1000; each level is met exactly, and the solver's steps are spread evenly between them.
+  func trajectory(_ noise: Tensor, _ conditions: Conditions, timesteps: [Double]) -> Tensor {
+    let reference = conditions.referenceLatent.to(.float32)
+    return withGradients(false) {
+      var x = ReferenceLatent.pinned(noise.to(.float32), to: reference)
+      var states = [x]
+      for part in grid(timesteps) {
+        for (sigma, next) in zip(part, part.dropFirst()) {
+          let flow = predict(x, sigma, conditions)
+          x = ReferenceLatent.pinned(x + flow * (next - sigma), to: reference)
+        }
+        states.append(x)
+      }
+      return Tensor.stack(states, 1)
+    }
+  }
+
+  /// The noise levels of the solver: for each of the given ones the way down to the next, the last to 0.
+  func grid(_ timesteps: [Double]) -> [[Double]] {
+    // Evenly in the unshifted scale, where the model's training levels are dense.
+    func unshifted(_ sigma: Double) -> Double { sigma / (shift - (shift - 1) * sigma) }
+    func shifted(_ u: Double) -> Double { shift * u / (1 + (shift - 1) * u) }
+    let ends = (timesteps.map { $0 / 1000 } + [0]).map(unshifted)
+    return zip(ends, ends.dropFirst()).map { from, to in
+      let count = max(1, Int((Double(solverSteps) * (from - to)).rounded()))
+      return (0...count).map { shifted(from + (to - from) * Double($0) / Double(count)) }
+    }
+  }
+
+  /// The guided flow at a noise level.
+  private func predict(_ x: Tensor, _ sigma: Double, _ conditions: Conditions) -> Tensor {
+    let timestep = Tensor([Float(sigma * 1000)], device: x.device).unsqueeze(0).expand(x.size(0), 1)
+    return guidance.combine(
+      guidance.branches(conditions, negativeText: negativeText) { teacher.flow(x, timesteps: timestep, $0) })
+  }
+}

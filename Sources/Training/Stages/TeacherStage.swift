@@ -1,0 +1,120 @@
+import Foundation
+import Generation
+import Models
+import NN
+import Torch
+
+/// The settings of the teacher's training: flow matching on whole clips.
+package struct TeacherConfiguration: TrainingConfiguration {
+  package var run = RunSettings()
+  package var optimizer = OptimizerSettings()
+  package var average = EMASettings()
+  package var shift = 5.0
+  /// How often a clip's text is left out, so that the teacher can be guided by it.
+  package var textDropout = 0.1
+  /// How often its sound is left out, apart from the text.
+  package var audioDropout = 0.1
+  /// Trains factors of low rank in place of all weights.
+  package var lowRank: LowRankAdaptation?
+  /// Guidance and steps of the solver for sample videos.
+  package var sampleGuidance = Guidance.paper
+  package var sampleSteps = 25
+
+  package init() {}
+
+  package static let standard = TeacherConfiguration()
+  package static var presets: KeyValuePairs<String, TeacherConfiguration> {
+    ["livetalk-1.3b.teacher": standard, "tiny.teacher": tiny]
+  }
+
+  private static var tiny: TeacherConfiguration {
+    var settings = TeacherConfiguration()
+    settings.run.applyTiny(steps: 60)
+    settings.optimizer.applyTiny(rate: 1e-3)
+    settings.average = EMASettings(decay: 0.9, startStep: 20)
+    settings.sampleSteps = 8
+    settings.sampleGuidance = Guidance(text: 1, audio: 2)
+    return settings
+  }
+
+  package func check(_ check: inout ConfigurationCheck) {
+    check.settings("run", run)
+    check.settings("optimizer", optimizer)
+    check.settings("average", average)
+    check.positive("shift", shift)
+    check.inside(0...1, "textDropout", textDropout)
+    check.inside(0...1, "audioDropout", audioDropout)
+    check.settings("sampleGuidance", sampleGuidance)
+    check.positive("sampleSteps", sampleSteps)
+  }
+}
+
+package final class TeacherStage: TrainingStage {
+  package var run: RunSettings { resources.run }
+  package let networks: [TrainedNetwork]
+  package let exported = [CheckpointFolder.Part.transformer]
+
+  private let settings: TeacherConfiguration
+  private let resources: StageResources
+  private let transformer: LoadedTransformer
+  private let clips: LatentClips
+  private let schedule: FlowMatchingSchedule
+  private var dealer: Dealer
+
+  package init(_ settings: TeacherConfiguration, _ processes: Processes = .alone) throws {
+    self.settings = settings
+    resources = try StageResources(settings.run, processes)
+    let device = resources.device
+    transformer = try LoadedTransformer(
+      resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
+    clips = try LatentClips(settings.run.data, for: transformer.model.config, device: device)
+    schedule = .training(shift: settings.shift, device: device)
+    dealer = resources.dealer(clips: clips.count)
+    let optimizer = try resources.optimizer(transformer.store.trained, settings.optimizer, settings.average)
+    networks = [TrainedNetwork("teacher", optimizer, settings.run.precision.dtype)]
+  }
+
+  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
+    let optimizer = networks[0].optimizer
+    var loss = 0.0
+    for pass in dealer.passes(of: step) {
+      let x0 = try clips.latents(pass.clips)
+      let conditions = dropped(try clips.conditions(pass.clips), pass.samples)
+      let result = FlowMatching.loss(
+        transformer.model, x0: x0, conditions, draw(pass.samples, x0.shape), schedule: schedule)
+      loss += resources.backward(result.loss, optimizer)
+    }
+    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
+    return [("loss", try resources.mean(loss)), ("gradientNorm", norm), ("learningRate", rate)]
+  }
+
+  private func draw(_ samples: [Int], _ shape: [Int]) -> FlowMatching.Draw {
+    let noise = resources.draws.perSample(.noise, samples) { $0.normal([1] + shape[1...]) }
+    let index = resources.draws.perSample(.timestep, samples) { $0.integers(0..<schedule.count, [1, 1]) }
+    return FlowMatching.Draw(
+      noise: noise.to(resources.device), indices: index.to(resources.device).expand(shape[0], shape[2]))
+  }
+
+  /// Text and sound are left out of some clips, each by its own chance.
+  private func dropped(_ conditions: Conditions, _ samples: [Int]) -> Conditions {
+    let chances = resources.draws.perSample(.dropout, samples) { $0.uniform([1, 2]) }.to(resources.device)
+    func keeps(_ index: Int, _ rate: Double) -> Tensor {
+      (chances.narrow(1, index, 1) .>= rate).to(.float32).unsqueeze(-1)  // [B, 1, 1]
+    }
+    let (text, audio) = (keeps(0, settings.textDropout), keeps(1, settings.audioDropout))
+    return conditions.with(
+      text: conditions.text * text + clips.negativeText * (1 - text), audioFeatures: conditions.audioFeatures * audio)
+  }
+
+  package func sample() throws -> Tensor? {
+    let conditions = try clips.conditions([0])
+    let noise = resources.draws.generator(.sample, 0).normal(try clips.latents([0]).shape).to(resources.device)
+    let sampler = TeacherSampler(
+      teacher: transformer.model, guidance: settings.sampleGuidance, negativeText: clips.negativeText,
+      shift: settings.shift, solverSteps: settings.sampleSteps)
+    let states = sampler.trajectory(noise, conditions, timesteps: [1000])
+    return try resources.decoder.decode(states.select(1, 1))
+  }
+
+  package func export(to folder: URL) throws { try transformer.write(try networks[0].served(), to: folder) }
+}

@@ -1,0 +1,114 @@
+import ClipShards
+import Foundation
+import Generation
+import Models
+import Torch
+
+/// The settings of the teacher's trajectories, from which the student is initialised.
+package struct TrajectorySettings: CheckedSettings {
+  package var timesteps = RolloutSettings.livetalk.timesteps
+  package var shift = RolloutSettings.livetalk.shift
+  package var guidance = Guidance.paper
+  /// Steps of the solver over the whole way; the student's levels are met exactly.
+  package var solverSteps = 48
+  package var seed = 0
+
+  package init() {}
+
+  package func check(_ check: inout ConfigurationCheck) {
+    let falls = zip(timesteps, timesteps.dropFirst()).allSatisfy { $0 > $1 }
+    check.require(
+      timesteps.first == 1000 && falls && timesteps.allSatisfy { $0 >= 1 }, "timesteps", timesteps,
+      mustBe: "numbers that fall from 1000")
+    check.positive("shift", shift)
+    check.settings("guidance", guidance)
+    check.positive("solverSteps", solverSteps)
+    check.notNegative("seed", seed)
+  }
+}
+
+/// Solves the guided teacher for every prepared clip and stores what the student starts from.
+package struct Trajectories: @unchecked Sendable {
+  private let settings: TrajectorySettings
+  private let source: LatentClips
+  private let sampler: TeacherSampler
+  private let writer: ShardWriter
+
+  private static let timestepsKey = "timesteps"
+
+  /// - Parameters:
+  ///   - data: the folder of clips prepared as latents.
+  ///   - teacher: a checkpoint folder.
+  ///   - out: the folder to write, or to go on with.
+  /// - Throws: `ShardError`, `FileError`, `CheckpointMismatch`, `TrainingError`.
+  package init(
+    _ settings: TrajectorySettings, data: String, teacher: String, out: String, device: Device,
+    precision: RunSettings.Precision
+  ) throws {
+    var check = ConfigurationCheck()
+    settings.check(&check)
+    guard check.problems.isEmpty else { throw TrainingError("\(check.problems.joined(separator: "; ")).") }
+    self.settings = settings
+    var run = RunSettings()
+    run.precision = precision
+    let folder = try CheckpointFolder(URL(fileURLWithPath: teacher))
+    let loaded = try LoadedTransformer(folder, run, device: device, isTrained: false)
+    source = try LatentClips(data, for: loaded.model.config, device: device)
+    sampler = TeacherSampler(
+      teacher: loaded.model, guidance: settings.guidance, negativeText: source.negativeText, shift: settings.shift,
+      solverSteps: settings.solverSteps)
+    let index = source.clips.index
+    var origin = index.origin
+    origin[Trajectories.timestepsKey] = settings.timesteps.map { "\($0)" }.joined(separator: " ")
+    origin["trajectories"] = try settingsText(settings)
+    writer = try ShardWriter(
+      URL(fileURLWithPath: out),
+      ShardDescription(
+        kind: .trajectories, fps: index.fps, sampleRate: index.sampleRate, width: index.width, height: index.height,
+        origin: origin))
+  }
+
+  /// The timesteps that stored trajectories have states at.
+  static func timesteps(of index: ShardIndex) throws -> [Double] {
+    let numbers = (index.origin[timestepsKey] ?? "").split(separator: " ").compactMap { Double($0) }
+    guard !numbers.isEmpty else { throw TrainingError("The trajectories do not say which timesteps they have.") }
+    return numbers
+  }
+
+  package var count: Int { source.count }
+
+  /// Writes what is finished.
+  package func save() throws { try writer.flush() }
+
+  /// Solves all clips that are not in the folder yet.
+  ///
+  /// - Parameter progress: told how many clips of how many are done.
+  package func make(progress: (Int, Int) -> Void) throws {
+    if writer.index.shared == nil {
+      try writer.writeShared(["negativeText": try source.clips.shared("negativeText")])
+    }
+    var saved = Date()
+    for (number, clip) in source.clips.index.clips.enumerated() {
+      defer { progress(number + 1, source.count) }
+      if writer.isDone(clip.id) { continue }
+      let states = try withTorchErrors {
+        let noise = Draws(seed: UInt64(settings.seed)).generator(.noise, number)
+          .normal([1] + (clip.tensors["latents"]?.shape ?? [])).to(source.device)
+        return sampler.trajectory(noise, try source.conditions([number]), timesteps: settings.timesteps)
+      }
+      let latents = try source.clips.tensor(number, "latents")
+      try writer.append(
+        clip.id, ClipMetadata(caption: clip.caption, speaker: clip.speaker, phonemes: clip.phonemes),
+        [
+          "latents": latents, "referenceLatent": try source.clips.tensor(number, "referenceLatent"),
+          "audioFeatures": try source.clips.tensor(number, "audioFeatures"),
+          "text": try source.clips.tensor(number, "text"), "trajectory": states.squeeze(0).to(latents.dtype),
+        ])
+      if Date().timeIntervalSince(saved) > 60 {
+        try writer.flush()
+        saved = Date()
+      }
+    }
+    try writer.flush()
+  }
+}

@@ -1,0 +1,145 @@
+import ClipShards
+import Foundation
+import Generation
+import Models
+import NN
+import Torch
+
+/// The settings of the autoencoder's training.
+package struct VAEConfiguration: TrainingConfiguration {
+  package var run = RunSettings()
+  package var optimizer = OptimizerSettings()
+  package var average = EMASettings()
+  package var loss = VAELossSettings()
+  /// Video frames of a training clip, 4n + 1.
+  package var frames = 9
+  /// Pixels of its sides, cut out of the video; 0 for the whole picture.
+  package var cropSize = 0
+  /// Draws new weights in place of those of the checkpoint.
+  package var startsRandom = false
+
+  package init() {}
+
+  package static let standard: VAEConfiguration = {
+    var settings = VAEConfiguration()
+    settings.cropSize = 256
+    return settings
+  }()
+  package static var presets: KeyValuePairs<String, VAEConfiguration> {
+    ["livetalk-1.3b.vae": standard, "tiny.vae": tiny]
+  }
+
+  private static var tiny: VAEConfiguration {
+    var settings = VAEConfiguration()
+    settings.run.applyTiny(steps: 60)
+    settings.optimizer.applyTiny(rate: 2e-3)
+    settings.average = EMASettings(decay: 0.9, startStep: 20)
+    settings.frames = 5
+    settings.cropSize = 64
+    return settings
+  }
+
+  package func check(_ check: inout ConfigurationCheck) {
+    check.settings("run", run)
+    check.settings("optimizer", optimizer)
+    check.settings("average", average)
+    check.settings("loss", loss)
+    check.require(frames > 0 && frames % 4 == 1, "frames", frames, mustBe: "a multiple of 4, and 1")
+    check.require(cropSize >= 0 && cropSize % 8 == 0, "cropSize", cropSize, mustBe: "a multiple of 8, or 0")
+  }
+}
+
+package final class VAEStage: TrainingStage {
+  package var run: RunSettings { resources.run }
+  package let networks: [TrainedNetwork]
+  package let exported = [CheckpointFolder.Part.vae]
+
+  private let settings: VAEConfiguration
+  private let resources: StageResources
+  private let vae: WanVAE
+  private let clips: PreparedClips
+  private let objective: VAEObjective
+  private var dealer: Dealer
+
+  package init(_ settings: VAEConfiguration, _ processes: Processes = .alone) throws {
+    self.settings = settings
+    resources = try StageResources(settings.run, processes)
+    clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
+    try VAEStage.check(clips, settings)
+    let file = try resources.base.require(.vae)
+    let weights = try readWeights(file)
+    let configuration = try WanVAEConfiguration(
+      readingFrom: weights, statistics: resources.base.settings.latentStatistics)
+    let dtype = settings.run.precision.dtype
+    let store =
+      settings.startsRandom
+      ? ParameterStore(random: resources.draws.generator(.factors, 0, device: resources.device), dtype: dtype)
+      : ParameterStore(weights: weights, name: file.path, device: resources.device, dtype: dtype)
+    vae = WanVAE(configuration, store.root)
+    try store.finish()
+    store.requireGradients()
+    objective = VAEObjective(settings.loss)
+    dealer = resources.dealer(clips: clips.count)
+    networks = [
+      TrainedNetwork("vae", try resources.optimizer(store.trained, settings.optimizer, settings.average), dtype)
+    ]
+  }
+
+  private static func check(_ clips: PreparedClips, _ settings: VAEConfiguration) throws {
+    guard clips.count > 0 else { throw TrainingError("There are no clips in \(settings.run.data).") }
+    for clip in clips.index.clips {
+      let shape = clip.tensors["video"]?.shape ?? [0, 0, 0, 0]
+      guard shape[1] >= settings.frames, min(shape[2], shape[3]) >= settings.cropSize else {
+        throw TrainingError(
+          "The clip '\(clip.id)' is \(shape[1]) frames of \(shape[2])×\(shape[3]); training takes \(settings.frames) of "
+            + "at least \(settings.cropSize).")
+      }
+    }
+  }
+
+  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
+    let optimizer = networks[0].optimizer
+    var loss = 0.0
+    var parts: [String: Double] = [:]
+    for pass in dealer.passes(of: step) {
+      let video = Tensor.cat(try zip(pass.clips, pass.samples).map { try crop($0, $1) }, 0)
+      let noise = resources.draws.generator(.noise, pass.samples[0], device: resources.device)
+      let result = objective(vae, video: video, noise)
+      loss += resources.backward(result.loss, optimizer)
+      for (name, value) in result.parts { parts[name, default: 0] += value.item / Double(run.accumulation) }
+    }
+    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
+    return [("loss", try resources.mean(loss))] + parts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+      + [("gradientNorm", norm), ("learningRate", rate)]
+  }
+
+  /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1].
+  private func crop(_ clip: Int, _ sample: Int) throws -> Tensor {
+    let video = try clips.video(clip)  // [1, 3, T, H, W]
+    let size = settings.cropSize
+    let generator = resources.draws.generator(.crop, sample)
+    func start(_ length: Int, _ part: Int) -> Int { generator.integers(0..<length - part + 1, [1]).intItem }
+    var part = video.narrow(2, start(video.size(2), settings.frames), settings.frames)
+    if size > 0 {
+      part = part.narrow(3, start(video.size(3), size), size).narrow(4, start(video.size(4), size), size)
+    }
+    return part.to(resources.device)
+  }
+
+  /// The first clip beside what the autoencoder makes of it.
+  package func sample() throws -> Tensor? {
+    let video = try clips.video(0).to(resources.device)
+    let decoded = vae.decode(vae.encode(video: video)).to(.float32)
+    return Tensor.cat([video.narrow(2, 0, decoded.size(2)), decoded], 4).select(0, 0)
+  }
+
+  package func export(to folder: URL) throws {
+    let values = try networks[0].served()
+    // What was trained has latents of its own spread.
+    let trained = try WanVAE(
+      weights: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), name: "the trained weights",
+      device: resources.device)
+    let videos = clips.index.clips.indices.prefix(256).lazy.compactMap { try? self.clips.video($0) }
+    try writeVAE(values, statistics: try LatentStatistics(of: trained, over: videos), to: folder)
+  }
+}

@@ -59,7 +59,8 @@ import Torch
   ) {
     #expect(result.status == status, sourceLocation: sourceLocation)
     #expect(result.complaints.first?.hasPrefix("livetalk") == true, "\(result.error)", sourceLocation: sourceLocation)
-    #expect(result.error.hasSuffix(".\n"), "\(result.error)", sourceLocation: sourceLocation)
+    let ends = [".\n", "?\n"].contains { result.error.hasSuffix($0) }
+    #expect(ends, "\(result.error)", sourceLocation: sourceLocation)
     for word in words { #expect(result.error.contains(word), "\(result.error)", sourceLocation: sourceLocation) }
     #expect(!folder.content.contains("run"), sourceLocation: sourceLocation)
   }
@@ -70,9 +71,10 @@ import Torch
     if stage == "dmd" { words += ["--teacher", "t"] }
     let shown = try await Tool.run(words + ["--set", "optimizer.learningRate=3e-5", "--show-config"])
     #expect(shown.status == 0, "\(shown.error)")
-    for line in ["learningRate: 3e-05", "data: d", "checkpointLayers: false", "steps: "] {
-      #expect(shown.text.contains(line), "\(line) in \(shown.text)")
-    }
+    let fields = try #require(try JSONSerialization.jsonObject(with: shown.output) as? [String: Any])
+    let run = try #require(fields["run"] as? [String: Any])
+    #expect((fields["optimizer"] as? [String: Any])?["learningRate"] as? Double == 3e-5)
+    #expect(run["data"] as? String == "d" && run["out"] as? String == "o" && run["checkpointLayers"] as? Bool == false)
     let file = try folder.file("shown.yaml", shown.output)
     let again = try await Tool.run("train", stage, "--config", file, "--show-config")
     #expect(again.status == 0 && again.text == shown.text, "\(again.error)\(again.text)")
@@ -130,28 +132,29 @@ import Torch
     }
   }
 
-  @Test(arguments: [SIGKILL, SIGINT, SIGTERM])
-  func `a run that is ended goes on to the numbers of an unbroken one`(signal: Int32) async throws {
-    let steps = 24
-    let every = ["--set", "run.report.checkpointEvery=4", "--set", "run.batch=2"]
+  @Test func `a run that is ended goes on to the numbers of an unbroken one`() async throws {
+    let steps = 14
+    let every = ["--set", "run.report.checkpointEvery=3", "--set", "run.batch=2"]
     let whole = try await Tool.run(try await arguments("whole", steps: steps) + every)
     #expect(whole.status == 0, "\(whole.error)")
-    let words = try await arguments("run", steps: steps) + every
-    let ended = try await end(words, "run", with: signal, afterSteps: 6)
-    #expect(ended.status == (signal == SIGKILL ? 128 + 9 : 130), "\(ended.error)")
-    let done = try metrics("run").count
-    #expect((6..<steps).contains(done))
-    #expect(!folder.content.contains { $0 == "run/final" })
-    if signal != SIGKILL {
-      #expect(ended.error.contains("a checkpoint is written after this step"), "\(ended.error)")
-      #expect(ended.complaints.last == "livetalk: Stopped at step \(done); the same command with --resume goes on.")
-      let name = "step-" + String(repeating: "0", count: 8 - "\(done)".count) + "\(done)"
-      #expect(FileManager.default.fileExists(atPath: folder["run/checkpoints/\(name)/state.json"].path))
+    for (number, name) in [(SIGKILL, "killed"), (SIGINT, "interrupted")] as [(Int32, String)] {
+      let words = try await arguments(name, steps: steps) + every
+      let ended = try await end(words, name, with: number, afterSteps: 5)
+      #expect(ended.status == (number == SIGKILL ? 128 + 9 : 130), "\(ended.error)")
+      let done = try metrics(name).count
+      #expect((5..<steps).contains(done))
+      #expect(!FileManager.default.fileExists(atPath: folder["\(name)/final"].path))
+      if number == SIGINT {
+        #expect(ended.error.contains("a checkpoint is written after this step"), "\(ended.error)")
+        #expect(ended.complaints.last == "livetalk: Stopped at step \(done); the same command with --resume goes on.")
+        let checkpoint = "step-" + String(repeating: "0", count: 8 - "\(done)".count) + "\(done)"
+        #expect(FileManager.default.fileExists(atPath: folder["\(name)/checkpoints/\(checkpoint)/state.json"].path))
+      }
+      let resumed = try await Tool.run(words + ["--resume"])
+      #expect(resumed.status == 0 && resumed.error.contains("Going on from step"), "\(resumed.error)")
+      #expect(try metrics(name) == metrics("whole") && metrics(name).count == steps)
+      #expect(try weights(name) == weights("whole"))
     }
-    let resumed = try await Tool.run(words + ["--resume"])
-    #expect(resumed.status == 0 && resumed.error.contains("Going on from step"), "\(resumed.error)")
-    #expect(try metrics("run") == metrics("whole") && metrics("run").count == steps)
-    #expect(try weights("run") == weights("whole"))
   }
 
   @Test func `two processes train as one with the clips of both`() async throws {

@@ -23,7 +23,8 @@ package struct RunSettings: CheckedSettings {
   package var batch = 1
   /// Passes whose gradients make one step.
   package var accumulation = 1
-  /// Where all random numbers come from. Runs of one seed and one number of clips a step draw the same.
+  /// Where all random numbers come from. A clip's draws do not depend on which process has it, but for what disturbs the
+  /// training of the autoencoder and of the speech encoder, which is drawn for a whole pass.
   package var seed = 0
   /// Where to compute: auto, cpu, cuda, cuda:N or mps.
   package var device = "auto"

@@ -53,6 +53,7 @@ package final class Trainer {
   /// - Parameter resumes: whether to go on from the newest whole checkpoint of the folder; where there is none, the run begins.
   /// - Throws: `GuardFailure` with a report, `FileError` for a full disk; the last checkpoint stays whole.
   package func train(resumes: Bool) throws -> Ending {
+    if !resumes { try refuseEarlierRun() }
     let begun = try resumes ? resume() : 0
     let total = stage.run.steps
     let report = stage.run.report
@@ -116,6 +117,15 @@ package final class Trainer {
   private func save(_ step: Int) throws {
     try checkpoints.save(
       step: step, state: State(step: step, settings: settings), try stage.networks.flatMap { try $0.files() })
+  }
+
+  /// A new run's checkpoints would be taken for older ones and removed, and a resumption go on with those that were there.
+  private func refuseEarlierRun() throws {
+    let place = folder.appendingPathComponent("checkpoints")
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: place.path)) ?? []
+    guard !names.contains(where: { $0.hasPrefix("step-") }) else {
+      throw TrainingError("\(place.path) holds those of an earlier run; resume that one or choose another folder.")
+    }
   }
 
   /// Goes back to the newest whole checkpoint; returns its step, or 0 where there is none.

@@ -31,11 +31,14 @@ package struct VAEConfiguration: TrainingConfiguration {
 
   private static var tiny: VAEConfiguration {
     var settings = VAEConfiguration()
-    settings.run.applyTiny(steps: 400)
+    settings.run.applyTiny(steps: 500)
     settings.run.precision = .bfloat16
-    settings.optimizer.applyTiny(rate: 2e-3)
+    settings.optimizer.applyTiny(rate: 3e-3)
+    settings.optimizer.decay = .cosine
+    settings.loss.divergence = 1e-4
+    settings.loss.noise = 0.1
     settings.average = EMASettings(decay: 0.98, startStep: 100)
-    settings.frames = 5
+    settings.frames = 13
     settings.cropSize = 64
     return settings
   }

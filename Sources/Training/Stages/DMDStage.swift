@@ -161,7 +161,8 @@ package final class DMDStage: TrainingStage {
   private func moveStudent(_ step: Int) throws -> [(name: String, value: Double)] {
     let optimizer = networks[Turn.student.rawValue].optimizer
     var (loss, push) = (0.0, 0.0)
-    for pass in studentDealer.passes(of: step) {
+    // Steps without a move of the student's take none of its clips.
+    for pass in studentDealer.passes(of: step / settings.studentEvery) {
       let conditions = try clips.conditions(pass.clips)
       let drawn = try generate(conditions, pass, .student, recorded: !settings.blockwise)
       let latents = settings.blockwise ? leaf(drawn.latents) : drawn.latents

@@ -135,7 +135,8 @@ package final class DMDStage: TrainingStage {
     critic = try LoadedTransformer(
       teacherFolder, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     teacher = try LoadedTransformer(teacherFolder, settings.run, device: device, isTrained: false)
-    clips = try LatentClips(settings.run.data, for: student.model.config, device: device)
+    clips = try LatentClips(settings.run.data, for: student.model.config, device: device, encodedBy: resources.base)
+    try clips.check(fit: teacher.model.config, "the teacher")
     try settings.rollout.checkBlocks(clips.latentFrames)
     rollout = StudentRollout(student.model, settings.rollout)
     noising = ScoreNoising(

@@ -113,7 +113,8 @@ package final class VAEStage: TrainingStage {
       for (name, value) in result.parts { parts[name, default: 0] += value.item / Double(run.accumulation) }
     }
     let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    return [("loss", try resources.mean(loss))] + parts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    return [("loss", try resources.mean(loss))]
+      + parts.sorted { $0.key < $1.key }.map { ($0.key, try resources.mean($0.value)) }
       + [("gradientNorm", norm), ("learningRate", rate)]
   }
 

@@ -113,9 +113,8 @@ package final class VAEStage: TrainingStage {
       for (name, value) in result.parts { parts[name, default: 0] += value.item / Double(run.accumulation) }
     }
     let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    return [("loss", try resources.mean(loss))]
-      + parts.sorted { $0.key < $1.key }.map { ($0.key, try resources.mean($0.value)) }
-      + [("gradientNorm", norm), ("learningRate", rate)]
+    let details = try parts.sorted { $0.key < $1.key }.map { (name: $0.key, value: try resources.mean($0.value)) }
+    return [("loss", try resources.mean(loss))] + details + [("gradientNorm", norm), ("learningRate", rate)]
   }
 
   /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1].

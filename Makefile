@@ -22,8 +22,9 @@ PROMPT ?= A woman in an orange space suit looks into the camera and speaks calml
 SECONDS_OF_VIDEO ?= 5
 VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
+RECIPE ?= Demo/recipe
 
-.PHONY: help demo test parity build bench format lint setup clean
+.PHONY: help demo test parity build recipe bench format lint setup clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +56,11 @@ parity: setup ## Compare with the reference's numbers, in the directories of LIV
 
 build: setup ## Build everything in debug mode; `make build RELEASE=1` for release
 	@$(BUILD) build $(if $(RELEASE),-c release) $(FLAGS)
+
+recipe: setup ## Train the smallest system from synthetic clips to a student that makes video: RECIPE=dir
+	@$(BUILD) build $(if $(DEBUG),,-c release) --product livetalk $(FLAGS)
+	@LIVETALK="$$($(BUILD) build $(if $(DEBUG),,-c release) --show-bin-path)/livetalk" Recipes/tiny.sh "$(RECIPE)"
+	@scripts/check-recipe "$(RECIPE)"
 
 bench: setup ## Measure speed: `make bench BENCH="--preset livetalk-1.3b --device cuda"`
 	@$(BUILD) build -c release --product livetalk-compute $(FLAGS)

@@ -19,7 +19,9 @@ stage() {
 }
 
 # Every run can be stopped and started again.
-train() { "$livetalk" train "$@" --resume; }
+# LAUNCH starts the processes of a run on several GPUs.
+# shellcheck disable=SC2086
+train() { ${LAUNCH:-} "$livetalk" train "$@" --resume; }
 
 init_checkpoint() { [ -e "$2" ] || "$livetalk" checkpoint init --preset "$1" --out "$2"; }
 

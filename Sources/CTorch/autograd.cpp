@@ -1,4 +1,6 @@
 // Gradients.
+#include <algorithm>
+
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -57,6 +59,7 @@ struct Checkpoint final : torch::autograd::Node {
   torch::autograd::variable_list apply(torch::autograd::variable_list &&gradients) override {
     torch::autograd::variable_list results(inputs.size());
     TORCH_CHECK(context, "A checkpointed part of the graph was released by an earlier backward pass.");
+    TORCH_CHECK(!at::GradMode::is_enabled(), "A checkpointed part of the graph has no second derivative.");
     if (!gradients[0].defined()) return results;
     at::AutoGradMode recording(true);
     std::vector<at::Tensor> stand_ins, wanted;
@@ -64,7 +67,9 @@ struct Checkpoint final : torch::autograd::Node {
     for (size_t i = 0; i < inputs.size(); i++) {
       const auto &input = inputs[i];
       stand_ins.push_back(input.requires_grad() && !input.is_leaf() ? input.detach().set_requires_grad(true) : input);
-      if (!input.requires_grad()) continue;
+      // A leaf that is there twice gets its whole gradient once; two stand-ins have a part each.
+      const auto is_same = [&](const at::Tensor &other) { return other.is_same(stand_ins.back()); };
+      if (!input.requires_grad() || std::any_of(wanted.begin(), wanted.end(), is_same)) continue;
       wanted.push_back(stand_ins.back());
       places.push_back(i);
     }

@@ -10,7 +10,7 @@ package enum Interruption {
   package static let lock = NSLock()
 
   private static let undo = Mutex<(@Sendable () -> Void)?>(nil)
-  private static let farewell = Mutex("")
+  private static let farewell = Mutex("what was not saved is lost.")
   private static let request = Mutex<(@Sendable () -> Void)?>(nil)
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 

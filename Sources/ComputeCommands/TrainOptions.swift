@@ -107,6 +107,10 @@ package struct TrainOptions: ParsableArguments {
     hooks.write = write
     hooks.shouldStop = { stops.isSet }
     do {
+      // Before models are loaded, which may take minutes.
+      if !resume, processes.rank == 0 {
+        try Trainer.requireNoRun(in: URL(fileURLWithPath: configuration[keyPath: run].out))
+      }
       let stage = try withTorchErrors { try make(configuration, processes) }
       let trainer = Trainer(stage, settings: text, processes, hooks: hooks)
       let ending = try trainer.train(resumes: resume)
@@ -127,8 +131,8 @@ package struct TrainOptions: ParsableArguments {
   /// The options that stand for keys.
   private var given: [String] {
     let keys = [("run.data", data), ("run.checkpoint", checkpoint), ("run.out", out), ("teacher", teacher)]
-    return keys.compactMap { key, value in value.map { "\(key)=\"\($0.replacingOccurrences(of: "\"", with: "\\\""))\"" }
-    }
+    // In single quotes YAML knows no escapes but that of the quote itself.
+    return keys.compactMap { key, value in value.map { "\(key)='\($0.replacingOccurrences(of: "'", with: "''"))'" } }
   }
 }
 

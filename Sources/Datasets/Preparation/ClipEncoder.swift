@@ -81,25 +81,3 @@ func videoTensor(_ frames: [[UInt8]], _ size: ReferencePicture.Size) -> Tensor {
   for frame in frames { bytes.append(contentsOf: frame) }
   return Tensor(bytes, [frames.count, size.height, size.width, 3]).permute(3, 0, 1, 2).contiguous()
 }
-
-/// Tells files of weights apart: their length, and a hash (FNV-1a) of pieces spread over them. Files of many gigabytes are not
-/// read whole for it.
-///
-/// - Throws: `DatasetError` for a file that cannot be read.
-package func fingerprint(of url: URL) throws -> String {
-  guard let file = try? FileHandle(forReadingFrom: url), let length = try? file.seekToEnd() else {
-    throw DatasetError("The file \(url.path) cannot be read.")
-  }
-  defer { try? file.close() }
-  var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-  let (pieces, size) = (64, UInt64(1 << 14))
-  for piece in 0..<UInt64(pieces) {
-    let place = length <= size * UInt64(pieces) ? piece * size : (length - size) / UInt64(pieces - 1) * piece
-    guard place < length else { break }
-    do {
-      try file.seek(toOffset: place)
-      for byte in try file.read(upToCount: Int(size)) ?? Data() { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-    } catch { throw DatasetError("The file \(url.path) cannot be read.") }
-  }
-  return "\(length)-" + String(hash, radix: 16)
-}

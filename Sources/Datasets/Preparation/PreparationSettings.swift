@@ -59,7 +59,7 @@ package struct PreparationSettings: Sendable {
 
   /// What tells the encoders of a checkpoint apart from others.
   ///
-  /// - Throws: `FileError` for a part that is missing, `DatasetError` for one that cannot be read.
+  /// - Throws: `FileError` for a part that is missing or cannot be read.
   package static func encoders(of folder: CheckpointFolder, dtype: DType) throws -> [String: String] {
     var result = ["dtype": "\(dtype)"]
     for part in ClipEncoder.parts { result[part.title] = try fingerprint(of: try folder.require(part)) }

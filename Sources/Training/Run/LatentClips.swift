@@ -15,8 +15,12 @@ struct LatentClips {
   /// Rows of text that the transformer reads, as when serving.
   static let textRows = 512
 
-  /// - Throws: `ShardError`; `TrainingError` where the clips do not fit each other or the transformer.
-  init(_ folder: String, trajectories: Bool = false, for config: WanTransformerConfiguration, device: Device) throws {
+  /// - Parameter base: the checkpoint whose encoders must have made the clips.
+  /// - Throws: `ShardError`; `TrainingError` where the clips do not fit each other, the transformer or the checkpoint.
+  init(
+    _ folder: String, trajectories: Bool = false, for config: WanTransformerConfiguration, device: Device,
+    encodedBy base: CheckpointFolder
+  ) throws {
     clips = try PreparedClips(URL(fileURLWithPath: folder), expecting: trajectories ? [.trajectories] : [.latents])
     self.device = device
     guard let first = clips.index.clips.first else { throw TrainingError("There are no clips in \(folder).") }
@@ -27,14 +31,39 @@ struct LatentClips {
         "The clips of \(folder) are not of one size: '\(first.id)' is \(latents), '\(clip.id)' \(shape(clip, "latents"))."
       )
     }
-    let (audio, text) = (shape(first, "audioFeatures"), shape(first, "text"))
-    guard latents.count == 4, audio.last == config.audioInputDim, text.last == config.textDim else {
+    guard latents.count == 4 else { throw TrainingError("The latents of \(folder) are \(latents), not four-fold.") }
+    latentFrames = latents[1]
+    try LatentClips.check(clips.index, encodedBy: base, folder)
+    try LatentClips.check(first, folder, fit: config, "the transformer")
+    negativeText = LatentClips.padded(try clips.shared("negativeText").to(device, .float32)).unsqueeze(0)
+  }
+
+  /// - Throws: `TrainingError` where a transformer takes other rows of audio or text than the clips have.
+  func check(fit config: WanTransformerConfiguration, _ name: String) throws {
+    try LatentClips.check(clips.index.clips[0], clips.folder.path, fit: config, name)
+  }
+
+  private static func check(
+    _ clip: ClipRecord, _ folder: String, fit config: WanTransformerConfiguration, _ name: String
+  ) throws {
+    let (audio, text) = (clip.tensors["audioFeatures"]?.shape ?? [], clip.tensors["text"]?.shape ?? [])
+    guard audio.last == config.audioInputDim, text.last == config.textDim else {
       throw TrainingError(
-        "The clips of \(folder) do not fit the transformer: it takes rows of \(config.audioInputDim) for audio and of "
+        "The clips of \(folder) do not fit \(name): it takes rows of \(config.audioInputDim) for audio and of "
           + "\(config.textDim) for text, they have \(audio) and \(text).")
     }
-    latentFrames = latents[1]
-    negativeText = LatentClips.padded(try clips.shared("negativeText").to(device, .float32)).unsqueeze(0)
+  }
+
+  /// What another encoder made would be decoded to nothing, and no loss would show it.
+  private static func check(_ index: ShardIndex, encodedBy base: CheckpointFolder, _ folder: String) throws {
+    for part in [CheckpointFolder.Part.vae, .audioEncoder, .textEncoder] {
+      guard let known = index.origin[part.title], let file = base.file(part) else { continue }
+      guard try fingerprint(of: file) == known else {
+        throw TrainingError(
+          "The clips of \(folder) were encoded by another \(part.title) than that of \(base.root.path): prepare them with "
+            + "this checkpoint, or give the one they were prepared with.")
+      }
+    }
   }
 
   var count: Int { clips.count }

@@ -43,7 +43,7 @@ package final class Trainer {
     self.processes = processes
     folder = URL(fileURLWithPath: stage.run.out)
     checkpoints = CheckpointFolders(
-      folder.appendingPathComponent("checkpoints"),
+      Trainer.checkpointFolder(folder),
       keeping: stage.run.report.keepCheckpoints == 0 ? .max : stage.run.report.keepCheckpoints,
       group: processes.group)
   }
@@ -53,7 +53,7 @@ package final class Trainer {
   /// - Parameter resumes: whether to go on from the newest whole checkpoint of the folder; where there is none, the run begins.
   /// - Throws: `GuardFailure` with a report, `FileError` for a full disk; the last checkpoint stays whole.
   package func train(resumes: Bool) throws -> Ending {
-    if !resumes { try refuseEarlierRun() }
+    if !resumes, processes.rank == 0 { try Trainer.requireNoRun(in: folder) }
     let begun = try resumes ? resume() : 0
     let total = stage.run.steps
     let report = stage.run.report
@@ -61,6 +61,7 @@ package final class Trainer {
     var progress = TrainingProgress(totalSteps: total, done: begun, time: now)
     var saved = begun
     var step = begun
+    var latest = LatestValues()
     while step < total {
       let start = now
       let values = try withTorchErrors { try stage.step(step) }
@@ -68,10 +69,11 @@ package final class Trainer {
       let seconds = now - start
       try losses.check(step: step, values)
       for network in stage.networks { network.optimizer.startAverage(counter: step) }
-      progress.update(step: step, loss: values.first?.value, time: now)
+      latest.take(values)
+      progress.update(step: step, loss: values.first { $0.name == lossName }?.value, time: now)
       hooks.progress(progress.text)
       if isDue(report.logEvery, step, total) {
-        try log?.write(step: step, values + [("secondsPerStep", seconds)])
+        try log?.write(step: step, latest.drain() + [("secondsPerStep", seconds)])
       }
       if report.sampleEvery > 0, isDue(report.sampleEvery, step, total) { try sample(step, log) }
       let stops = try processes.group?.any(hooks.shouldStop()) ?? hooks.shouldStop()
@@ -85,6 +87,18 @@ package final class Trainer {
     hooks.note("The result is \(result.path).")
     return .done
   }
+
+  /// What is called the loss of the run: that of the only network, or of the first.
+  private var lossName: String { stage.networks.count == 1 ? "loss" : "\(stage.networks[0].name)/loss" }
+
+  /// - Throws: `FileError` for the folder of an earlier run, which would be mixed with a new one.
+  package static func requireNoRun(in folder: URL) throws {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: checkpointFolder(folder).path)) ?? []
+    guard names.contains(where: { $0.hasPrefix("step-") && !$0.hasSuffix(".partial") }) else { return }
+    throw FileError(folder, "it holds an earlier run; go on with that one by --resume, or choose another folder")
+  }
+
+  private static func checkpointFolder(_ folder: URL) -> URL { folder.appendingPathComponent("checkpoints") }
 
   private var now: Double { ProcessInfo.processInfo.systemUptime }
 
@@ -119,22 +133,22 @@ package final class Trainer {
       step: step, state: State(step: step, settings: settings), try stage.networks.flatMap { try $0.files() })
   }
 
-  /// A new run's checkpoints would be taken for older ones and removed, and a resumption go on with those that were there.
-  private func refuseEarlierRun() throws {
-    let place = folder.appendingPathComponent("checkpoints")
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: place.path)) ?? []
-    guard !names.contains(where: { $0.hasPrefix("step-") }) else {
-      throw TrainingError("\(place.path) holds those of an earlier run; resume that one or choose another folder.")
-    }
-  }
-
   /// Goes back to the newest whole checkpoint; returns its step, or 0 where there is none.
   private func resume() throws -> Int {
-    guard let checkpoint = try checkpoints.newest(report: hooks.note) else { return 0 }
+    guard let checkpoint = try checkpoints.newest(report: hooks.note) else {
+      hooks.note("There is no checkpoint in \(folder.path): the run begins.")
+      return 0
+    }
     let state = try checkpoint.state(State.self)
-    guard state.settings == settings else {
+    let compared = ResumedSettings(state.settings, settings)
+    guard compared.conflicts.isEmpty else {
       throw TrainingError(
-        "\(checkpoint.folder.path) belongs to a run with other settings; resume with those, or choose another folder.")
+        "\(checkpoint.folder.path) belongs to a run with other settings (\(compared.conflicts.joined(separator: "; "))): "
+          + "resume with those, or choose another folder.")
+    }
+    for change in compared.changes { hooks.note("Changed on the way: \(change).") }
+    guard state.step <= stage.run.steps else {
+      throw TrainingError("\(checkpoint.folder.path) is past the end of this run, which has \(stage.run.steps) steps.")
     }
     for network in stage.networks { try network.optimizer.load(try checkpoint.shards("\(network.name)-optimizer")) }
     hooks.note("Going on from step \(state.step).")
@@ -158,7 +172,21 @@ package final class Trainer {
     stage.adjust(&settings)
     try settings.write(to: partial)
     try stage.export(values, to: partial)
-    try? FileManager.default.removeItem(at: result)
-    try FileManager.default.moveItem(at: partial, to: result)
+    try replace(result, by: partial)
+  }
+
+  /// Puts a whole folder in the place of another: at every moment one of them is there, by its name or the one aside.
+  private func replace(_ folder: URL, by whole: URL) throws {
+    let aside = URL(fileURLWithPath: folder.path + ".replaced")
+    func move(_ url: URL, to other: URL) throws {
+      guard rename(url.path, other.path) == 0 else { throw FileError(other, String(cString: strerror(errno))) }
+    }
+    let isReplacing = FileManager.default.fileExists(atPath: folder.path)
+    if isReplacing {
+      try? FileManager.default.removeItem(at: aside)
+      try move(folder, to: aside)
+    }
+    try move(whole, to: folder)
+    try? FileManager.default.removeItem(at: aside)
   }
 }

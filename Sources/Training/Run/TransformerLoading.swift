@@ -52,5 +52,23 @@ struct LoadedTransformer {
       Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), into: try readWeights(file),
       alpha: adaptation.alpha)
     try writeSafetensors(merging.layout, metadata: ["format": "pt"], to: place) { try merging.tensor($0) }
+    try writeAdapter(values, adaptation, to: folder.appendingPathComponent("adapter"))
+  }
+
+  /// Writes what was trained beside a base that it can be merged into again, in the layout in which OmniAvatar publishes:
+  /// `<layer>.lora_A.default.weight`, whole tensors under their own keys, and the scale in `config.json`.
+  private func writeAdapter(
+    _ values: [(name: String, tensor: Tensor)], _ adaptation: LowRankAdaptation, to folder: URL
+  ) throws {
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    try writeSafetensors(
+      Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), metadata: ["format": "pt"],
+      to: folder.appendingPathComponent("adapter.safetensors"))
+    let fields: [String: Any] = [
+      "lora_rank": adaptation.rank, "lora_alpha": adaptation.alpha,
+      "lora_target_modules": adaptation.targets.joined(separator: ","),
+    ]
+    let config = try JSONSerialization.data(withJSONObject: fields, options: [.prettyPrinted, .sortedKeys])
+    try writeAtomically(to: folder.appendingPathComponent("config.json")) { try $0.write(contentsOf: config) }
   }
 }

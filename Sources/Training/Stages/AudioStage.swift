@@ -106,8 +106,13 @@ package final class AudioStage: TrainingStage {
   private func crop(_ clip: Int, _ sample: Int) throws -> LabelledSound {
     let sound = try clips.sound(clip)
     let count = min(sound.samples.count, Int(settings.seconds * LabelledSound.sampleRate))
-    let start = resources.draws.generator(.crop, sample).integers(0..<sound.samples.count - count + 1, [1]).intItem
-    return sound.cropped(from: start, count: count)
+    let generator = resources.draws.generator(.crop, sample)
+    func drawn() -> LabelledSound {
+      let start = generator.integers(0..<sound.samples.count - count + 1, [1]).intItem
+      return sound.cropped(from: start, count: count)
+    }
+    // Where only a part of a clip is labelled, a crop may lie beside it.
+    return (0..<16).lazy.map { _ in drawn() }.first { !$0.phonemes.isEmpty } ?? drawn()
   }
 
   package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {

@@ -71,7 +71,8 @@ package final class ODEStage: TrainingStage {
     transformer = try LoadedTransformer(
       resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     let config = transformer.model.config
-    clips = try LatentClips(settings.run.data, trajectories: true, for: config, device: device)
+    clips = try LatentClips(
+      settings.run.data, trajectories: true, for: config, device: device, encodedBy: resources.base)
     steps = settings.rollout.timesteps + [0]
     let stored = try Trajectories.timesteps(of: clips.clips.index)
     guard stored == settings.rollout.timesteps else {

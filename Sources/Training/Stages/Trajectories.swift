@@ -53,7 +53,7 @@ package struct Trajectories: @unchecked Sendable {
     run.precision = precision
     let folder = try CheckpointFolder(URL(fileURLWithPath: teacher))
     let loaded = try LoadedTransformer(folder, run, device: device, isTrained: false)
-    source = try LatentClips(data, for: loaded.model.config, device: device)
+    source = try LatentClips(data, for: loaded.model.config, device: device, encodedBy: folder)
     sampler = TeacherSampler(
       teacher: loaded.model, guidance: settings.guidance, negativeText: source.negativeText, shift: settings.shift,
       solverSteps: settings.solverSteps)
@@ -61,6 +61,9 @@ package struct Trajectories: @unchecked Sendable {
     var origin = index.origin
     origin[Trajectories.timestepsKey] = settings.timesteps.map { "\($0)" }.joined(separator: " ")
     origin["trajectories"] = try settingsText(settings)
+    // Trajectories of two teachers in one folder would be those of none.
+    origin["teacher"] = try fingerprint(of: try folder.require(.transformer))
+    origin["teacher's precision"] = precision.rawValue
     writer = try ShardWriter(
       URL(fileURLWithPath: out),
       ShardDescription(

@@ -1,0 +1,127 @@
+import Foundation
+import Generation
+import NN
+import Testing
+import Torch
+
+@testable import Training
+
+/// A student of one weight that moves in every fifth step, beside a critic of numbers alone.
+private final class SmallStage: TrainingStage {
+  let run: RunSettings
+  let networks: [TrainedNetwork]
+  let exported: [CheckpointFolder.Part] = []
+  private let weight: Tensor
+
+  init(_ run: RunSettings) throws {
+    self.run = run
+    weight = Tensor([Float(1), 2, 3])
+    let optimizer = try ShardedOptimizer([("weight", weight)], settings: AdamW(weightDecay: 0))
+    networks = [
+      TrainedNetwork("student", optimizer, .float32),
+      TrainedNetwork("critic", try ShardedOptimizer([("other", Tensor([Float(1)]))]), .float32),
+    ]
+  }
+
+  func step(_ step: Int) throws -> [(name: String, value: Double)] {
+    var values: [(name: String, value: Double)] = []
+    if step % 5 == 0 {
+      let loss = weight.square().sum()
+      loss.backward()
+      networks[0].optimizer.accumulate()
+      _ = try networks[0].optimizer.step(learningRate: 0.1)
+      values.append(("student/loss", loss.detach().item))
+    }
+    return values + [("critic/loss", Double(step))]
+  }
+
+  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+    let text = values[0].tensor.array(Float.self).map { "\($0)" }.joined(separator: " ")
+    try Data(text.utf8).write(to: folder.appendingPathComponent("result.txt"))
+  }
+}
+
+@Suite struct ResumptionTests {
+  private func settings(_ folder: TemporaryFolder, steps: Int) throws -> RunSettings {
+    var run = RunSettings()
+    (run.data, run.checkpoint, run.out) = ("none", folder["base"].path, folder["run"].path)
+    run.steps = steps
+    run.report.logEvery = 10
+    run.report.checkpointEvery = 10
+    run.report.sampleEvery = 0
+    try FileManager.default.createDirectory(at: folder["base"], withIntermediateDirectories: true)
+    return run
+  }
+
+  private func train(_ run: RunSettings, resumes: Bool, notes: (String) -> Void = { _ in }) throws {
+    var heard: [String] = []
+    var hooks = TrainerHooks()
+    hooks.note = { heard.append($0) }
+    defer { heard.forEach(notes) }
+    let text = try settingsText(["run": run])
+    _ = try Trainer(try SmallStage(run), settings: text, hooks: hooks).train(resumes: resumes)
+  }
+
+  @Test func `what moves in some steps only is in every line of metrics`() throws {
+    let folder = try TemporaryFolder()
+    try train(try settings(folder, steps: 20), resumes: false)
+    let lines = try String(contentsOf: folder["run"].appendingPathComponent("metrics.jsonl"), encoding: .utf8)
+      .split(separator: "\n")
+    #expect(lines.count == 2)
+    #expect(lines.allSatisfy { $0.contains("\"student/loss\"") && $0.contains("\"critic/loss\"") })
+    #expect(lines.last?.contains("\"critic/loss\": 19.0") == true)
+  }
+
+  @Test func `a folder with the checkpoints of a run takes no other one, even where nothing was logged`() throws {
+    let folder = try TemporaryFolder()
+    var run = try settings(folder, steps: 20)
+    run.report.logEvery = 0
+    try train(run, resumes: false)
+    #expect(
+      message { try train(run, resumes: false) }.contains("it holds an earlier run; go on with that one by --resume"))
+    let kept = try FileManager.default.contentsOfDirectory(
+      atPath: folder["run"].appendingPathComponent("checkpoints").path)
+    #expect(kept.sorted() == ["step-00000010", "step-00000020"])
+  }
+
+  @Test func `a finished run can be made longer, and its result is replaced`() throws {
+    let folder = try TemporaryFolder()
+    try train(try settings(folder, steps: 20), resumes: false)
+    let result = folder["run"].appendingPathComponent("final/result.txt")
+    let first = try String(contentsOf: result, encoding: .utf8)
+    var notes: [String] = []
+    try train(try settings(folder, steps: 40), resumes: true) { notes.append($0) }
+    #expect(notes.contains("Changed on the way: run.steps was 20 and is now 40."))
+    #expect(notes.contains("Going on from step 20."))
+    #expect(try String(contentsOf: result, encoding: .utf8) != first)
+    let left = try FileManager.default.contentsOfDirectory(atPath: folder["run"].path)
+    #expect(!left.contains { $0.hasSuffix(".partial") || $0.hasSuffix(".replaced") })
+    let shorter = message { try train(try settings(folder, steps: 5), resumes: true) }
+    #expect(shorter.contains("is past the end of this run, which has 5 steps"))
+  }
+
+  @Test func `a run that goes on without a checkpoint says that it begins`() throws {
+    let folder = try TemporaryFolder()
+    var notes: [String] = []
+    try train(try settings(folder, steps: 10), resumes: true) { notes.append($0) }
+    #expect(notes.first == "There is no checkpoint in \(folder["run"].path): the run begins.")
+  }
+
+  @Test func `settings that decide what is learnt are named with both values`() throws {
+    let folder = try TemporaryFolder()
+    try train(try settings(folder, steps: 10), resumes: false)
+    var other = try settings(folder, steps: 10)
+    other.seed = 7
+    other.batch = 2
+    let text = message { try train(other, resumes: true) }
+    #expect(text.contains("(run.batch was 1 and is now 2; run.seed was 0 and is now 7)"))
+  }
+
+  @Test func `the length of a run whose rate falls cannot change`() {
+    let old = #"{"run": {"steps": 10, "out": "a"}, "criticOptimizer": {"decay": "cosine"}}"#
+    let new = #"{"run": {"steps": 20, "out": "b"}, "criticOptimizer": {"decay": "cosine"}}"#
+    let compared = ResumedSettings(old, new)
+    #expect(compared.conflicts == ["run.steps was 10 and is now 20"])
+    #expect(compared.changes == ["run.out was a and is now b"])
+  }
+}

@@ -94,7 +94,7 @@ package struct TrainOptions: ParsableArguments {
     _ type: C.Type, _ run: KeyPath<C, RunSettings>, _ write: @escaping SampleWriter,
     _ make: (C, Processes) throws -> any TrainingStage
   ) throws {
-    let configuration: C = try configured(named: config, overrides: given + overrides)
+    let configuration: C = try configured(named: config, overrides: given + overrides, isChecked: !showConfig)
     let text = try settingsText(configuration)
     if showConfig { return Terminal.line(text) }
     let processes = try Processes.launched(device: configuration[keyPath: run].device)
@@ -137,15 +137,17 @@ package struct TrainOptions: ParsableArguments {
 }
 
 /// A configuration from a file, or from a preset of that name.
-package func configured<C: TrainingConfiguration>(named name: String?, overrides: [String]) throws -> C {
-  guard let name else { return try readConfiguration(overrides: overrides) }
+package func configured<C: TrainingConfiguration>(named name: String?, overrides: [String], isChecked: Bool = true)
+  throws -> C
+{
+  guard let name else { return try readConfiguration(overrides: overrides, isChecked: isChecked) }
   let file = URL(fileURLWithPath: name)
   if FileManager.default.fileExists(atPath: file.path) {
-    return try readConfiguration(file: file, overrides: overrides)
+    return try readConfiguration(file: file, overrides: overrides, isChecked: isChecked)
   }
   let isFile = name.contains("/") || ["yaml", "yml", "json"].contains(file.pathExtension)
   if isFile { throw CommandFailure("There is no configuration file \(name).") }
-  return try readConfiguration(preset: name, overrides: overrides)
+  return try readConfiguration(preset: name, overrides: overrides, isChecked: isChecked)
 }
 
 /// Set by a signal, asked by the work.

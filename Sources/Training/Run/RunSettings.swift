@@ -21,10 +21,10 @@ package struct RunSettings: CheckedSettings {
   package var steps = 1000
   /// Clips that one pass takes, on each process.
   package var batch = 1
-  /// Passes whose gradients make one step.
+  /// Passes whose gradients make one step: a step takes batch · accumulation · processes clips.
   package var accumulation = 1
-  /// Where all random numbers come from. A clip's draws do not depend on which process has it, but for what disturbs the
-  /// training of the autoencoder and of the speech encoder, which is drawn for a whole pass.
+  /// Where all random numbers come from. Runs of one seed and one number of clips a step draw the same for the transformers,
+  /// whoever has which clip; for the autoencoder and the speech encoder also 'batch' must be the same.
   package var seed = 0
   /// Where to compute: auto, cpu, cuda, cuda:N or mps.
   package var device = "auto"

@@ -165,6 +165,8 @@ package final class Trainer {
     guard processes.rank == 0 else { return }
     let partial = folder.appendingPathComponent("final.partial")
     try? FileManager.default.removeItem(at: partial)
+    // A folder with nothing but the trained part has nothing to link.
+    try FileManager.default.createDirectory(at: partial, withIntermediateDirectories: true)
     try CheckpointCompletion.link(
       URL(fileURLWithPath: stage.run.checkpoint), to: partial, without: stage.exported)
     var settings = try CheckpointFolder(URL(fileURLWithPath: stage.run.checkpoint)).settings

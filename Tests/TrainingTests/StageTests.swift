@@ -33,8 +33,17 @@ import Torch
     #expect(isDone(resumed.ending) && resumed.notes.contains("Going on from step 3."))
     #expect(resumed.metrics == whole.metrics)
     let (one, other) = (try tiny.weights("whole/final"), try tiny.weights("parts/final"))
-    // The speech encoder comes with what told its phonemes.
-    #expect(one == other && one.count == (part == .audioEncoder ? 5 : 4))
+    // The speech encoder comes with what told its phonemes, a merged transformer with its factors.
+    let adapted: [TinyTraining.Kind] = [.teacherLowRank, .dmdLowRank, .dmdInHalf]
+    #expect(one == other && one.count == (part == .audioEncoder || adapted.contains(kind) ? 5 : 4))
+    if adapted.contains(kind) {
+      let merged = try LowRankAdapter.merge(
+        try readWeights(tiny.folder["parts/final/adapter/adapter.safetensors"]),
+        into: try readWeights(tiny.folder["base/LiveTalk-1.3B-V0.1/model.safetensors"]), alpha: 4)
+      for (name, tensor) in try readWeights(tiny.folder["parts/final/LiveTalk-1.3B-V0.1/model.safetensors"]) {
+        #expect(tensor.equals(try #require(merged[name])), "\(name)")
+      }
+    }
     let states = ["whole", "parts"].map { "\($0)/checkpoints/step-00000004" }
     #expect(try tiny.weights(states[0]) == tiny.weights(states[1]))
     try checkResult("parts", part)

@@ -69,16 +69,20 @@ enum Tool {
 
   /// Runs a program several times at once, each with an environment of its own. They wait for each other, so that together they
   /// take one place.
-  static func runTogether(_ program: URL, _ arguments: [String], _ environments: [[String: String]]) async throws
-    -> [Result]
-  {
+  ///
+  /// - Parameter started: told the number and the process's id of each.
+  static func runTogether(
+    _ program: URL, _ arguments: [String], _ environments: [[String: String]],
+    started: @escaping @Sendable (Int, Int32) -> Void = { _, _ in }
+  ) async throws -> [Result] {
     await places.take()
     let results = await withTaskGroup(of: Swift.Result<Result, any Error>.self) { group in
-      for environment in environments {
+      for (number, environment) in environments.enumerated() {
         group.addTask {
-          do { return .success(try await unlimited(program, arguments, environment) { _ in }) } catch {
-            return .failure(error)
-          }
+          do {
+            return .success(
+              try await unlimited(program, arguments, environment) { started(number, $0.processIdentifier) })
+          } catch { return .failure(error) }
         }
       }
       return await group.reduce(into: []) { $0.append($1) }

@@ -157,6 +157,39 @@ import Torch
     }
   }
 
+  /// The environments of processes that train together.
+  private func ranks(_ size: Int) -> [[String: String]] {
+    let port = 20_000 + Int.random(in: 0..<10_000)
+    return (0..<size).map { rank in
+      [
+        "RANK": "\(rank)", "WORLD_SIZE": "\(size)", "LOCAL_RANK": "\(rank)", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "\(port)",
+      ]
+    }
+  }
+
+  @Test func `a signal to one of two processes ends both with a checkpoint, and both go on`() async throws {
+    let words = try await arguments("run", steps: 40)
+    let file = folder["run/metrics.jsonl"]
+    let ended = try await Tool.runTogether(try Tool.executable(), words, ranks(2)) { rank, process in
+      guard rank == 1 else { return }
+      Thread.detachNewThread {
+        for _ in 0..<6000 {
+          if (try? Data(contentsOf: file))?.isEmpty == false { break }
+          usleep(10_000)
+        }
+        kill(process, SIGINT)
+      }
+    }
+    for result in ended { #expect(result.status == 130, "\(result.error)") }
+    let done = try metrics("run").count
+    #expect((1..<40).contains(done))
+    let resumed = try await Tool.runTogether(try Tool.executable(), words + ["--resume"], ranks(2))
+    for result in resumed { #expect(result.status == 0, "\(result.error)") }
+    #expect(resumed.contains { $0.error.contains("Going on from step \(done).") })
+    #expect(try metrics("run").compactMap { $0["step"] } == (1...40).map(Double.init))
+  }
+
   @Test(arguments: ["teacher", "dmd"])
   func `two processes train as one with the clips of both`(stage: String) async throws {
     var more = ["--set", "run.accumulation=2"]
@@ -172,15 +205,8 @@ import Torch
     }
     let alone = try await Tool.run(try await words("alone") + ["--set", "run.batch=2"])
     #expect(alone.status == 0, "\(alone.error)")
-    let port = 20_000 + Int.random(in: 0..<10_000)
     let shared = try await words("together")
-    let ranks = (0..<2).map { rank in
-      [
-        "RANK": "\(rank)", "WORLD_SIZE": "2", "LOCAL_RANK": "\(rank)", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "\(port)",
-      ]
-    }
-    let results = try await Tool.runTogether(try Tool.executable(), shared, ranks)
+    let results = try await Tool.runTogether(try Tool.executable(), shared, ranks(2))
     for result in results { #expect(result.status == 0, "\(result.error)") }
     let (one, two) = (try metrics("alone"), try metrics("together"))
     #expect(one.count == 4 && two.count == 4)

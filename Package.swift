@@ -114,7 +114,10 @@ let package = Package(
     .testTarget(name: "DistributedTests", dependencies: ["distributed-probe", "Training", "Torch"]),
     .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
-      name: "CommandLineTests", dependencies: ["livetalk", "Media", "Generation", "Models", "NN", "Torch"]),
+      name: "CommandLineTests",
+      dependencies: [
+        "livetalk", "livetalk-compute", "ClipShards", "Media", "Generation", "Models", "NN", "Torch",
+      ]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20

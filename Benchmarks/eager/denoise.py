@@ -91,6 +91,38 @@ def attend(q, k, v):
     return out.transpose(1, 2).contiguous()
 
 
+class RollingCache:
+    """Keys and values of a layer: sinks stay, the rest moves up when a new block needs room."""
+
+    def __init__(self, c, rows, **kind):
+        self.c = c
+        self.rows = {name: torch.randn(1, rows, c.heads, c.width, **kind) for name in ("k", "v")}
+        self.local_end = torch.tensor(rows)
+        self.global_end = torch.tensor(rows)
+
+    def take(self, k, v, start):
+        """Takes up a block; the keys and values that it sees."""
+        c = self.c
+        new, sinks, capacity = k.shape[1], c.sinks * c.tokens, self.rows["k"].shape[1]
+        end = start + new
+        local_end, global_end = int(self.local_end), int(self.global_end)
+        if end > global_end and new + local_end > capacity:
+            evicted = new + local_end - capacity
+            kept = local_end - evicted - sinks
+            for rows in self.rows.values():
+                moved = rows[:, sinks + evicted : sinks + evicted + kept].clone()
+                rows[:, sinks : sinks + kept] = moved
+            local_end = local_end + end - global_end - evicted
+        else:
+            local_end = local_end + end - global_end
+        self.rows["k"][:, local_end - new : local_end] = k
+        self.rows["v"][:, local_end - new : local_end] = v
+        first = max(0, local_end - c.window * c.tokens)
+        self.local_end.fill_(local_end)
+        self.global_end.fill_(end)
+        return self.rows["k"][:, first:local_end], self.rows["v"][:, first:local_end]
+
+
 class RMSNorm(nn.Module):
     def __init__(self, dim, eps):
         super().__init__()
@@ -128,24 +160,7 @@ class SelfAttention(Attention):
         frame = start // c.tokens
         q = rotate(q, table, frame, c.block, c.side).type_as(v)
         k = rotate(k, table, frame, c.block, c.side).type_as(v)
-        new, sinks, capacity = q.shape[1], c.sinks * c.tokens, cache["k"].shape[1]
-        end = start + new
-        local_end, global_end = int(cache["local_end"]), int(cache["global_end"])
-        if end > global_end and new + local_end > capacity:
-            evicted = new + local_end - capacity
-            kept = local_end - evicted - sinks
-            for name in ("k", "v"):
-                rows = cache[name][:, sinks + evicted : sinks + evicted + kept].clone()
-                cache[name][:, sinks : sinks + kept] = rows
-            local_end = local_end + end - global_end - evicted
-        else:
-            local_end = local_end + end - global_end
-        cache["k"][:, local_end - new : local_end] = k
-        cache["v"][:, local_end - new : local_end] = v
-        first = max(0, local_end - c.window * c.tokens)
-        out = attend(q, cache["k"][:, first:local_end], cache["v"][:, first:local_end])
-        cache["local_end"].fill_(local_end)
-        cache["global_end"].fill_(end)
+        out = attend(q, *cache.take(k, v, start))
         return self.o(out.flatten(2))
 
 
@@ -246,15 +261,7 @@ def main():
     torch.set_default_dtype(torch.bfloat16)
     model = Transformer(c).eval()
     rows = c.window * c.tokens
-    caches = [
-        {
-            "k": torch.randn(1, rows, c.heads, c.width, **kind),
-            "v": torch.randn(1, rows, c.heads, c.width, **kind),
-            "local_end": torch.tensor(rows),
-            "global_end": torch.tensor(rows),
-        }
-        for _ in range(c.layers)
-    ]
+    caches = [RollingCache(c, rows, **kind) for _ in range(c.layers)]
     cross = [{} for _ in range(c.layers)]
     size = (1, c.out_channels, c.block, 2 * c.side, 2 * c.side)
     condition = torch.randn(1, c.in_channels - c.out_channels, *size[2:], **kind)

@@ -134,6 +134,7 @@ public final class BlockRollout {
       tokensPerFrame: transformer.config.tokensPerFrame(height: height, width: width),
       positionLimit: policy == .full ? nil : positionLimit, batch: batch, dtype: dtype, device: device)
     cache.keepsHistory = historyGradient != .cut
+    cache.holdsWholeClip = policy == .full
     rotary = transformer.rotary(for: referenceLatent)
     (text, stepContexts, cleanContext) = withGradients(false) {
       (

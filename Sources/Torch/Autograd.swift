@@ -52,7 +52,7 @@ extension Tensor {
   ///     it must take from its argument, where stand-ins come in their places.
   ///   - body: must not change its inputs, and gives the same value every time. On a GPU it runs again on another thread.
   public static func checkpointed(_ inputs: [Tensor], _ body: @escaping ([Tensor]) -> Tensor) -> Tensor {
-    guard gradientsEnabled else { return body(inputs) }
+    guard gradientsEnabled, inputs.contains(where: \.requiresGrad) else { return body(inputs) }
     let value = withGradients(false) { body(inputs) }
     let recomputation = Recomputation(body: body, scope: ErrorScope.current)
     return withExtendedLifetime((inputs, value)) {

@@ -40,6 +40,15 @@ extension Device {
 }
 
 private func peakResidentBytes() -> Int {
+  #if os(Linux)
+    // What getrusage gives has the memory of the program that started this one in it.
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    if let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+      let kibibytes = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
+    {
+      return kibibytes * 1024
+    }
+  #endif
   var usage = rusage()
   #if os(Linux)
     guard getrusage(RUSAGE_SELF.rawValue, &usage) == 0 else { return 0 }

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A directory that is removed when the test ends.
-final class TemporaryFolder {
+final class TemporaryFolder: Sendable {
   let url: URL
 
   init() throws {

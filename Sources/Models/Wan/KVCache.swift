@@ -26,6 +26,10 @@ public final class KVCache {
   /// The papers cut the history; this is for comparison with what was published. It cannot be used with checkpointed layers.
   public var keepsHistory = false
 
+  /// Whether the window holds the whole clip, so that no later block takes the place of an older one: passes with gradients then
+  /// read the older rows where they are, and do not copy them.
+  public var holdsWholeClip = false
+
   /// Keys and values that a pass with gradients wrote, by layer and first frame of the block.
   private var history: [Int: [Int: (frames: Int, keys: Tensor, values: Tensor)]] = [:]
   private var blockFactors: (position: Int, frames: Int, factors: Tensor)?
@@ -84,6 +88,9 @@ public final class KVCache {
     require(start <= endFrame && start + frames >= endFrame, "Blocks are written to the cache in order.")
     let room = start == 0 ? windowFrames : windowFrames - sinkFrames
     require(frames <= room, "A block of \(frames) frames does not fit into the cache beside its sinks.")
+    require(
+      !holdsWholeClip || start + frames <= windowFrames,
+      "The clip is longer than the window that was to hold all of it.")
     if let positionLimit, start + frames - positionOffset > positionLimit {
       let distance = start + frames - positionOffset - positionLimit
       turnBack(distance, rotary)
@@ -143,10 +150,17 @@ public final class KVCache {
     return (keys[layer].indexSelect(1, index), values[layer].indexSelect(1, index))
   }
 
-  /// Copies of the keys and values of frames before `start`, oldest first, that the block at `start` leaves in the cache.
+  /// The keys and values of frames before `start`, oldest first, that the block at `start` leaves in the cache; later blocks do not
+  /// change them.
   func older(layer: Int, than start: Int) -> (keys: Tensor, values: Tensor) {
-    let index = Tensor(rowOrder(before: start), device: keys[layer].device)
-    let older = (keys: keys[layer].indexSelect(1, index), values: values[layer].indexSelect(1, index))
+    let older: (keys: Tensor, values: Tensor)
+    if holdsWholeClip {
+      let rows = start * tokensPerFrame
+      older = (keys[layer].narrow(1, 0, rows), values[layer].narrow(1, 0, rows))
+    } else {
+      let index = Tensor(rowOrder(before: start), device: keys[layer].device)
+      older = (keys[layer].indexSelect(1, index), values[layer].indexSelect(1, index))
+    }
     guard keepsHistory, let blocks = history[layer] else { return older }
     // The values are those of the cache, the gradient goes to those of the pass that was recorded.
     var parts: [(keys: Tensor, values: Tensor)] = []

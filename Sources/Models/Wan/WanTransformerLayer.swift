@@ -71,13 +71,13 @@ struct WanAttention: Sendable {
       attended = Tensor.attention(queries, keys, values, scale: scale)
     case .recorded(let older, let visible, let take):
       let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
-      func newest(_ rows: Tensor) -> Tensor {
+      func behind(_ older: Tensor, _ new: Tensor) -> Tensor {
+        let rows = older.size(1) > 0 ? Tensor.cat([older, new], 1) : new
         guard let visible, visible < rows.size(1) else { return rows }
         return rows.narrow(1, rows.size(1) - visible, visible)
       }
       attended = Tensor.attention(
-        queries, newest(Tensor.cat([older.keys, keys], 1)), newest(Tensor.cat([older.values, newValues], 1)),
-        scale: scale)
+        queries, behind(older.keys, keys), behind(older.values, newValues), scale: scale)
       take?(keys, newValues)
     }
     return o(attended.flatten(2))

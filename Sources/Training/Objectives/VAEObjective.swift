@@ -11,6 +11,8 @@ package struct VAELossSettings: CheckedSettings {
   package var squared = 1.0
   /// Mean divergence of a latent's distribution from the standard normal one. It keeps latents bounded, and no more.
   package var divergence = 1e-6
+  /// How much of a latent's deviation is drawn; below 1 training begins sooner to see through the noise.
+  package var noise = 1.0
   /// Mean absolute difference of the differences between neighbouring pixels: edges stay sharp.
   package var edges = 0.5
   /// The same between neighbouring frames: what is still does not shimmer.
@@ -22,6 +24,7 @@ package struct VAELossSettings: CheckedSettings {
     check.notNegative("absolute", absolute)
     check.notNegative("squared", squared)
     check.notNegative("divergence", divergence)
+    check.notNegative("noise", noise)
     check.notNegative("edges", edges)
     check.notNegative("motion", motion)
     check.require(absolute + squared > 0, "absolute", absolute, mustBe: "above 0 where 'squared' is 0")
@@ -49,7 +52,7 @@ package struct VAEObjective: Sendable {
   ///   - generator: draws the noise; on the device of the model.
   package func callAsFunction(_ vae: WanVAE, video: Tensor, _ generator: RandomGenerator) -> Outcome {
     let (mean, logVariance) = posterior(vae.moments(video: video))  // [B, C, F, h, w]
-    let noise = generator.normal(mean.shape, mean.dtype)
+    let noise = generator.normal(mean.shape, mean.dtype) * settings.noise
     let output = wide(vae.reconstruct(mean + (logVariance * 0.5).exp() * noise))  // [B, 3, T, H, W]
     let target = wide(video.narrow(2, 0, output.size(2)).to(vae.device)).to(output.dtype)
     let difference = output - target

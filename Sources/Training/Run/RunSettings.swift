@@ -81,7 +81,8 @@ extension RolloutSettings: CheckedSettings {
       mustBe: "falling numbers from 1000 to 1")
     check.positive("shift", shift)
     check.positive("framesPerBlock", framesPerBlock)
-    check.positive("gradientFrames", gradientFrames)
+    check.require(
+      gradientFrames >= framesPerBlock, "gradientFrames", gradientFrames, mustBe: "at least 'framesPerBlock'")
   }
 }
 

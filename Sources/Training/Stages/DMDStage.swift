@@ -116,10 +116,9 @@ package final class DMDStage: TrainingStage {
 
   private let settings: DMDConfiguration
   private let resources: StageResources
-  private let student, critic, teacher: LoadedTransformer
+  private let student: LoadedTransformer
   private let clips: LatentClips
-  private let rollout: StudentRollout
-  private let noising: ScoreNoising
+  private let passes: DMDPasses
   // Student and critic have batches of their own.
   private var studentDealer, criticDealer: Dealer
 
@@ -132,16 +131,13 @@ package final class DMDStage: TrainingStage {
     let teacherFolder = try CheckpointFolder(URL(fileURLWithPath: settings.teacher))
     student = try LoadedTransformer(
       resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
-    critic = try LoadedTransformer(
+    let critic = try LoadedTransformer(
       teacherFolder, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
-    teacher = try LoadedTransformer(teacherFolder, settings.run, device: device, isTrained: false)
+    let teacher = try LoadedTransformer(teacherFolder, settings.run, device: device, isTrained: false)
     clips = try LatentClips(settings.run.data, for: student.model.config, device: device, encodedBy: resources.base)
     try clips.check(fit: teacher.model.config, "the teacher")
     try settings.rollout.checkBlocks(clips.latentFrames)
-    rollout = StudentRollout(student.model, settings.rollout)
-    noising = ScoreNoising(
-      shift: settings.rollout.shift, conversionShift: settings.conversionShift,
-      range: settings.timestepRange[0]...settings.timestepRange[1], device: device)
+    passes = DMDPasses(settings, student: student.model, critic: critic.model, teacher: teacher.model)
     studentDealer = resources.dealer(clips: clips.count)
     criticDealer = resources.dealer(clips: clips.count, stream: 1)
     let dtype = settings.run.precision.dtype
@@ -161,25 +157,15 @@ package final class DMDStage: TrainingStage {
 
   private func moveStudent(_ step: Int) throws -> [(name: String, value: Double)] {
     let optimizer = networks[Turn.student.rawValue].optimizer
+    let scale = 1 / Double(run.accumulation)
     var (loss, push) = (0.0, 0.0)
-    for pass in studentDealer.passes(of: step) {
+    // Steps without a move of the student's take none of its clips.
+    for pass in studentDealer.passes(of: step / settings.studentEvery) {
       let conditions = try clips.conditions(pass.clips)
-      let drawn = try generate(conditions, pass, .student, recorded: !settings.blockwise)
-      let latents = settings.blockwise ? leaf(drawn.latents) : drawn.latents
-      let result = DistributionMatching.loss(
-        latents, conditions, negativeText: clips.negativeText, teacher: teacher.model, critic: critic.model,
-        teacherGuidance: settings.teacherGuidance, criticGuidance: settings.criticGuidance, noising: noising,
-        scoreDraw(pass, .student, latents.shape))
-      if settings.blockwise {
-        if let gradient = Tensor.gradients(of: [result.loss], with: [latents])[0] {
-          rollout.backward(drawn, conditions, gradient: gradient)
-        }
-        optimizer.accumulate(scale: 1 / Double(run.accumulation))
-        loss += result.loss.detach().item / Double(run.accumulation)
-      } else {
-        loss += resources.backward(result.loss, optimizer)
-      }
-      push += result.klGradient.abs().mean().item / Double(run.accumulation)
+      let result = try passes.student(
+        conditions, negativeText: clips.negativeText, draw(pass, .student, conditions), optimizer, scale: scale)
+      loss += result.loss * scale
+      push += result.push * scale
     }
     let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
     return [
@@ -190,36 +176,26 @@ package final class DMDStage: TrainingStage {
 
   private func moveCritic(_ step: Int) throws -> [(name: String, value: Double)] {
     let optimizer = networks[Turn.critic.rawValue].optimizer
+    let scale = 1 / Double(run.accumulation)
     var loss = 0.0
     for pass in criticDealer.passes(of: step) {
       let conditions = try clips.conditions(pass.clips)
-      let drawn = try generate(conditions, pass, .critic, recorded: false)
-      let result = CriticObjective.loss(
-        critic.model, generated: drawn.latents, conditions, noising: noising,
-        scoreDraw(pass, .critic, drawn.latents.shape), mask: settings.criticMask)
-      loss += resources.backward(result.loss, optimizer)
+      loss += scale * (try passes.critic(conditions, draw(pass, .critic, conditions), optimizer, scale: scale))
     }
     let (norm, rate) = try resources.update(optimizer, settings.criticOptimizer, step: step)
     return [("critic/loss", try resources.mean(loss)), ("critic/gradientNorm", norm), ("critic/learningRate", rate)]
   }
 
-  private func leaf(_ tensor: Tensor) -> Tensor {
-    let leaf = tensor.detach()
-    leaf.requiresGrad = true
-    return leaf
-  }
-
-  /// Rolls the student out over a pass's clips.
-  private func generate(_ conditions: Conditions, _ pass: MicroBatch, _ turn: Turn, recorded: Bool) throws
-    -> StudentRollout.Clips
-  {
+  private func draw(_ pass: MicroBatch, _ turn: Turn, _ conditions: Conditions) -> DMDPasses.Draw {
     let blocks = clips.latentFrames / settings.rollout.framesPerBlock
     // All processes end their blocks with the same steps.
     let group = pass.samples[0] / (run.batch * resources.processes.count)
     let drawn = resources.draws.generator(.steps, turn.rawValue, group)
       .integers(0..<settings.rollout.timesteps.count, [blocks]).array(Int.self)
     let steps = settings.rollout.sameStepInAllBlocks ? [Int](repeating: drawn[0], count: blocks) : drawn
-    return try rollout.generate(conditions, .init(steps: steps, noise: noise(pass, turn)), recorded: recorded)
+    let picture = conditions.referenceLatent.shape
+    let shape = Array(picture[..<2]) + [clips.latentFrames] + picture[3...]
+    return .init(rollout: .init(steps: steps, noise: noise(pass, turn)), score: scoreDraw(pass, turn, shape))
   }
 
   /// Noise of which each clip has its own sequence.

@@ -31,11 +31,14 @@ package struct VAEConfiguration: TrainingConfiguration {
 
   private static var tiny: VAEConfiguration {
     var settings = VAEConfiguration()
-    settings.run.applyTiny(steps: 400)
+    settings.run.applyTiny(steps: 500)
     settings.run.precision = .bfloat16
-    settings.optimizer.applyTiny(rate: 2e-3)
+    settings.optimizer.applyTiny(rate: 3e-3)
+    settings.optimizer.decay = .cosine
+    settings.loss.divergence = 1e-4
+    settings.loss.noise = 0.1
     settings.average = EMASettings(decay: 0.98, startStep: 100)
-    settings.frames = 5
+    settings.frames = 13
     settings.cropSize = 64
     return settings
   }
@@ -45,7 +48,7 @@ package struct VAEConfiguration: TrainingConfiguration {
     check.settings("optimizer", optimizer)
     check.settings("average", average)
     check.settings("loss", loss)
-    check.require(frames > 0 && frames % 4 == 1, "frames", frames, mustBe: "4n + 1, such as 9 or 81")
+    check.require(frames > 0 && frames % 4 == 1, "frames", frames, mustBe: "a multiple of 4, and 1")
     check.require(cropSize >= 0 && cropSize % 8 == 0, "cropSize", cropSize, mustBe: "a multiple of 8, or 0")
   }
 }
@@ -110,8 +113,8 @@ package final class VAEStage: TrainingStage {
       for (name, value) in result.parts { parts[name, default: 0] += value.item / Double(run.accumulation) }
     }
     let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    let means = try parts.sorted { $0.key < $1.key }.map { (name: $0.key, value: try resources.mean($0.value)) }
-    return [("loss", try resources.mean(loss))] + means + [("gradientNorm", norm), ("learningRate", rate)]
+    let details = try parts.sorted { $0.key < $1.key }.map { (name: $0.key, value: try resources.mean($0.value)) }
+    return [("loss", try resources.mean(loss))] + details + [("gradientNorm", norm), ("learningRate", rate)]
   }
 
   /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1].

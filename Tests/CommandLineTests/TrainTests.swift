@@ -1,0 +1,193 @@
+import ClipShards
+import Foundation
+import Generation
+import Testing
+import Torch
+
+/// `train`, with both programs.
+@Suite struct TrainTests {
+  private let folder: Folder
+
+  init() throws { folder = try Folder() }
+
+  /// Clips of noise prepared as latents of the tiny checkpoint, 32 × 32 pixels.
+  private func makeClips(_ count: Int = 4, in folder: Folder) throws -> String {
+    let place = folder["latents"]
+    let sizes = ModelPreset.tiny.transformer
+    let writer = try ShardWriter(place, ShardDescription(kind: .latents, width: 32, height: 32))
+    let generator = RandomGenerator(seed: 5)
+    try writer.writeShared(["negativeText": generator.normal([4, sizes.textDim])])
+    for clip in 0..<count {
+      try writer.append(
+        "clip-\(clip)", ClipMetadata(caption: "A person."),
+        [
+          "latents": generator.normal([16, 3, 4, 4]), "referenceLatent": generator.normal([16, 1, 4, 4]),
+          "audioFeatures": generator.normal([9, sizes.audioInputDim]), "text": generator.normal([4, sizes.textDim]),
+        ])
+    }
+    try writer.flush()
+    return place.path
+  }
+
+  /// A run of the teacher that takes a step in a moment.
+  private func arguments(_ out: String, steps: Int = 3, _ more: String...) async throws -> [String] {
+    let data = folder["latents"].path
+    if !folder.content.contains("latents") { _ = try makeClips(in: folder) }
+    return [
+      "train", "teacher", "--config", "tiny.teacher", "--data", data, "--checkpoint",
+      try await Fixtures.checkpoint.value, "--out", folder[out].path, "--set", "run.steps=\(steps)", "--set",
+      "sampleSteps=1", "--set", "run.report.sampleEvery=\(steps)",
+    ] + more
+  }
+
+  /// The numbers of each step, without the times.
+  private func metrics(_ out: String) throws -> [[String: Double]] {
+    let file = folder[out].appendingPathComponent("metrics.jsonl")
+    let lines = ((try? String(contentsOf: file, encoding: .utf8)) ?? "").split(separator: "\n")
+    return try lines.map { line in
+      let fields = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+      return fields.compactMapValues { $0 as? Double }.filter { !["time", "secondsPerStep"].contains($0.key) }
+    }
+  }
+
+  private func weights(_ out: String) throws -> Data {
+    try Data(contentsOf: folder[out].appendingPathComponent("final/LiveTalk-1.3B-V0.1/model.safetensors"))
+  }
+
+  private func expectSentence(
+    _ result: Tool.Result, _ words: String..., status: Int32 = 1, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    #expect(result.status == status, sourceLocation: sourceLocation)
+    #expect(result.complaints.first?.hasPrefix("livetalk") == true, "\(result.error)", sourceLocation: sourceLocation)
+    let ends = [".\n", "?\n"].contains { result.error.hasSuffix($0) }
+    #expect(ends, "\(result.error)", sourceLocation: sourceLocation)
+    for word in words { #expect(result.error.contains(word), "\(result.error)", sourceLocation: sourceLocation) }
+    #expect(!folder.content.contains("run"), sourceLocation: sourceLocation)
+  }
+
+  @Test(arguments: ["vae", "audio", "teacher", "ode", "dmd"])
+  func `the whole configuration is shown, and can be read again`(stage: String) async throws {
+    var words = ["train", stage, "--config", "tiny.\(stage)", "--data", "d", "--checkpoint", "c", "--out", "o"]
+    if stage == "dmd" { words += ["--teacher", "t"] }
+    let shown = try await Tool.run(words + ["--set", "optimizer.learningRate=3e-5", "--show-config"])
+    #expect(shown.status == 0, "\(shown.error)")
+    let fields = try #require(try JSONSerialization.jsonObject(with: shown.output) as? [String: Any])
+    let run = try #require(fields["run"] as? [String: Any])
+    #expect((fields["optimizer"] as? [String: Any])?["learningRate"] as? Double == 3e-5)
+    #expect(run["data"] as? String == "d" && run["out"] as? String == "o" && run["checkpointLayers"] as? Bool == false)
+    let file = try folder.file("shown.yaml", shown.output)
+    let again = try await Tool.run("train", stage, "--config", file, "--show-config")
+    #expect(again.status == 0 && again.text == shown.text, "\(again.error)\(again.text)")
+  }
+
+  @Test func `mistakes are told in a sentence`() async throws {
+    let good = try await arguments("run")
+    expectSentence(try await Tool.run(good + ["--set", "optimizer.learningrat=1"]), "learningrat", "learningRate")
+    expectSentence(try await Tool.run(good + ["--set", "run.steps=0"]), "'run.steps' must be at least 1, not 0")
+    expectSentence(try await Tool.run(good + ["--set", "run.steps=many"]), "run.steps")
+    expectSentence(try await Tool.run(good + ["--data", folder["none"].path]), folder["none"].path)
+    expectSentence(try await Tool.run(good + ["--checkpoint", folder["none"].path]), folder["none"].path)
+    expectSentence(
+      try await Tool.run(["train", "teacher", "--config", "tiny.techer"]), "'tiny.techer'", "tiny.teacher")
+    expectSentence(
+      try await Tool.run(["train", "teacher", "--config", "none.yaml"]), "no configuration file none.yaml")
+    expectSentence(try await Tool.run(["train", "teacher"]), "'run.data' must be a folder")
+    expectSentence(try await Tool.run(["train", "student"]), "student", "vae", "dmd", status: 64)
+    expectSentence(
+      try await Tool.run(["train", "dmd", "--data", "d", "--checkpoint", "c", "--out", "o"]), "'teacher' must be")
+  }
+
+  @Test(arguments: ["livetalk", "livetalk-compute"])
+  func `a run leaves metrics, a sample, checkpoints and a whole checkpoint folder`(program: String) async throws {
+    let result = try await Tool.run(try Tool.executable(program), try await arguments("run"))
+    #expect(result.status == 0, "\(result.error)")
+    let numbers = try metrics("run")
+    #expect(numbers.map { $0["step"] } == [1, 2, 3])
+    #expect(
+      numbers.allSatisfy { $0.values.allSatisfy(\.isFinite) && Set($0.keys).isSuperset(of: ["loss", "gradientNorm"]) })
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder["run/samples"].path).sorted()
+    #expect(
+      names == (program == "livetalk" ? ["step-00000003.mp4", "step-00000003.png"] : ["step-00000003.safetensors"]))
+    let inspected = try await Tool.run("checkpoint", "inspect", folder["run/final"].path)
+    #expect(inspected.status == 0 && inspected.text.contains("trained with"), "\(inspected.text)")
+    // What is there is not written over.
+    let again = try await Tool.run(try Tool.executable(program), try await arguments("run"))
+    #expect(again.status == 1 && again.error.contains("earlier run"), "\(again.error)")
+  }
+
+  /// Ends a run with a signal when so many steps are logged.
+  private func end(_ words: [String], _ out: String, with number: Int32, afterSteps steps: Int) async throws
+    -> Tool.Result
+  {
+    let file = folder[out].appendingPathComponent("metrics.jsonl")
+    return try await Tool.run(try Tool.executable(), words) { process in
+      Thread.detachNewThread {
+        for _ in 0..<6000 {
+          let lines = (try? Data(contentsOf: file))?.count { $0 == UInt8(ascii: "\n") } ?? 0
+          if lines >= steps { break }
+          usleep(10_000)
+        }
+        kill(process.processIdentifier, number)
+      }
+    }
+  }
+
+  @Test func `a run that is ended goes on to the numbers of an unbroken one`() async throws {
+    let steps = 14
+    let every = ["--set", "run.report.checkpointEvery=3", "--set", "run.batch=2"]
+    let whole = try await Tool.run(try await arguments("whole", steps: steps) + every)
+    #expect(whole.status == 0, "\(whole.error)")
+    for (number, name) in [(SIGKILL, "killed"), (SIGINT, "interrupted")] as [(Int32, String)] {
+      let words = try await arguments(name, steps: steps) + every
+      let ended = try await end(words, name, with: number, afterSteps: 5)
+      #expect(ended.status == (number == SIGKILL ? 128 + 9 : 130), "\(ended.error)")
+      let done = try metrics(name).count
+      #expect((5..<steps).contains(done))
+      #expect(!FileManager.default.fileExists(atPath: folder["\(name)/final"].path))
+      if number == SIGINT {
+        #expect(ended.error.contains("a checkpoint is written after this step"), "\(ended.error)")
+        #expect(ended.complaints.last == "livetalk: Stopped at step \(done); the same command with --resume goes on.")
+        let checkpoint = "step-" + String(repeating: "0", count: 8 - "\(done)".count) + "\(done)"
+        #expect(FileManager.default.fileExists(atPath: folder["\(name)/checkpoints/\(checkpoint)/state.json"].path))
+      }
+      let resumed = try await Tool.run(words + ["--resume"])
+      #expect(resumed.status == 0 && resumed.error.contains("Going on from step"), "\(resumed.error)")
+      #expect(try metrics(name) == metrics("whole") && metrics(name).count == steps)
+      #expect(try weights(name) == weights("whole"))
+    }
+  }
+
+  @Test func `two processes train as one with the clips of both`() async throws {
+    let alone = try await Tool.run(try await arguments("alone", steps: 4) + ["--set", "run.batch=2"])
+    #expect(alone.status == 0, "\(alone.error)")
+    let port = 20_000 + Int.random(in: 0..<20_000)
+    let words = try await arguments("together", steps: 4)
+    let results = try await withThrowingTaskGroup(of: Tool.Result.self) { group in
+      for rank in 0..<2 {
+        group.addTask {
+          try await Tool.run(
+            try Tool.executable(), words,
+            [
+              "RANK": "\(rank)", "WORLD_SIZE": "2", "LOCAL_RANK": "\(rank)", "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": "\(port)",
+            ])
+        }
+      }
+      return try await group.reduce(into: []) { $0.append($1) }
+    }
+    for result in results { #expect(result.status == 0, "\(result.error)") }
+    let (one, two) = (try metrics("alone"), try metrics("together"))
+    #expect(one.count == 4 && two.count == 4)
+    for (a, b) in zip(one, two) {
+      #expect(Set(a.keys) == Set(b.keys))
+      for (key, value) in a { #expect(abs(value - (b[key] ?? .nan)) <= 1e-5 * max(1, abs(value)), "\(key)") }
+    }
+    let (ours, theirs) = try (
+      readWeights(folder["alone/final/LiveTalk-1.3B-V0.1/model.safetensors"]),
+      readWeights(folder["together/final/LiveTalk-1.3B-V0.1/model.safetensors"])
+    )
+    for (name, tensor) in ours {
+      #expect(tensor.maxAbsDifference(try #require(theirs[name])) < 1e-4, "\(name)")
+    }
+  }
+}

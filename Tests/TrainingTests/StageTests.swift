@@ -68,7 +68,7 @@ import Torch
 
   @Test func `a run is not resumed under other settings`() throws {
     try tiny.train(.teacher, "run", stoppingAfter: 2)
-    for edit in [{ $0.seed = 1 }, { $0.steps = 5 }, { $0.batch = 1 }] as [(inout RunSettings) -> Void] {
+    for edit in [{ $0.seed = 1 }, { $0.accumulation = 3 }, { $0.batch = 1 }] as [(inout RunSettings) -> Void] {
       let text = message { try tiny.train(.teacher, "run", resumes: true, edit: edit) }
       #expect(text.contains("other settings") && text.contains("step-00000002"), "\(text)")
     }

@@ -48,7 +48,7 @@ package struct VAEConfiguration: TrainingConfiguration {
     check.settings("optimizer", optimizer)
     check.settings("average", average)
     check.settings("loss", loss)
-    check.require(frames > 0 && frames % 4 == 1, "frames", frames, mustBe: "a multiple of 4, and 1")
+    check.require(frames > 0 && frames % 4 == 1, "frames", frames, mustBe: "4n + 1, such as 9 or 81")
     check.require(cropSize >= 0 && cropSize % 8 == 0, "cropSize", cropSize, mustBe: "a multiple of 8, or 0")
   }
 }

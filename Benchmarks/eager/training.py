@@ -12,6 +12,7 @@ import copy
 import dataclasses
 import math
 import resource
+import time
 
 import torch
 from torch.nn import functional as F
@@ -215,7 +216,11 @@ def main():
     kinds = {"student step": step.move_student} | ({"critic step": step.move_critic} if options.critic else {})
     for name, move in kinds.items():
         move()
-        groups[name] = [timed(move) for _ in range(options.steps)]
+        groups[name], groups[f"{name} processor"] = [], []
+        for _ in range(options.steps):
+            start = time.process_time()
+            groups[name].append(timed(move))
+            groups[f"{name} processor"].append((time.process_time() - start) * 1000)
     settings = {
         "preset": options.preset,
         "latent_frames": FRAMES,

@@ -62,6 +62,7 @@ bool has_backend(at::DeviceType type) { return c10::impl::hasDeviceGuardImpl(typ
 using namespace ct;
 
 const char *ct_last_error(void) { return last_error.c_str(); }
+void ct_set_last_error(const char *message) { set_error(message); }
 const char *ct_torch_version(void) { return TORCH_VERSION; }
 
 ct_status ct_load_cuda(const char *library) {

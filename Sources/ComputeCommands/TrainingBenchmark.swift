@@ -41,6 +41,9 @@ struct TrainingTimings: Codable {
   /// Milliseconds.
   var studentStep: Timings
   var criticStep: Timings
+  /// Milliseconds of the processor's time, over all threads: on one thread the fairer figure where others use the machine too.
+  var studentStepProcessor: Timings
+  var criticStepProcessor: Timings
   /// Memory of the weights and of the optimisers' state, before the first step.
   var memoryBeforeBytes: Int
   /// The most memory in use up to the end of the student's steps, and up to the end of the critic's.
@@ -94,9 +97,15 @@ enum TrainingBenchmark {
     let inputs = Inputs(plan)
     let before = device.memory.current
 
-    func timed(_ step: () throws -> Void) throws -> Timings {
+    func timed(_ step: () throws -> Void) throws -> (wall: Timings, processor: Timings) {
       try step()
-      return Timings(try (0..<plan.steps).map { _ in try milliseconds(device, step) })
+      var (wall, processor): ([Double], [Double]) = ([], [])
+      for _ in 0..<plan.steps {
+        let start = clock()
+        wall.append(try milliseconds(device, step))
+        processor.append(Double(clock() - start) / Double(CLOCKS_PER_SEC) * 1000)
+      }
+      return (Timings(wall), Timings(processor))
     }
     let studentTimes = try timed {
       let result = try passes.student(
@@ -118,7 +127,9 @@ enum TrainingBenchmark {
       parameters: student.store.trained.map(\.tensor.count).reduce(0, +),
       variants: [
         TrainingTimings(
-          activations: activations, studentStep: studentTimes, criticStep: criticTimes, memoryBeforeBytes: before,
+          activations: activations, studentStep: studentTimes.wall, criticStep: criticTimes.wall,
+          studentStepProcessor: studentTimes.processor, criticStepProcessor: criticTimes.processor,
+          memoryBeforeBytes: before,
           studentPeakBytes: studentPeak, peakBytes: device.memory.peak)
       ])
   }

@@ -54,34 +54,37 @@ extension Tensor {
   public static func checkpointed(_ inputs: [Tensor], _ body: @escaping ([Tensor]) -> Tensor) -> Tensor {
     guard gradientsEnabled, inputs.contains(where: \.requiresGrad) else { return body(inputs) }
     let value = withGradients(false) { body(inputs) }
-    let recomputation = Recomputation(body: body, scope: ErrorScope.current)
+    let recomputation = Recomputation(body: body)
     return withExtendedLifetime((inputs, value)) {
       Tensor {
         ct_checkpoint(
           value.c, inputs.map(\.c), Int32(inputs.count),
           { context, pointers, count, out in
             let recomputation = Unmanaged<Recomputation>.fromOpaque(context).takeUnretainedValue()
-            out.pointee = recomputation.run(UnsafeBufferPointer(start: pointers, count: Int(count)))
-            return 0
+            do {
+              out.pointee = try recomputation.run(UnsafeBufferPointer(start: pointers, count: Int(count)))
+              return 0
+            } catch {
+              ct_set_last_error("\(error)")
+              return 1
+            }
           }, Unmanaged.passRetained(recomputation).toOpaque(),
           { Unmanaged<Recomputation>.fromOpaque($0).release() }, $0)
       }
     }
   }
 
-  /// What a checkpoint runs again, with the error scope it was made in.
+  /// What a checkpoint runs again.
   private final class Recomputation {
     private let body: ([Tensor]) -> Tensor
-    private let scope: ErrorScope?
 
-    init(body: @escaping ([Tensor]) -> Tensor, scope: ErrorScope?) {
-      self.body = body
-      self.scope = scope
-    }
+    init(body: @escaping ([Tensor]) -> Tensor) { self.body = body }
 
     /// A new handle of the value; `pointers` are borrowed.
-    func run(_ pointers: UnsafeBufferPointer<ct_tensor>) -> ct_tensor? {
-      ErrorScope.$current.withValue(scope) {
+    ///
+    /// A failure goes through libtorch to who asked for the gradient: the scope that the checkpoint was made in may have ended.
+    func run(_ pointers: UnsafeBufferPointer<ct_tensor>) throws -> ct_tensor? {
+      try withTorchErrors {
         let inputs = pointers.map { pointer in Tensor { ct_alias(pointer, $0) } }
         let value = body(inputs)
         var copy: ct_tensor?

@@ -67,6 +67,26 @@ enum Tool {
     }
   }
 
+  /// Runs a program several times at once, each with an environment of its own. They wait for each other, so that together they
+  /// take one place.
+  static func runTogether(_ program: URL, _ arguments: [String], _ environments: [[String: String]]) async throws
+    -> [Result]
+  {
+    await places.take()
+    let results = await withTaskGroup(of: Swift.Result<Result, any Error>.self) { group in
+      for environment in environments {
+        group.addTask {
+          do { return .success(try await unlimited(program, arguments, environment) { _ in }) } catch {
+            return .failure(error)
+          }
+        }
+      }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+    await places.give()
+    return try results.map { try $0.get() }
+  }
+
   /// Runs no more programs at a time than there are cores for.
   private static let places = Places(2)
 

@@ -110,6 +110,18 @@ import Torch
     #expect(failure { _ = Tensor.ones([2]).sum().item } == nil)
   }
 
+  @Test func `a failure on the way back goes to the scope that asks for the gradient`() throws {
+    let x = leaf(2, 3, seed: 1)
+    let value = try withTorchErrors {
+      Tensor.checkpointed([x]) { inputs in
+        gradientsEnabled ? inputs[0].matmul(Tensor.ones([4, 2], .float64)) : inputs[0].sum()
+      }
+    }
+    let text = failure { value.backward() }
+    #expect(text?.contains("2x3") == true && text?.contains("computed again") == true, "\(text ?? "nothing")")
+    #expect(x.grad == nil)
+  }
+
   @Test func `going back twice needs the graph to be kept`() throws {
     let x = leaf(3, seed: 1)
     let value = Tensor.checkpointed([x]) { $0[0].square() }.sum()

@@ -27,7 +27,17 @@ struct TinyTraining {
 
   /// Kinds of runs.
   enum Kind: String, CaseIterable {
-    case teacher, teacherInHalf, teacherLowRank, ode, dmd, dmdBlockwise, dmdLowRank, vae, audio
+    case teacher, teacherInHalf, teacherLowRank, ode, dmd, dmdBlockwise, dmdLowRank, dmdLiteral, dmdInHalf
+    case vae, vaeInHalf, audio, audioInHalf
+  }
+
+  /// The part of a checkpoint that a kind of run trains.
+  static func trainedFile(_ kind: Kind) -> CheckpointFolder.Part {
+    switch kind {
+    case .vae, .vaeInHalf: .vae
+    case .audio, .audioInHalf: .audioEncoder
+    default: .transformer
+    }
   }
 
   static let latentFrames = 6
@@ -140,31 +150,44 @@ struct TinyTraining {
       settings.optimizer = optimizer
       settings.average = EMASettings(decay: 0.5, startStep: 1)
       return (try ODEStage(settings), try settingsText(settings))
-    case .dmd, .dmdBlockwise, .dmdLowRank:
+    case .dmd, .dmdBlockwise, .dmdLowRank, .dmdLiteral, .dmdInHalf:
       var settings = DMDConfiguration()
       settings.run = run(out, try latents(), edit)
-      settings.run.checkpointLayers = kind != .dmd
+      settings.run.checkpointLayers = kind != .dmd && kind != .dmdLiteral
       settings.teacher = folder["teacher"].path
       (settings.optimizer, settings.criticOptimizer) = (optimizer, optimizer)
       settings.average = EMASettings(decay: 0.5, startStep: 1)
-      (settings.studentEvery, settings.blockwise) = (2, kind == .dmdBlockwise)
+      (settings.studentEvery, settings.blockwise) = (2, kind == .dmdBlockwise || kind == .dmdInHalf)
       settings.teacherGuidance = Guidance(text: 1, audio: 2)
       settings.rollout.sameStepInAllBlocks = kind != .dmdBlockwise
-      if kind == .dmdLowRank { settings.lowRank = Self.lowRank }
+      if kind == .dmdLowRank || kind == .dmdInHalf { settings.lowRank = Self.lowRank }
+      if kind == .dmdLiteral {
+        settings.rollout.historyGradient = .literal
+        settings.criticMask = .channel
+        settings.conversionShift = 8
+        settings.teacherGuidance = Guidance(text: 5, audio: 5, convention: .literal)
+        settings.criticGuidance = Guidance(text: 0, audio: 0, convention: .literal)
+      }
+      if kind == .dmdInHalf {
+        settings.run.precision = .bfloat16
+        settings.rollout.commit = .lastStep
+      }
       return (try DMDStage(settings), try settingsText(settings))
-    case .vae:
+    case .vae, .vaeInHalf:
       var settings = VAEConfiguration()
       settings.run = run(out, try media(), edit)
       settings.optimizer = optimizer
       settings.average = EMASettings(decay: 0.5, startStep: 3)
       (settings.frames, settings.cropSize) = (5, 16)
+      if kind == .vaeInHalf { settings.run.precision = .bfloat16 }
       return (try VAEStage(settings), try settingsText(settings))
-    case .audio:
+    case .audio, .audioInHalf:
       var settings = AudioConfiguration.standard
       settings.run = run(out, try media(), edit)
       settings.optimizer = optimizer
       settings.average = EMASettings(decay: 0.5, startStep: 3)
       settings.seconds = 0.5
+      if kind == .audioInHalf { settings.run.precision = .bfloat16 }
       return (try AudioStage(settings), try settingsText(settings))
     }
   }

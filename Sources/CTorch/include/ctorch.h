@@ -31,6 +31,8 @@ enum { CT_CPU, CT_CUDA, CT_MPS };
 typedef struct { int32_t kind; int32_t index; } ct_device;
 
 const char *_Nonnull ct_last_error(void);
+// What a callback that fails leaves as its message.
+void ct_set_last_error(const char *_Nonnull message);
 const char *_Nonnull ct_torch_version(void);
 
 // MARK: Devices, threads, memory
@@ -255,8 +257,8 @@ CT_API ct_gradients(const ct_tensor _Nonnull *_Nonnull outputs, int32_t output_c
                     const ct_tensor _Nullable *_Nullable output_gradients, bool retain_graph, bool create_graph,
                     ct_tensor _Nullable *_Nonnull out);
 // Gives `value`, computed from `inputs` without gradients, a history: when its gradient is asked for, `recompute` computes it
-// again with gradients. It is given stand-ins for the inputs that are not leaves (borrowed) and writes a NEW tensor; it may run on
-// another thread. `release` is called once, when the history is gone.
+// again with gradients. It is given stand-ins for the inputs that are not leaves (borrowed) and writes a NEW tensor, or sets a
+// message and returns 1; it may run on another thread. `release` is called once, when the history is gone.
 typedef ct_status (*ct_recompute)(void *_Nonnull context, const ct_tensor _Nonnull *_Nonnull inputs, int32_t count,
                                   ct_tensor _Nullable *_Nonnull out);
 CT_API ct_checkpoint(ct_in value, const ct_tensor _Nonnull *_Nonnull inputs, int32_t count, ct_recompute _Nonnull recompute,

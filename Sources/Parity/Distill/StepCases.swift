@@ -19,7 +19,7 @@ enum StepCases {
     let initial = studentBefore
     let settings = RolloutSettings(
       timesteps: try c.config["denoising_step_list"].list.map { try $0.double() }, shift: try c.shift,
-      framesPerBlock: try c.config["num_frame_per_block"].int())
+      framesPerBlock: try c.config["num_frame_per_block"].int(), commit: .noised)
     let noising = ScoreNoising(
       shift: try c.shift, conversionShift: try c.config["score_conversion_shift"].double(), device: c.golden.device)
     let (real, fake) = try DistillCase.guidance(c.config["guidance"])

@@ -24,13 +24,13 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
   public var commit: CommitPass
   public var historyGradient: HistoryGradient
 
-  /// As published, with the history cut.
+  /// As the papers say: the history cut, the commit pass over clean latents.
   public static let livetalk = RolloutSettings()
 
   public init(
     timesteps: [Double] = [1000, 936, 832, 624], shift: Double = 5,
     framesPerBlock: Int = GenerationDefaults.framesPerBlock, gradientFrames: Int = 21, sameStepInAllBlocks: Bool = true,
-    commit: CommitPass = .noised, historyGradient: HistoryGradient = .cut
+    commit: CommitPass = .clean, historyGradient: HistoryGradient = .cut
   ) {
     self.timesteps = timesteps
     self.shift = shift

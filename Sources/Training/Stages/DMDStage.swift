@@ -54,6 +54,7 @@ package struct DMDConfiguration: TrainingConfiguration {
   private static var literal: DMDConfiguration {
     var settings = livetalk
     settings.rollout.historyGradient = .literal
+    settings.rollout.commit = .noised
     settings.run.checkpointLayers = false
     settings.teacherGuidance = Guidance(text: 5, audio: 5, convention: .literal)
     settings.criticGuidance = Guidance(text: 0, audio: 0, convention: .literal)

@@ -91,13 +91,15 @@ public final class BlockRollout {
   ///   - textEmbedding: the text encoder's output `[B, L, textDim]`.
   ///   - referenceLatent: the encoded picture `[B, 16, 1, H, W]`.
   ///   - clipFrames: latent frames of the whole clip, for a policy that keeps them all; nil for an endless session.
+  ///   - visibleFrames: how many of the newest latent frames attention sees, the block's own included, where the cache holds more;
+  ///     what a rolling window sees, in a cache that can go back.
   ///   - positionLimit: see `KVCache.positionLimit`.
   /// - Throws: `TorchError` for a policy that cannot hold a block, a full one without a clip's length, or a position limit under
   ///   which the window would run into its sinks.
   public init(
     transformer: WanTransformer, steps: [FlowMatchingSchedule.Step], policy: KVCachePolicy, framesPerBlock: Int = 3,
     textEmbedding: Tensor, referenceLatent: Tensor, clipFrames: Int? = nil,
-    positionLimit: Int? = GenerationDefaults.positionLimit, commit: Commit = .clean,
+    visibleFrames: Int? = nil, positionLimit: Int? = GenerationDefaults.positionLimit, commit: Commit = .clean,
     historyGradient: HistoryGradient = .cut, noise: NoiseSource, tap: Tap? = nil
   ) throws {
     guard framesPerBlock > 0, !steps.isEmpty else {
@@ -112,6 +114,9 @@ public final class BlockRollout {
     }
     if let positionLimit, policy.sinks > 0, positionLimit < window {
       throw TorchError("A limit of \(positionLimit) time positions is less than the window of \(window) frames.")
+    }
+    if let visibleFrames, visibleFrames < framesPerBlock {
+      throw TorchError("A block of \(framesPerBlock) frames must see itself, not only \(visibleFrames) frames.")
     }
     if historyGradient != .cut, transformer.checkpointsLayers {
       throw TorchError("Gradients can only cross the cache where layers are not checkpointed.")
@@ -128,10 +133,11 @@ public final class BlockRollout {
     self.tap = tap
     self.textEmbedding = textEmbedding
     self.referenceLatent = referenceLatent
+    let tokensPerFrame = transformer.config.tokensPerFrame(height: height, width: width)
     cache = KVCache(
       configuration: transformer.config, windowFrames: max(window, policy.sinks + framesPerBlock),
-      sinkFrames: policy.sinks,
-      tokensPerFrame: transformer.config.tokensPerFrame(height: height, width: width),
+      sinkFrames: policy.sinks, tokensPerFrame: tokensPerFrame,
+      visibleTokens: visibleFrames.map { $0 * tokensPerFrame },
       positionLimit: policy == .full ? nil : positionLimit, batch: batch, dtype: dtype, device: device)
     cache.keepsHistory = historyGradient != .cut
     cache.holdsWholeClip = policy == .full

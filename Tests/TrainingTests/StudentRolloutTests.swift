@@ -50,8 +50,16 @@ import Torch
     #expect(trained.maxAbsDifference(try served(.full)) < 1e-6)
     // A clip that fits into the window forgets nothing.
     #expect(trained.maxAbsDifference(try served(.livetalk)) < 1e-6)
-    let forgetful = try served(.rolling(window: 3))
-    #expect(trained.maxAbsDifference(forgetful) > 1e-4)
+    for window in [3, 6] {
+      let forgetful = try served(.rolling(window: window))
+      #expect(trained.maxAbsDifference(forgetful) > 1e-4)
+      var windowed = serving
+      windowed.windowFrames = window
+      let seen = try latents(tiny.model, windowed, conditions, NoiseSource(seed: 5))
+      #expect(seen.maxAbsDifference(forgetful) < 1e-6)
+      let recorded = try latents(tiny.model, windowed, conditions, NoiseSource(seed: 5), recorded: true)
+      #expect(recorded.maxAbsDifference(seen) < 1e-5)
+    }
     var published = serving
     published.commit = .noised
     #expect(trained.maxAbsDifference(try latents(tiny.model, published, conditions, NoiseSource(seed: 5))) > 1e-4)
@@ -80,15 +88,16 @@ import Torch
     commit: RolloutSettings.CommitPass, isCheckpointed: Bool
   ) throws {
     for gradientFrames in [21, 6, 3] { try compareBlockwise(commit, isCheckpointed, gradientFrames) }
+    try compareBlockwise(commit, isCheckpointed, 21, windowFrames: 6)
   }
 
   private func compareBlockwise(
-    _ commit: RolloutSettings.CommitPass, _ isCheckpointed: Bool, _ gradientFrames: Int
+    _ commit: RolloutSettings.CommitPass, _ isCheckpointed: Bool, _ gradientFrames: Int, windowFrames: Int? = nil
   ) throws {
     let tiny = try TinyModel(seed: 1, checkpointsLayers: isCheckpointed)
     let conditions = tinyConditions(2, 3, latentFrames: 9)
     var settings = RolloutSettings(commit: commit)
-    settings.gradientFrames = gradientFrames
+    (settings.gradientFrames, settings.windowFrames) = (gradientFrames, windowFrames)
     let rollout = StudentRollout(tiny.model, settings)
     func clips(recorded: Bool) throws -> StudentRollout.Clips {
       try rollout.generate(conditions, .init(steps: [1, 3, 0], noise: tinyNoise(5, 6)), recorded: recorded)

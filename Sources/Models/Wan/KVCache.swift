@@ -145,6 +145,10 @@ public final class KVCache {
     guard let visibleTokens, visibleTokens < rows else {
       return (keys[layer].narrow(1, 0, rows), values[layer].narrow(1, 0, rows))
     }
+    if holdsWholeClip {
+      let first = rows - visibleTokens
+      return (keys[layer].narrow(1, first, visibleTokens), values[layer].narrow(1, first, visibleTokens))
+    }
     let newest = Array(rowOrder().suffix(visibleTokens))
     let index = Tensor(newest, device: keys[layer].device)
     return (keys[layer].indexSelect(1, index), values[layer].indexSelect(1, index))

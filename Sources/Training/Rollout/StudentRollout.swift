@@ -17,6 +17,9 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
   public var timesteps: [Double]
   public var shift: Double
   public var framesPerBlock: Int
+  /// How many of the newest latent frames attention sees, the block's own included, as when serving with a rolling window; nil for
+  /// the whole clip.
+  public var windowFrames: Int?
   /// Only the blocks that begin in this many last frames have a gradient.
   public var gradientFrames: Int
   /// Whether all blocks of a clip end with the same step.
@@ -29,12 +32,13 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
 
   public init(
     timesteps: [Double] = [1000, 936, 832, 624], shift: Double = 5,
-    framesPerBlock: Int = GenerationDefaults.framesPerBlock, gradientFrames: Int = 21, sameStepInAllBlocks: Bool = true,
-    commit: CommitPass = .clean, historyGradient: HistoryGradient = .cut
+    framesPerBlock: Int = GenerationDefaults.framesPerBlock, windowFrames: Int? = nil, gradientFrames: Int = 21,
+    sameStepInAllBlocks: Bool = true, commit: CommitPass = .clean, historyGradient: HistoryGradient = .cut
   ) {
     self.timesteps = timesteps
     self.shift = shift
     self.framesPerBlock = framesPerBlock
+    self.windowFrames = windowFrames
     self.gradientFrames = gradientFrames
     self.sameStepInAllBlocks = sameStepInAllBlocks
     self.commit = commit
@@ -114,8 +118,8 @@ public struct StudentRollout {
     let rollout = try BlockRollout(
       transformer: student, steps: schedule.steps(at: settings.timesteps, student.dtype), policy: .full,
       framesPerBlock: n, textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent,
-      clipFrames: frames,
-      commit: commit, historyGradient: settings.historyGradient, noise: draw.noise, tap: tap)
+      clipFrames: frames, visibleFrames: settings.windowFrames, commit: commit,
+      historyGradient: settings.historyGradient, noise: draw.noise, tap: tap)
     let audio = withGradients(recorded) { audioContext(conditions) }
     var (blocks, inputs): ([Tensor], [Tensor]) = ([], [])
     for (block, step) in draw.steps.enumerated() {

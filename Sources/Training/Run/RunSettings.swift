@@ -81,6 +81,10 @@ extension RolloutSettings: CheckedSettings {
       mustBe: "falling numbers from 1000 to 1")
     check.positive("shift", shift)
     check.positive("framesPerBlock", framesPerBlock)
+    if let windowFrames {
+      check.require(
+        windowFrames >= framesPerBlock, "windowFrames", windowFrames, mustBe: "at least 'framesPerBlock', or null")
+    }
     check.require(
       gradientFrames >= framesPerBlock, "gradientFrames", gradientFrames, mustBe: "at least 'framesPerBlock'")
   }

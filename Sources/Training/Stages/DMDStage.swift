@@ -63,13 +63,14 @@ package struct DMDConfiguration: TrainingConfiguration {
     return settings
   }
 
-  /// Live Avatar's additions: history corruption, gradients block by block, factors of rank 128.
+  /// Live Avatar's additions: history corruption, a window of 4 blocks, gradients block by block, factors of rank 128.
   private static var liveAvatar: DMDConfiguration {
     var settings = livetalk
     settings.run.steps = 2500
     settings.optimizer.learningRate = 1e-5
     settings.criticOptimizer.learningRate = 2e-6
     settings.rollout.commit = .lastStep
+    settings.rollout.windowFrames = 12
     settings.blockwise = true
     settings.lowRank = LowRankAdaptation(rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"])
     return settings

@@ -84,7 +84,8 @@ package final class ODEStage: TrainingStage {
     let latents = clips.clips.index.clips[0].tensors["latents"]?.shape ?? [0, 0, 0, 0]
     mask = WanTransformer.blockCausalMask(
       frames: clips.latentFrames, tokensPerFrame: config.tokensPerFrame(height: latents[2], width: latents[3]),
-      framesPerBlock: settings.rollout.framesPerBlock, windowFrames: nil, device: device)
+      framesPerBlock: settings.rollout.framesPerBlock, windowFrames: settings.rollout.windowFrames,
+      device: device)
     schedule = .training(shift: settings.rollout.shift, device: device)
     dealer = resources.dealer(clips: clips.count)
     let optimizer = try resources.optimizer(transformer.store.trained, settings.optimizer, settings.average)

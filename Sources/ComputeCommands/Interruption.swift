@@ -11,7 +11,7 @@ package enum Interruption {
 
   private static let undo = Mutex<(@Sendable () -> Void)?>(nil)
   private static let farewell = Mutex("what was not saved is lost.")
-  private static let request = Mutex<(@Sendable () -> Void)?>(nil)
+  private static let request = Mutex<(@Sendable (Int32) -> Void)?>(nil)
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 
   /// From now on SIGINT and SIGTERM run `undo` and end the process with 130 or 143; a second one ends it without waiting.
@@ -27,12 +27,14 @@ package enum Interruption {
 
   /// From now on the first SIGINT or SIGTERM only asks for the work's own end; the next one ends the process as above.
   ///
-  /// - Parameter words: what is said then, after "Stopping; ".
-  package static func onRequest(saying words: String, _ request: @escaping @Sendable () -> Void) {
+  /// - Parameters:
+  ///   - words: what is said then, after "Stopping; ".
+  ///   - request: is given the signal's number.
+  package static func onRequest(saying words: String, _ request: @escaping @Sendable (Int32) -> Void) {
     self.request.withLock {
       $0 = {
         Terminal.error("livetalk: Stopping; \(words)")
-        request()
+        request($0)
       }
     }
     listen()
@@ -73,7 +75,7 @@ package enum Interruption {
       defer { request = nil }
       return request
     }
-    if let request { return request() }
+    if let request { return request(number) }
     undoAll()
     Terminal.error("livetalk: Stopped; \(farewell.withLock { $0 })")
     _exit(128 + number)

@@ -100,7 +100,7 @@ package struct TrainOptions: ParsableArguments {
     let processes = try Processes.launched(device: configuration[keyPath: run].device)
     let status = StatusLine(isQuiet: quiet || processes.rank > 0)
     let stops = StopRequest()
-    Interruption.onRequest(saying: "a checkpoint is written after this step.") { stops.set() }
+    Interruption.onRequest(saying: "a checkpoint is written after this step.") { stops.set($0) }
     var hooks = TrainerHooks()
     hooks.note = status.note
     hooks.progress = { text in status.show { text } }
@@ -118,7 +118,7 @@ package struct TrainOptions: ParsableArguments {
       processes.leave()
       guard case .stopped(let step) = ending else { return }
       Terminal.error("livetalk: Stopped at step \(step); the same command with --resume goes on.")
-      throw ExitCode(130)
+      throw ExitCode(128 + (stops.signal ?? SIGINT))
     } catch let code as ExitCode {
       throw code
     } catch {
@@ -152,7 +152,9 @@ package func configured<C: TrainingConfiguration>(named name: String?, overrides
 
 /// Set by a signal, asked by the work.
 final class StopRequest: Sendable {
-  private let flag = Mutex(false)
-  var isSet: Bool { flag.withLock { $0 } }
-  func set() { flag.withLock { $0 = true } }
+  private let number = Mutex<Int32?>(nil)
+  /// The signal that came; nil in a process that another one's signal stopped.
+  var signal: Int32? { number.withLock { $0 } }
+  var isSet: Bool { signal != nil }
+  func set(_ signal: Int32) { number.withLock { $0 = signal } }
 }

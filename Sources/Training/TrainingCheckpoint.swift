@@ -67,10 +67,6 @@ public struct TrainingCheckpoint: Sendable {
     try SafetensorsFile(folder.appendingPathComponent("\(name).safetensors"))
   }
 
-  public func hasFile(_ name: String) -> Bool {
-    FileManager.default.fileExists(atPath: folder.appendingPathComponent("\(name).safetensors").path)
-  }
-
   /// The files of that name of all ranks that wrote one, in the order of the ranks.
   public func shards(_ name: String) throws -> [SafetensorsFile] {
     try (0..<ranks).map { rank in
@@ -80,18 +76,5 @@ public struct TrainingCheckpoint: Sendable {
 
   static func stateName(rank: Int, ranks: Int) -> String {
     rank == 0 ? "state.json" : "state.rank\(rank)of\(ranks).json"
-  }
-}
-
-/// The state of a random generator in a form that JSON holds.
-public struct SavedGenerator: Codable, Equatable, Sendable {
-  /// The bytes of the generator's state; base64 in JSON.
-  let bytes: Data
-
-  public init(_ generator: RandomGenerator) { bytes = Data(generator.state.bytes()) }
-
-  /// Lets a generator of the same kind of device go on from here.
-  public func restore(_ generator: RandomGenerator) throws {
-    try withTorchErrors { generator.state = Tensor([UInt8](bytes)) }
   }
 }

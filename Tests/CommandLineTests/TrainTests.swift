@@ -137,10 +137,10 @@ import Torch
     let every = ["--set", "run.report.checkpointEvery=3", "--set", "run.batch=2"]
     let whole = try await Tool.run(try await arguments("whole", steps: steps) + every)
     #expect(whole.status == 0, "\(whole.error)")
-    for (number, name) in [(SIGKILL, "killed"), (SIGINT, "interrupted")] as [(Int32, String)] {
+    for (number, name) in [(SIGKILL, "killed"), (SIGINT, "interrupted"), (SIGTERM, "terminated")] as [(Int32, String)] {
       let words = try await arguments(name, steps: steps) + every
       let ended = try await end(words, name, with: number, afterSteps: 5)
-      #expect(ended.status == (number == SIGKILL ? 128 + 9 : 130), "\(ended.error)")
+      #expect(ended.status == 128 + number, "\(ended.error)")
       let done = try metrics(name).count
       #expect((5..<steps).contains(done))
       #expect(!FileManager.default.fileExists(atPath: folder["\(name)/final"].path))

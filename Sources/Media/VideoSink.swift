@@ -7,6 +7,8 @@ package struct VideoFormat: Sendable, Equatable {
   package var framesPerSecond: Int
   /// Samples per second of the sound that will be appended; nil for a video without sound.
   package var soundSampleRate: Int?
+  /// Whether the same frames give the same bytes on a busy machine too: the encoder then has one thread.
+  package var isRepeatable = false
 
   package init(width: Int, height: Int, framesPerSecond: Int = 16, soundSampleRate: Int? = 16_000) {
     self.width = width

@@ -52,6 +52,8 @@ final class VideoTrack {
       context.pointee.pix_fmt = AV_PIX_FMT_YUV420P
       context.pointee.time_base = AVRational(num: 1, den: Int32(format.framesPerSecond))
       context.pointee.framerate = AVRational(num: Int32(format.framesPerSecond), den: 1)
+      // Several threads of x264 decide by who is done first, now and then.
+      if format.isRepeatable { context.pointee.thread_count = 1 }
       context.pointee.gop_size = Int32(format.framesPerSecond * 4)
       context.pointee.colorspace = AVCOL_SPC_BT709
       context.pointee.color_primaries = AVCOL_PRI_BT709

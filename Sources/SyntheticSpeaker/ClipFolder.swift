@@ -126,9 +126,10 @@ package final class ClipFolder: Sendable {
     let portrait = try clip.portrait()
     let paths = files(number).map { url.appendingPathComponent($0).path }
     let rate = format == .video ? clip.sound.sampleRate : nil
-    let video = VideoFormat(
+    var video = VideoFormat(
       width: settings.width, height: settings.height, framesPerSecond: ClipSettings.framesPerSecond,
       soundSampleRate: rate)
+    video.isRepeatable = true
     // What a run that was killed left there is not whole.
     if format == .frames { try? FileManager.default.removeItem(atPath: paths[0]) }
     let sink: any VideoSink =

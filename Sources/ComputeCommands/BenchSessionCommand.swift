@@ -10,7 +10,8 @@ package struct BenchSessionCommand: ParsableCommand {
   package static let configuration = CommandConfiguration(
     commandName: "session", abstract: "Measure how fast a session runs on this machine.",
     discussion: """
-      Fills the cache of a session and then measures: the whole loop (sound in, frames out), and the stages one by one. Included: the speech encoder on a window of two seconds per block, four denoising calls and the commit pass, the
+      Fills the cache of a session and then measures: the whole loop (sound in, frames out), and the stages one by one. \
+      Included: the speech encoder on a window of two seconds per block, four denoising calls and the commit pass, the \
       full video decoder, and the copy of the frames to the host. Not included: reading files, encoding to H.264.
       Prints a table, then one line of JSON.
 

@@ -1,9 +1,9 @@
 import Foundation
 
 /// The learning rate of each step: a linear warm-up to the peak, then a decay.
-public struct LearningRateSchedule: Codable, Equatable, Sendable {
-  public enum Decay: String, Codable, Sendable, CaseIterable {
-    case constant, cosine, linear
+public struct LearningRateSchedule: Equatable, Sendable {
+  public enum Decay: String, Sendable, CaseIterable {
+    case none, cosine, linear
   }
 
   /// The rate after the warm-up.
@@ -11,13 +11,13 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
   /// Steps of the warm-up; the first one has `peak / warmUpSteps`, the last one the peak.
   public var warmUpSteps: Int
   public var decay: Decay
-  /// The step at which the decay has reached its floor; the warm-up counts. Without meaning for `constant`.
+  /// The step at which the decay has reached its floor; the warm-up counts. Without meaning for `none`.
   public var totalSteps: Int
   /// The share of the peak at which the decay ends and the rate stays.
   public var floor: Double
 
   public init(
-    peak: Double, warmUpSteps: Int = 0, decay: Decay = .constant, totalSteps: Int = 0, floor: Double = 0
+    peak: Double, warmUpSteps: Int = 0, decay: Decay = .none, totalSteps: Int = 0, floor: Double = 0
   ) {
     self.peak = peak
     self.warmUpSteps = warmUpSteps
@@ -32,7 +32,7 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
     let length = totalSteps - warmUpSteps
     let progress = length > 0 ? min(1, Double(step - warmUpSteps) / Double(length)) : 1
     switch decay {
-    case .constant: return peak
+    case .none: return peak
     case .linear: return peak * (floor + (1 - floor) * (1 - progress))
     case .cosine: return peak * (floor + (1 - floor) * (1 + cos(.pi * progress)) / 2)
     }

@@ -2,11 +2,6 @@ import NN
 
 /// How an optimiser (AdamW) moves the weights.
 package struct OptimizerSettings: CheckedSettings {
-  /// How the learning rate falls after the warm-up.
-  package enum Decay: String, ConfigurationChoice {
-    case none, cosine, linear
-  }
-
   /// The step of each weight at the end of the warm-up.
   package var learningRate = 1e-4
   /// How much of the averages of the gradient and of its square lasts to the next step.
@@ -20,7 +15,7 @@ package struct OptimizerSettings: CheckedSettings {
   /// Steps over which the learning rate grows to its value.
   package var warmupSteps = 0
   /// The course to zero, which is reached with the last step of the run.
-  package var decay = Decay.none
+  package var decay = LearningRateSchedule.Decay.none
 
   package init() {}
 
@@ -44,15 +39,11 @@ package struct OptimizerSettings: CheckedSettings {
 
   /// The learning rate of each step of a run.
   package func schedule(totalSteps: Int) -> LearningRateSchedule {
-    let course: LearningRateSchedule.Decay =
-      switch decay {
-      case .none: .constant
-      case .cosine: .cosine
-      case .linear: .linear
-      }
-    return LearningRateSchedule(peak: learningRate, warmUpSteps: warmupSteps, decay: course, totalSteps: totalSteps)
+    LearningRateSchedule(peak: learningRate, warmUpSteps: warmupSteps, decay: decay, totalSteps: totalSteps)
   }
 }
+
+extension LearningRateSchedule.Decay: ConfigurationChoice {}
 
 /// The moving average of the weights, which is what is served.
 package struct EMASettings: CheckedSettings {

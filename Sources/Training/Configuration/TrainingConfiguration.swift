@@ -62,6 +62,17 @@ package struct ConfigurationCheck {
     require(range.contains(value), key, value, mustBe: "from \(range.lowerBound) to \(range.upperBound)")
   }
 
+  /// Timesteps from the noisiest on.
+  ///
+  /// - Parameter fromNoise: whether the first must be 1000.
+  package mutating func timesteps(_ key: String, _ values: [Double], fromNoise: Bool = false) {
+    let falls = zip(values, values.dropFirst()).allSatisfy { $0 > $1 }
+    let isInside = !values.isEmpty && values.allSatisfy { (1...1000).contains($0) }
+    require(
+      falls && isInside && (!fromNoise || values.first == 1000), key, values,
+      mustBe: fromNoise ? "numbers that fall from 1000" : "falling numbers from 1000 to 1")
+  }
+
   /// Checks the settings under a key.
   package mutating func settings(_ key: String, _ settings: some CheckedSettings) {
     let above = path

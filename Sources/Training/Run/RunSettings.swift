@@ -75,10 +75,7 @@ extension OptimizerSettings {
 
 extension RolloutSettings: CheckedSettings {
   package func check(_ check: inout ConfigurationCheck) {
-    let falls = zip(timesteps, timesteps.dropFirst()).allSatisfy { $0 > $1 }
-    check.require(
-      !timesteps.isEmpty && falls && timesteps.allSatisfy { (1...1000).contains($0) }, "timesteps", timesteps,
-      mustBe: "falling numbers from 1000 to 1")
+    check.timesteps("timesteps", timesteps)
     check.positive("shift", shift)
     check.positive("framesPerBlock", framesPerBlock)
     if let windowFrames {

@@ -16,10 +16,7 @@ package struct TrajectorySettings: CheckedSettings {
   package init() {}
 
   package func check(_ check: inout ConfigurationCheck) {
-    let falls = zip(timesteps, timesteps.dropFirst()).allSatisfy { $0 > $1 }
-    check.require(
-      timesteps.first == 1000 && falls && timesteps.allSatisfy { $0 >= 1 }, "timesteps", timesteps,
-      mustBe: "numbers that fall from 1000")
+    check.timesteps("timesteps", timesteps, fromNoise: true)
     check.positive("shift", shift)
     check.settings("guidance", guidance)
     check.positive("solverSteps", solverSteps)

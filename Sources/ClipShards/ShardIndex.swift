@@ -1,7 +1,7 @@
 import Foundation
 import Torch
 
-/// What the tensors of a folder of shards are.
+/// What the tensors of a folder of shards are. Clips of drawn people also have `FaceTruth`.
 public enum ShardKind: String, Codable, Sendable, CaseIterable {
   /// `video` uint8 `[3, T, H, W]` and `sound` float32 `[samples]`.
   case media

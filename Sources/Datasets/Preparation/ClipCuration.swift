@@ -14,6 +14,8 @@ struct ClipPiece: Sendable {
   let metadata: ClipMetadata
   /// `[1, 3, 1, H, W]` in [-1, 1]; nil where none is wanted.
   let reference: Tensor?
+  /// `FaceTruth` of the frames; nil where it is not known.
+  let faces: Tensor?
 }
 
 /// What became of one line of the metadata.
@@ -57,7 +59,7 @@ struct ClipCurator: Sendable {
     let wantsReference = settings.kind != .media
     var score: (([UInt8], Double) -> Double)?
     if wantsReference, source.reference == nil {
-      score = { ReferenceChoice.score($0, size, pose: truth?.pose(at: $1)) }
+      score = { ReferenceChoice.score($0, size, pose: truth?.frame(at: $1)) }
     }
     let clip = try ClipReader(requirements: settings.requirements).read(source, score: score)
     let rate = Double(settings.requirements.framesPerSecond)
@@ -94,7 +96,9 @@ struct ClipCurator: Sendable {
           metadata: ClipMetadata(
             caption: caption ?? MotionCaption.caption(frames), speaker: source.speaker,
             phonemes: truth?.phonemes(from: Double(start) / rate, seconds: settings.seconds)),
-          reference: reference))
+          reference: reference,
+          faces: truth?.faces(
+            from: Double(start) / rate, count: settings.videoFrames, framesPerSecond: rate, size)))
     }
   }
 

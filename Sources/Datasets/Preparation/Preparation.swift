@@ -129,7 +129,7 @@ package struct Preparation {
   /// - Returns: why the piece cannot be used; nil when it was written.
   private func append(_ piece: ClipPiece, _ encoder: ClipEncoder?) throws -> String? {
     let size = settings.requirements.size
-    let tensors = try withTorchErrors {
+    var tensors = try withTorchErrors {
       try withInferenceMode { () -> [String: Tensor] in
         guard let encoder, let reference = piece.reference else {
           return ["video": videoTensor(piece.frames, size), "sound": Tensor(piece.samples)]
@@ -142,6 +142,7 @@ package struct Preparation {
         ]
       }
     }
+    tensors[FaceTruth.tensor] = piece.faces
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) where tensor.dtype.isFloatingPoint {
       guard tensor.isFinite().to(.float32).min().item == 1 else {
         return "Its '\(name)' hold values that are no numbers."

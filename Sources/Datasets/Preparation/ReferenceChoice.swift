@@ -9,7 +9,7 @@ enum ReferenceChoice {
   /// Sharpness is the deviation of the picture's Laplacian. Where the head's pose is known, frontality falls with the angle (to
   /// e^-½ at 15°). Where it is not, the likeness of the picture to its mirror image stands in for it: a face turned away is less
   /// symmetric, but so is a one-sided background, so that this only compares frames of one clip.
-  static func score(_ frame: [UInt8], _ size: ReferencePicture.Size, pose: ClipTruth.Pose?) -> Double {
+  static func score(_ frame: [UInt8], _ size: ReferencePicture.Size, pose: ClipTruth.Frame?) -> Double {
     let gray = self.gray(frame, size)
     let frontality =
       if let pose { exp(-(pose.yaw * pose.yaw + pose.pitch * pose.pitch) / (2 * 15 * 15)) } else { symmetry(gray) }

@@ -96,14 +96,11 @@ package struct Trajectories: @unchecked Sendable {
           .normal([1] + (clip.tensors["latents"]?.shape ?? [])).to(source.device)
         return sampler.trajectory(noise, try source.conditions([number]), timesteps: settings.timesteps)
       }
-      let latents = try source.clips.tensor(number, "latents")
+      var tensors: [String: Tensor] = [:]
+      for name in clip.tensors.keys { tensors[name] = try source.clips.tensor(number, name) }
+      tensors["trajectory"] = states.squeeze(0).to(tensors["latents"]?.dtype ?? .float32)
       try writer.append(
-        clip.id, ClipMetadata(caption: clip.caption, speaker: clip.speaker, phonemes: clip.phonemes),
-        [
-          "latents": latents, "referenceLatent": try source.clips.tensor(number, "referenceLatent"),
-          "audioFeatures": try source.clips.tensor(number, "audioFeatures"),
-          "text": try source.clips.tensor(number, "text"), "trajectory": states.squeeze(0).to(latents.dtype),
-        ])
+        clip.id, ClipMetadata(caption: clip.caption, speaker: clip.speaker, phonemes: clip.phonemes), tensors)
       if Date().timeIntervalSince(saved) > 60 {
         try writer.flush()
         saved = Date()

@@ -15,6 +15,8 @@ import Torch
 /// `values` and `averages` together.
 public final class ShardedOptimizer {
   public let settings: AdamW
+  /// Moves the matrices in place of AdamW, or nil.
+  public let muon: Muon?
   /// The moving average to keep, or none.
   public let averaging: MovingAverage?
   let group: ProcessGroup?
@@ -29,15 +31,20 @@ public final class ShardedOptimizer {
 
   /// - Parameters:
   ///   - parameters: what to train, fp32 or bf16 on one device. They are made to require gradients.
+  ///   - muon: moves the matrices in place of AdamW; for one process, as it needs whole matrices.
   ///   - group: the ranks that train together, on the parameters' device; nil for one process.
   /// - Throws: `OptimizerError` for settings or parameters that cannot be trained, `TorchError` for exhausted memory.
   public init(
-    _ parameters: [(name: String, tensor: Tensor)], settings: AdamW = AdamW(), averaging: MovingAverage? = nil,
-    group: ProcessGroup? = nil
+    _ parameters: [(name: String, tensor: Tensor)], settings: AdamW = AdamW(), muon: Muon? = nil,
+    averaging: MovingAverage? = nil, group: ProcessGroup? = nil
   ) throws {
     try ShardedOptimizer.check(parameters, settings, averaging)
+    guard muon == nil || (group?.size ?? 1) == 1 else {
+      throw OptimizerError("Muon needs whole matrices, which are shared out over several processes: use AdamW there.")
+    }
     self.group = group
     self.settings = settings
+    self.muon = muon
     self.averaging = averaging
     layout = parameters.map { ($0.name, $0.tensor.shape) }
     present = [Bool](repeating: false, count: parameters.count)
@@ -126,14 +133,27 @@ public final class ShardedOptimizer {
           if factor < 1 { for part in parts { part.gradientShare.mul_(factor) } }
         }
         counts.add_(Tensor(present.map { $0 ? Float(1) : 0 }, device: counts.device))
-        Tensor.stepAdamW(
-          updated.map(\.master), gradients: updated.map(\.gradient), firstMoments: updated.map(\.first),
-          secondMoments: updated.map(\.second), steps: updated.map { countViews[$0.index] }, rate: learningRate,
-          beta1: settings.beta1, beta2: settings.beta2, weightDecay: settings.weightDecay, epsilon: settings.epsilon)
+        move(updated, learningRate)
         moveAverages()
         try publish()
         return norm
       }
+    }
+  }
+
+  private func move(_ updated: [FlatParameters.Piece], _ learningRate: Double) {
+    func isMatrix(_ piece: FlatParameters.Piece) -> Bool {
+      muon != nil && Muon.moves(layout[piece.index].name, layout[piece.index].shape)
+    }
+    let others = updated.filter { !isMatrix($0) }
+    Tensor.stepAdamW(
+      others.map(\.master), gradients: others.map(\.gradient), firstMoments: others.map(\.first),
+      secondMoments: others.map(\.second), steps: others.map { countViews[$0.index] }, rate: learningRate,
+      beta1: settings.beta1, beta2: settings.beta2, weightDecay: settings.weightDecay, epsilon: settings.epsilon)
+    for piece in updated where isMatrix(piece) {
+      muon?.step(
+        piece.master, shape: layout[piece.index].shape, gradient: piece.gradient, average: piece.first,
+        rate: learningRate, weightDecay: settings.weightDecay)
     }
   }
 

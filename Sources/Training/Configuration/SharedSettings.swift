@@ -1,7 +1,16 @@
 import NN
 
-/// How an optimiser (AdamW) moves the weights.
+/// How an optimiser moves the weights.
 package struct OptimizerSettings: CheckedSettings {
+  package enum Algorithm: String, ConfigurationChoice {
+    case adamw
+    /// Muon for matrices, AdamW for the rest; on one process.
+    case muon
+  }
+
+  package var algorithm = Algorithm.adamw
+  /// Muon's momentum.
+  package var momentum = 0.95
   /// The step of each weight at the end of the warm-up.
   package var learningRate = 1e-4
   /// How much of the averages of the gradient and of its square lasts to the next step.
@@ -21,6 +30,7 @@ package struct OptimizerSettings: CheckedSettings {
 
   package func check(_ check: inout ConfigurationCheck) {
     check.positive("learningRate", learningRate)
+    check.inside(0..<1, "momentum", momentum)
     let areBetas = betas.count == 2 && betas.allSatisfy { (0..<1).contains($0) }
     check.require(areBetas, "betas", betas, mustBe: "two numbers from 0 to below 1")
     check.positive("epsilon", epsilon)
@@ -33,6 +43,8 @@ package struct OptimizerSettings: CheckedSettings {
   package var adamW: AdamW {
     AdamW(beta1: betas[0], beta2: betas[1], weightDecay: weightDecay, epsilon: epsilon)
   }
+
+  package var muon: Muon? { algorithm == .muon ? Muon(momentum: momentum) : nil }
 
   /// What the gradient is clipped to, or nil.
   package var clippingLimit: Double? { clip > 0 ? clip : nil }

@@ -21,10 +21,12 @@ public enum CriticObjective {
     public let noisy, modelFlow, x0, flow: Tensor
   }
 
-  /// - Parameter generated: the student's clip `[B, 16, F, H, W]`, without a gradient.
+  /// - Parameters:
+  ///   - generated: the student's clip `[B, 16, F, H, W]`, without a gradient.
+  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for all the same.
   public static func loss(
     _ critic: WanTransformer, generated: Tensor, _ conditions: Conditions, noising: ScoreNoising, _ draw: ScoreDraw,
-    mask: Mask = .frame
+    mask: Mask = .frame, elementWeights: Tensor? = nil
   ) -> Result {
     let generated = generated.detach().to(.float32)
     let timesteps = noising.timesteps(draw)
@@ -32,7 +34,8 @@ public enum CriticObjective {
     let modelFlow = critic.flow(noisy, timesteps: timesteps, conditions)
     let x0 = noising.conversion.x0(flow: modelFlow, xt: noisy, timesteps: timesteps)
     let flow = noising.schedule.flow(x0: x0, xt: noisy, timesteps: timesteps)
-    let error = (flow - (draw.noise - generated)).square()
+    var error = (flow - (draw.noise - generated)).square()
+    if let elementWeights { error = error * elementWeights }
     let kept =
       switch mask {
       case .frame: error.narrow(2, 1, error.size(2) - 1)

@@ -64,10 +64,11 @@ public enum DistributionMatching {
   /// - Parameters:
   ///   - latents: the student's clip `[B, 16, F, H, W]`, with its gradient.
   ///   - ignoredFrames: frames at the beginning that the loss leaves out.
+  ///   - elementWeights: of the gradient, broadcast to `[B, 16, F, H, W]`; nil for all the same.
   public static func loss(
     _ latents: Tensor, _ conditions: Conditions, negativeText: Tensor, teacher: WanTransformer, critic: WanTransformer,
     teacherGuidance: Guidance, criticGuidance: Guidance, noising: ScoreNoising, _ draw: ScoreDraw,
-    ignoredFrames: Int = 0
+    ignoredFrames: Int = 0, elementWeights: Tensor? = nil
   ) -> Result {
     let estimate = latents.detach().to(.float32)
     return withGradients(false) {
@@ -81,7 +82,8 @@ public enum DistributionMatching {
       }
       let real = teacherGuidance.branches(conditions, negativeText: negativeText, predict(teacher))
       let fake = criticGuidance.branches(conditions, negativeText: negativeText, predict(critic))
-      let gradient = klGradient(estimate, real: teacherGuidance.combine(real), fake: criticGuidance.combine(fake))
+      var gradient = klGradient(estimate, real: teacherGuidance.combine(real), fake: criticGuidance.combine(fake))
+      if let elementWeights { gradient = gradient * elementWeights }
       return Result(
         loss: withGradients(true) { loss(latents, klGradient: gradient, ignoredFrames: ignoredFrames) },
         klGradient: gradient, timesteps: timesteps, noisy: noisy, real: real, fake: fake)

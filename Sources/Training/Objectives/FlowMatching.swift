@@ -29,10 +29,20 @@ public enum FlowMatching {
     public let xt, target, flow: Tensor
   }
 
-  /// - Parameter mask: nil for the teacher, else the block-causal mask.
+  /// What the error of a noise level counts.
+  public enum Weighting: String, ConfigurationChoice {
+    /// The table of the published training, over the error of the flow.
+    case table
+    /// The error of x0, which is sigma times the flow's.
+    case x0
+  }
+
+  /// - Parameters:
+  ///   - mask: nil for the teacher, else the block-causal mask.
+  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for all the same.
   public static func loss(
     _ model: WanTransformer, x0: Tensor, _ conditions: Conditions, _ draw: Draw, schedule: FlowMatchingSchedule,
-    mask: Tensor? = nil
+    mask: Tensor? = nil, weighting: Weighting = .table, elementWeights: Tensor? = nil
   ) -> Result {
     let (batch, frames) = (x0.size(0), x0.size(2))
     let timesteps = schedule.timesteps.indexSelect(0, draw.indices.flatten()).reshape(batch, frames)
@@ -40,8 +50,14 @@ public enum FlowMatching {
     // Without a mask all frames share one timestep, and the model is told it once.
     let flow = model.flow(xt, timesteps: mask == nil ? timesteps.narrow(1, 0, 1) : timesteps, conditions, mask: mask)
     let target = draw.noise - x0
-    let weights = schedule.weights(of: timesteps).reshape(batch, frames)
-    let error = (flow - target).square().mean(1, 3, 4)  // [B, F]
+    let weights =
+      switch weighting {
+      case .table: schedule.weights(of: timesteps).reshape(batch, frames)
+      case .x0: (timesteps / 1000).square()
+      }
+    var squares = (flow - target).square()
+    if let elementWeights { squares = squares * elementWeights }
+    let error = squares.mean(1, 3, 4)  // [B, F]
     return Result(
       loss: (error * weights).mean(), timesteps: timesteps, weights: weights, xt: xt, target: target, flow: flow)
   }

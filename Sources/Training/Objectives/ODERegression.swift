@@ -21,9 +21,10 @@ public enum ODERegression {
   ///   - steps: the timesteps of the states, S + 1 of them; the last is 0.
   ///   - indices: the state each frame takes, `[B, F]`, the same within a block.
   ///   - mask: the block-causal mask.
+  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for all the same.
   public static func loss(
     _ model: WanTransformer, trajectory: Tensor, steps: [Double], indices: Tensor, _ conditions: Conditions,
-    schedule: FlowMatchingSchedule, mask: Tensor
+    schedule: FlowMatchingSchedule, mask: Tensor, elementWeights: Tensor? = nil
   ) -> Result {
     let (batch, frames) = (trajectory.size(0), trajectory.size(3))
     let list = Tensor(steps.map(Float.init), device: trajectory.device)
@@ -33,7 +34,9 @@ public enum ODERegression {
     let flow = model.flow(xt, timesteps: timesteps, conditions, mask: mask)
     let x0 = schedule.x0(flow: flow, xt: xt, timesteps: timesteps)
     let clean = trajectory.select(1, trajectory.size(1) - 1)
-    return Result(loss: (x0 - clean).square().mean(), timesteps: timesteps, xt: xt, flow: flow, x0: x0)
+    var squares = (x0 - clean).square()
+    if let elementWeights { squares = squares * elementWeights }
+    return Result(loss: squares.mean(), timesteps: timesteps, xt: xt, flow: flow, x0: x0)
   }
 
   /// Draws `[B, F]` in 0 ..< steps - 1 → the states of the frames; with `keepsFirstFrame` frame 0 alone has the clean one.

@@ -17,6 +17,8 @@ package struct VAELossSettings: CheckedSettings {
   package var edges = 0.5
   /// The same between neighbouring frames: what is still does not shimmer.
   package var motion = 0.5
+  /// Where a pixel's difference counts more; of drawn people, whose faces are known.
+  package var regions = FaceRegionSettings()
 
   package init() {}
 
@@ -27,6 +29,7 @@ package struct VAELossSettings: CheckedSettings {
     check.notNegative("noise", noise)
     check.notNegative("edges", edges)
     check.notNegative("motion", motion)
+    check.settings("regions", regions)
     check.require(absolute + squared > 0, "absolute", absolute, mustBe: "above 0 where 'squared' is 0")
   }
 }
@@ -49,16 +52,21 @@ package struct VAEObjective: Sendable {
 
   /// - Parameters:
   ///   - video: `[B, 3, T, H, W]` in [-1, 1]; frames past the last whole group of 4 after the first count for nothing.
+  ///   - weights: of the pixels, `[B, 1, T, H, W]`; nil for all the same. The log has the parts with them.
   ///   - generator: draws the noise; on the device of the model.
-  package func callAsFunction(_ vae: WanVAE, video: Tensor, _ generator: RandomGenerator) -> Outcome {
+  package func callAsFunction(
+    _ vae: WanVAE, video: Tensor, weights: Tensor? = nil, _ generator: RandomGenerator
+  ) -> Outcome {
     let (mean, logVariance) = posterior(vae.moments(video: video))  // [B, C, F, h, w]
     let noise = generator.normal(mean.shape, mean.dtype) * settings.noise
     let output = wide(vae.reconstruct(mean + (logVariance * 0.5).exp() * noise))  // [B, 3, T, H, W]
     let target = wide(video.narrow(2, 0, output.size(2)).to(vae.device)).to(output.dtype)
-    let difference = output - target
+    let plain = output - target
+    let weights = weights?.narrow(2, 0, output.size(2)).to(output.device, output.dtype)
+    let difference = weights.map { plain * $0 } ?? plain
     var parts = [
       (name: "absolute", weight: settings.absolute, value: difference.abs().mean()),
-      (name: "squared", weight: settings.squared, value: difference.square().mean()),
+      (name: "squared", weight: settings.squared, value: (difference * plain).mean()),
       (name: "divergence", weight: settings.divergence, value: divergence(mean, logVariance)),
       (
         name: "edges", weight: settings.edges,

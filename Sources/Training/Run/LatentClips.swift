@@ -11,6 +11,8 @@ struct LatentClips {
   /// What stands for no text, `[1, L, textDim]`.
   let negativeText: Tensor
   let latentFrames: Int
+  /// The deviations of the latents' channels before they were normalised; nil for those of the published autoencoder.
+  private let statistics: LatentStatistics?
 
   /// Rows of text that the transformer reads, as when serving.
   static let textRows = 512
@@ -33,6 +35,7 @@ struct LatentClips {
     }
     guard latents.count == 4 else { throw TrainingError("The latents of \(folder) are \(latents), not four-fold.") }
     latentFrames = latents[1]
+    statistics = base.settings.latentStatistics
     try LatentClips.check(clips.index, encodedBy: base, folder)
     try LatentClips.check(first, folder, fit: config, "the transformer")
     negativeText = LatentClips.padded(try clips.shared("negativeText").to(device, .float32)).unsqueeze(0)
@@ -85,6 +88,25 @@ struct LatentClips {
   func latents(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "latents") }
   /// `[B, S + 1, 16, F, H, W]`.
   func trajectories(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "trajectory") }
+
+  /// The weights of the elements of a batch in a loss, `[B or 1, C or 1, F, h, w]` of mean 1; nil where all count the same.
+  func weights(_ numbers: [Int], _ settings: LatentWeighting) throws -> Tensor? {
+    var weights: Tensor?
+    if !settings.regions.isEven { weights = Tensor.cat(try numbers.map { try regionWeights($0, settings.regions) }, 0) }
+    if settings.byDeviation, let statistics {
+      let roots = Tensor(statistics.deviation.map { Float($0.squareRoot()) }, [1, statistics.deviation.count, 1, 1, 1])
+      weights = weights.map { $0 * roots } ?? roots
+    }
+    return weights.map { ($0 / $0.mean()).to(device) }
+  }
+
+  private func regionWeights(_ number: Int, _ settings: FaceRegionSettings) throws -> Tensor {
+    let shape = clips.index.clips[number].tensors["latents"]?.shape ?? [0, 0, 1, 1]  // [C, F, h, w]
+    guard clips.index.clips[number].tensors[FaceTruth.tensor] != nil else { return .ones([1, 1] + shape[1...]) }
+    return FaceRegions(try clips.tensor(number, FaceTruth.tensor)).weights(
+      latentFrames: shape[1], temporalStride: GenerationDefaults.videoFramesPerLatentFrame, rows: shape[2],
+      columns: shape[3], cell: clips.index.width / shape[3], settings)
+  }
 
   /// Rows past the text are 0, as the text encoder's are.
   private static func padded(_ rows: Tensor) -> Tensor { rows.pad(0, 0, 0, textRows - rows.size(0)) }

@@ -53,7 +53,7 @@ final class StageResources {
     _ parameters: [(name: String, tensor: Tensor)], _ settings: OptimizerSettings, _ average: EMASettings?
   ) throws -> ShardedOptimizer {
     try ShardedOptimizer(
-      parameters, settings: settings.adamW, averaging: average?.averaging, group: processes.group)
+      parameters, settings: settings.adamW, muon: settings.muon, averaging: average?.averaging, group: processes.group)
   }
 
   /// The backward pass of one of a step's passes; returns the loss's value.

@@ -35,13 +35,15 @@ package struct DMDPasses {
   /// - Parameter negativeText: what stands for no text, `[1 or B, L, textDim]`.
   /// - Returns: the loss, and the mean magnitude of the push.
   package func student(
-    _ conditions: Conditions, negativeText: Tensor, _ draw: Draw, _ optimizer: ShardedOptimizer, scale: Double = 1
+    _ conditions: Conditions, negativeText: Tensor, _ draw: Draw, _ optimizer: ShardedOptimizer, scale: Double = 1,
+    elementWeights: Tensor? = nil
   ) throws -> (loss: Double, push: Double) {
     let clips = try rollout.generate(conditions, draw.rollout, recorded: !settings.blockwise)
     let latents = settings.blockwise ? leaf(clips.latents) : clips.latents
     let result = DistributionMatching.loss(
       latents, conditions, negativeText: negativeText, teacher: teacher, critic: critic,
-      teacherGuidance: settings.teacherGuidance, criticGuidance: settings.criticGuidance, noising: noising, draw.score)
+      teacherGuidance: settings.teacherGuidance, criticGuidance: settings.criticGuidance, noising: noising, draw.score,
+      elementWeights: elementWeights)
     if !settings.blockwise {
       result.loss.backward()
     } else if let gradient = Tensor.gradients(of: [result.loss], with: [latents])[0] {
@@ -55,12 +57,14 @@ package struct DMDPasses {
   /// gathers.
   ///
   /// - Returns: the loss.
-  package func critic(_ conditions: Conditions, _ draw: Draw, _ optimizer: ShardedOptimizer, scale: Double = 1) throws
-    -> Double
-  {
+  package func critic(
+    _ conditions: Conditions, _ draw: Draw, _ optimizer: ShardedOptimizer, scale: Double = 1,
+    elementWeights: Tensor? = nil
+  ) throws -> Double {
     let clips = try rollout.generate(conditions, draw.rollout, recorded: false)
     let result = CriticObjective.loss(
-      critic, generated: clips.latents, conditions, noising: noising, draw.score, mask: settings.criticMask)
+      critic, generated: clips.latents, conditions, noising: noising, draw.score, mask: settings.criticMask,
+      elementWeights: elementWeights)
     result.loss.backward()
     optimizer.accumulate(scale: scale)
     return result.loss.detach().to(.float64).item

@@ -18,6 +18,8 @@ package struct DMDConfiguration: TrainingConfiguration {
   package var criticMask = CriticObjective.Mask.frame
   /// Shift of the table by which the scores' flow becomes x0; the published code has 8 where it noises with 5.
   package var conversionShift = 5.0
+  /// What the elements of latents count in the student's gradient and in the critic's loss.
+  package var weighting = LatentWeighting()
   /// Noise levels of the scores, the lowest and the highest.
   package var timestepRange = [20.0, 980.0]
   /// The student moves in every so many steps, the critic in each.
@@ -98,6 +100,7 @@ package struct DMDConfiguration: TrainingConfiguration {
     check.settings("teacherGuidance", teacherGuidance)
     check.settings("criticGuidance", criticGuidance)
     check.positive("conversionShift", conversionShift)
+    check.settings("weighting", weighting)
     let isRange = timestepRange.count == 2 && 0 <= timestepRange[0] && timestepRange[0] < timestepRange[1]
     check.require(
       isRange && timestepRange[1] <= 1000, "timestepRange", timestepRange, mustBe: "two rising numbers up to 1000")
@@ -165,7 +168,8 @@ package final class DMDStage: TrainingStage {
     for pass in studentDealer.passes(of: step / settings.studentEvery) {
       let conditions = try clips.conditions(pass.clips)
       let result = try passes.student(
-        conditions, negativeText: clips.negativeText, draw(pass, .student, conditions), optimizer, scale: scale)
+        conditions, negativeText: clips.negativeText, draw(pass, .student, conditions), optimizer, scale: scale,
+        elementWeights: try clips.weights(pass.clips, settings.weighting))
       loss += result.loss * scale
       push += result.push * scale
     }
@@ -182,7 +186,11 @@ package final class DMDStage: TrainingStage {
     var loss = 0.0
     for pass in criticDealer.passes(of: step) {
       let conditions = try clips.conditions(pass.clips)
-      loss += scale * (try passes.critic(conditions, draw(pass, .critic, conditions), optimizer, scale: scale))
+      loss +=
+        scale
+        * (try passes.critic(
+          conditions, draw(pass, .critic, conditions), optimizer, scale: scale,
+          elementWeights: try clips.weights(pass.clips, settings.weighting)))
     }
     let (norm, rate) = try resources.update(optimizer, settings.criticOptimizer, step: step)
     return [("critic/loss", try resources.mean(loss)), ("critic/gradientNorm", norm), ("critic/learningRate", rate)]

@@ -14,6 +14,8 @@ package struct ODEConfiguration: TrainingConfiguration {
   /// Whether frame 0 alone is given clean, as where it is an input and not part of a block.
   package var keepsFirstFrame = false
   package var lowRank: LowRankAdaptation?
+  /// What the elements of latents count in the loss.
+  package var weighting = LatentWeighting()
 
   package init() {}
 
@@ -47,6 +49,7 @@ package struct ODEConfiguration: TrainingConfiguration {
     check.settings("optimizer", optimizer)
     check.settings("average", average)
     check.settings("rollout", rollout)
+    check.settings("weighting", weighting)
   }
 }
 
@@ -104,7 +107,8 @@ package final class ODEStage: TrainingStage {
         keepsFirstFrame: settings.keepsFirstFrame)
       let result = ODERegression.loss(
         transformer.model, trajectory: try clips.trajectories(pass.clips), steps: steps, indices: indices,
-        try clips.conditions(pass.clips), schedule: schedule, mask: mask)
+        try clips.conditions(pass.clips), schedule: schedule, mask: mask,
+        elementWeights: try clips.weights(pass.clips, settings.weighting))
       loss += resources.backward(result.loss, optimizer)
     }
     let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)

@@ -10,6 +10,10 @@ package struct TeacherConfiguration: TrainingConfiguration {
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
   package var shift = 5.0
+  /// What noise levels count in the loss.
+  package var lossWeighting = FlowMatching.Weighting.table
+  /// What the elements of latents count in it.
+  package var weighting = LatentWeighting()
   /// How often a clip's text is left out, so that the teacher can be guided by it.
   package var textDropout = 0.1
   /// How often its sound is left out, apart from the text.
@@ -42,6 +46,7 @@ package struct TeacherConfiguration: TrainingConfiguration {
     check.settings("optimizer", optimizer)
     check.settings("average", average)
     check.positive("shift", shift)
+    check.settings("weighting", weighting)
     check.inside(0...1, "textDropout", textDropout)
     check.inside(0...1, "audioDropout", audioDropout)
     check.settings("sampleGuidance", sampleGuidance)
@@ -81,7 +86,8 @@ package final class TeacherStage: TrainingStage {
       let x0 = try clips.latents(pass.clips)
       let conditions = dropped(try clips.conditions(pass.clips), pass.samples)
       let result = FlowMatching.loss(
-        transformer.model, x0: x0, conditions, draw(pass.samples, x0.shape), schedule: schedule)
+        transformer.model, x0: x0, conditions, draw(pass.samples, x0.shape), schedule: schedule,
+        weighting: settings.lossWeighting, elementWeights: try clips.weights(pass.clips, settings.weighting))
       loss += resources.backward(result.loss, optimizer)
     }
     let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)

@@ -17,6 +17,8 @@ package struct VAEConfiguration: TrainingConfiguration {
   package var cropSize = 0
   /// Draws new weights in place of those of the checkpoint.
   package var startsRandom = false
+  /// Whether the encoder is trained too. Without, latents stay what they are, so that transformers go on fitting the decoder.
+  package var trainsEncoder = true
 
   package init() {}
 
@@ -50,6 +52,8 @@ package struct VAEConfiguration: TrainingConfiguration {
     check.settings("loss", loss)
     check.require(frames > 0 && frames % 4 == 1, "frames", frames, mustBe: "4n + 1, such as 9 or 81")
     check.require(cropSize >= 0 && cropSize % 8 == 0, "cropSize", cropSize, mustBe: "a multiple of 8, or 0")
+    check.require(
+      trainsEncoder || !startsRandom, "startsRandom", startsRandom, mustBe: "false where 'trainsEncoder' is false")
   }
 }
 
@@ -64,6 +68,8 @@ package final class VAEStage: TrainingStage {
   private let clips: PreparedClips
   private let objective: VAEObjective
   private var dealer: Dealer
+  /// Parameters that are not trained.
+  private let frozen: [(name: String, tensor: Tensor)]
 
   package init(_ settings: VAEConfiguration, _ processes: Processes = .alone) throws {
     self.settings = settings
@@ -81,11 +87,15 @@ package final class VAEStage: TrainingStage {
       : ParameterStore(weights: weights, name: file.path, device: resources.device, dtype: dtype)
     vae = WanVAE(configuration, store.root)
     try store.finish()
-    store.requireGradients()
+    let isTrained = { (name: String) in
+      settings.trainsEncoder || name.hasPrefix("decoder.") || name.hasPrefix("conv2.")
+    }
+    let trained = store.trained.filter { isTrained($0.name) }
+    frozen = store.trained.filter { !isTrained($0.name) }
     objective = VAEObjective(settings.loss)
     dealer = resources.dealer(clips: clips.count)
     networks = [
-      TrainedNetwork("vae", try resources.optimizer(store.trained, settings.optimizer, settings.average), dtype)
+      TrainedNetwork("vae", try resources.optimizer(trained, settings.optimizer, settings.average), dtype)
     ]
   }
 
@@ -106,9 +116,11 @@ package final class VAEStage: TrainingStage {
     var loss = 0.0
     var parts: [String: Double] = [:]
     for pass in dealer.passes(of: step) {
-      let video = Tensor.cat(try zip(pass.clips, pass.samples).map { try crop($0, $1) }, 0)
+      let crops = try zip(pass.clips, pass.samples).map { try crop($0, $1) }
+      let video = Tensor.cat(crops.map(\.video), 0)
+      let weights = settings.loss.regions.isEven ? nil : Tensor.cat(crops.map(\.weights), 0)
       let noise = resources.draws.generator(.noise, pass.samples[0], device: resources.device)
-      let result = objective(vae, video: video, noise)
+      let result = objective(vae, video: video, weights: weights, noise)
       loss += resources.backward(result.loss, optimizer)
       for (name, value) in result.parts { parts[name, default: 0] += value.item / Double(run.accumulation) }
     }
@@ -117,17 +129,27 @@ package final class VAEStage: TrainingStage {
     return [("loss", try resources.mean(loss))] + details + [("gradientNorm", norm), ("learningRate", rate)]
   }
 
-  /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1].
-  private func crop(_ clip: Int, _ sample: Int) throws -> Tensor {
-    let video = try clips.video(clip)  // [1, 3, T, H, W]
+  /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1], and what its pixels count, `[1, 1, frames, crop, crop]`.
+  private func crop(_ clip: Int, _ sample: Int) throws -> (video: Tensor, weights: Tensor) {
+    let bytes = try clips.tensor(clip, "video").unsqueeze(0)  // [1, 3, T, H, W]
     let size = settings.cropSize
     let generator = resources.draws.generator(.crop, sample)
     func start(_ length: Int, _ part: Int) -> Int { generator.integers(0..<length - part + 1, [1]).intItem }
-    var part = video.narrow(2, start(video.size(2), settings.frames), settings.frames)
-    if size > 0 {
-      part = part.narrow(3, start(video.size(3), size), size).narrow(4, start(video.size(4), size), size)
+    let first = start(bytes.size(2), settings.frames)
+    var part = bytes.narrow(2, first, settings.frames)
+    var weights = Tensor.ones([1, 1] + part.shape[2...])
+    let isKnown = clips.index.clips[clip].tensors[FaceTruth.tensor] != nil
+    if isKnown, !settings.loss.regions.isEven {
+      let faces = try clips.tensor(clip, FaceTruth.tensor).narrow(0, first, settings.frames)
+      weights = FaceRegions(faces).weights(height: bytes.size(3), width: bytes.size(4), settings.loss.regions)
     }
-    return part.to(resources.device)
+    if size > 0 {
+      for (dim, length) in [(3, bytes.size(3)), (4, bytes.size(4))] {
+        let edge = start(length, size)
+        (part, weights) = (part.narrow(dim, edge, size), weights.narrow(dim, edge, size))
+      }
+    }
+    return ((part.to(.float32) / 127.5 - 1).to(resources.device), weights)
   }
 
   /// The first clip beside what the autoencoder makes of it.
@@ -138,6 +160,7 @@ package final class VAEStage: TrainingStage {
   }
 
   package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+    guard settings.trainsEncoder else { return try writeVAE(values + frozen, statistics: nil, to: folder) }
     // What was trained has latents of its own spread.
     let trained = try WanVAE(
       weights: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), name: "the trained weights",

@@ -19,7 +19,7 @@ package struct BenchSessionCommand: ParsableCommand {
         livetalk bench --checkpoint ~/pretrained_checkpoints --device cuda
       """)
 
-  @Option(help: ArgumentHelp("Sizes with random weights: livetalk-1.3b, laptop or tiny.", valueName: "name"))
+  @Option(help: ArgumentHelp("Sizes with random weights: livetalk-1.3b, laptop, mini or tiny.", valueName: "name"))
   var preset: String?
   @Option(help: ArgumentHelp("A checkpoint folder in place of a preset.", valueName: "dir"))
   var checkpoint: String?
@@ -89,6 +89,7 @@ package struct BenchSessionCommand: ParsableCommand {
       }
     }
     if let size { plan.size = size }
+    try plan.models.check(plan.size)
     return try Benchmark.run(plan, progress: note)
   }
 }

@@ -21,7 +21,7 @@ package struct BenchTrainingCommand: ParsableCommand {
         livetalk bench training --preset laptop --activations plain --steps 10
       """)
 
-  @Option(help: ArgumentHelp("Sizes of the transformers: livetalk-1.3b, laptop or tiny.", valueName: "name"))
+  @Option(help: ArgumentHelp("Sizes of the transformers: livetalk-1.3b, laptop, mini or tiny.", valueName: "name"))
   var preset = ModelPreset.laptop.name
   @OptionGroup var compute: ComputeOptions
   @Option(help: ArgumentHelp("auto, fp32 or bf16; auto takes bf16 where it is fast.", valueName: "type"))
@@ -73,8 +73,9 @@ package struct BenchTrainingCommand: ParsableCommand {
       throw ValidationError("--exit-step is a number from \(all.lowerBound) to \(all.upperBound - 1), not \(exitStep)")
     }
     return TrainingBenchmarkPlan(
-      name: preset, transformer: sizes.transformer, size: size ?? sizes.size, device: device, dtype: dtype,
-      latentFrames: latentFrames, textTokens: textTokens, exitStep: exitStep, steps: steps)
+      name: preset, transformer: sizes.transformer, latentStride: sizes.vae.spatialStride, size: size ?? sizes.size,
+      device: device, dtype: dtype, latentFrames: latentFrames, textTokens: textTokens, exitStep: exitStep, steps: steps
+    )
   }
 
   /// Every way in a process of its own, whose peak of memory is then that way's.

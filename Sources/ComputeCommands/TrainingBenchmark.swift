@@ -24,6 +24,8 @@ enum ActivationPlan: String, Codable, CaseIterable {
 struct TrainingBenchmarkPlan {
   var name: String
   var transformer: WanTransformerConfiguration
+  /// Pixels along one side of a latent pixel.
+  var latentStride: Int
   var size: ReferencePicture.Size
   var device: Device
   var dtype: DType
@@ -151,11 +153,9 @@ enum TrainingBenchmark {
         audioFeatures: noise(
           [1, AudioFeatures.videoFrames(latentFrames: plan.latentFrames), config.audioInputDim], generator),
         referenceLatent: noise(
-          [1, config.outDim, 1, plan.size.height / pixelsPerLatent, plan.size.width / pixelsPerLatent], generator))
+          [1, config.outDim, 1, plan.size.height / plan.latentStride, plan.size.width / plan.latentStride], generator))
       negativeText = noise([1, plan.textTokens, config.textDim], generator)
     }
-
-    private let pixelsPerLatent = 8
 
     func tokensPerFrame(_ config: WanTransformerConfiguration) -> Int {
       config.tokensPerFrame(height: conditions.referenceLatent.size(3), width: conditions.referenceLatent.size(4))

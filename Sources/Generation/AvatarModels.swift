@@ -10,6 +10,22 @@ public struct AvatarModels: Sendable {
   public let audioEncoder: Wav2Vec2
   public let settings: CheckpointSettings
 
+  /// Pixels along one side of a token: the sides of a video are multiples of it.
+  public var pixelsPerToken: (height: Int, width: Int) {
+    let (stride, patch) = (vae.configuration.spatialStride, transformer.config.patchSize)
+    return (stride * patch[1], stride * patch[2])
+  }
+
+  /// - Throws: `TorchError` for a size of video that does not divide into tokens.
+  public func check(_ size: ReferencePicture.Size) throws {
+    let (height, width) = pixelsPerToken
+    guard size.height % height == 0, size.width % width == 0 else {
+      throw TorchError(
+        "This model makes videos in multiples of \(height)×\(width) pixels (height × width), not of "
+          + "\(size.height)×\(size.width).")
+    }
+  }
+
   public var device: Device { vae.device }
   public var dtype: DType { vae.dtype }
 
@@ -32,6 +48,12 @@ public struct AvatarModels: Sendable {
     try store.finish()
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
+    guard vae.configuration.latentChannels == config.outDim else {
+      throw FileError(
+        folder.root,
+        "its video autoencoder has \(vae.configuration.latentChannels) latent channels but the transformer makes "
+          + "\(config.outDim)")
+    }
     report("speech encoder")
     audioEncoder = try Wav2Vec2(
       try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),

@@ -81,7 +81,7 @@ public struct CheckpointInspection: Sendable, Codable {
   /// The published models by what tells them apart.
   private static let published: [(name: String, tensors: Int, parameters: Int)] = [
     ("LiveTalk 1.3B", 857, 1_421_187_232), ("OmniAvatar 14B, merged", 1137, 14_293_426_336),
-    ("Wan 2.1 VAE", 194, 126_892_531), ("umT5-xxl encoder", 242, 5_680_910_336),
+    ("Wan 2.1 VAE", 194, 126_892_531), ("Wan 2.2 VAE", 196, 704_688_668), ("umT5-xxl encoder", 242, 5_680_910_336),
     ("wav2vec2-base-960h", 212, 94_395_552),
   ]
 
@@ -100,7 +100,9 @@ public struct CheckpointInspection: Sendable, Codable {
       return "width \(sizes.width), \(sizes.layers) layers, \(sizes.heads) heads, \(sizes.vocabulary) words"
     case .vae:
       guard let sizes = try? WanVAEConfiguration(readingFrom: weights) else { return nil }
-      return "width \(sizes.width), \(sizes.latentChannels) latent channels"
+      let decoder = sizes.decoderWidth == sizes.width ? "" : " (decoder \(sizes.decoderWidth))"
+      return "width \(sizes.width)\(decoder), \(sizes.latentChannels) latent channels, "
+        + "\(sizes.spatialStride)×\(sizes.spatialStride) pixels each"
     default: return nil
     }
   }

@@ -39,6 +39,23 @@ public struct ModelPreset: Sendable {
       positionKernel: 32, positionGroups: 4),
     size: ReferencePicture.Size(height: 128, width: 128))
 
+  /// A talking face of 256×256 pixels for two processor cores: 64 tokens a frame, and an autoencoder in the shape of Wan 2.2's,
+  /// whose 48 channels for 16×16 pixels leave the transformer the tokens of a picture of half the side.
+  public static let mini = ModelPreset(
+    name: "mini",
+    transformer: WanTransformerConfiguration(
+      dim: 256, inDim: 97, ffnDim: 1024, outDim: 48, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8,
+      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 6 * 96, audioHiddenSize: 32),
+    vae: WanVAEConfiguration(
+      width: 16, latentChannels: 48, widthMultipliers: [1, 2, 4, 4], residualBlocks: 1,
+      temporalDownsampling: [false, true, true], patchSize: 2, isResidual: true),
+    textEncoder: UMT5Configuration(
+      vocabulary: 1024, width: 128, attentionWidth: 128, feedForwardWidth: 256, heads: 4, layers: 3),
+    audioEncoder: Wav2Vec2Configuration(
+      width: 96, layers: 4, heads: 4, feedForwardWidth: 384, convolutionWidths: Array(repeating: 64, count: 7),
+      positionKernel: 64, positionGroups: 4),
+    size: ReferencePicture.Size(height: 256, width: 256))
+
   /// The published autoencoder's shape with other widths.
   private static func narrowVAE(width: Int) -> WanVAEConfiguration {
     let published = WanVAEConfiguration.wan21
@@ -47,7 +64,7 @@ public struct ModelPreset: Sendable {
       residualBlocks: published.residualBlocks, temporalDownsampling: published.temporalDownsampling)
   }
 
-  public static let all = [livetalk1_3B, laptop, tiny]
+  public static let all = [livetalk1_3B, laptop, mini, tiny]
 
   public init?(named name: String) {
     guard let preset = ModelPreset.all.first(where: { $0.name == name }) else { return nil }

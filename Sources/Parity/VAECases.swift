@@ -40,11 +40,13 @@ enum VAECases {
 
   static func configuration(_ json: JSON) throws -> WanVAEConfiguration {
     guard json["attn_scales"].list.isEmpty else { throw ParityError("the reference cannot run with attn_scales") }
+    let isResidual = json["dec_dim"].exists  // only Wan 2.2 has one
     return WanVAEConfiguration(
-      width: try json["dim"].int(), latentChannels: try json["z_dim"].int(),
-      widthMultipliers: try json["dim_mult"].ints(),
+      width: try json["dim"].int(), decoderWidth: isResidual ? try json["dec_dim"].int() : nil,
+      latentChannels: try json["z_dim"].int(), widthMultipliers: try json["dim_mult"].ints(),
       residualBlocks: try json["num_res_blocks"].int(),
-      temporalDownsampling: try json["temperal_downsample"].bools())
+      temporalDownsampling: try json["temperal_downsample"].bools(), patchSize: isResidual ? 2 : 1,
+      isResidual: isResidual)
   }
 
   /// Decodes chunk by chunk, encoding something in between, and takes what it compared out of `expected`.

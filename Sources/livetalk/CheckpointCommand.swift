@@ -114,13 +114,14 @@ struct InitCommand: ParsableCommand {
       PRESETS
         livetalk-1.3b   the published sizes, 512x512 pixels; 18 GB on disk
         laptop          a transformer of 8 layers, 128x128 pixels
+        mini            another of 8 layers and the autoencoder of Wan 2.2, 256x256 pixels
         tiny            the smallest of every part, 128x128 pixels
 
       EXAMPLE
         livetalk checkpoint init --preset tiny --out /tmp/tiny
       """)
 
-  @Option(help: ArgumentHelp("livetalk-1.3b, laptop or tiny.", valueName: "name"))
+  @Option(help: ArgumentHelp("livetalk-1.3b, laptop, mini or tiny.", valueName: "name"))
   var preset: String
 
   @Option(name: [.customShort("o"), .long], help: ArgumentHelp("The folder to make.", valueName: "dir"))

@@ -83,7 +83,7 @@ struct GenerateCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Height and width of the video in pixels, multiples of 16.",
+      "Height and width of the video in pixels, multiples of 16; of 32 with the autoencoder of Wan 2.2.",
       discussion: "By default the size closest in shape to the picture of those the model was trained for.",
       valueName: "HxW"), transform: GenerationArguments.size)
   var size: ReferencePicture.Size?

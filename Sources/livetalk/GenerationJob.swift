@@ -44,6 +44,7 @@ struct GenerationJob {
     let seconds = Double(clip.samples.count) / Double(GenerationDefaults.sampleRate)
     try withInferenceMode {
       let (models, text) = try load(report)
+      try models.check(size)
       if let remark { report.note(remark) }
       report.status(String(format: "Encoding the picture and %.1f s of sound", seconds))
       let image = ReferencePicture.prepared(picture, size).to(device)

@@ -61,7 +61,8 @@ struct PrepareCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Height and width of the frames, multiples of 16.", discussion: "For latents by default the checkpoint's.",
+      "Height and width of the frames, multiples of 16; of 32 for latents of Wan 2.2's autoencoder.",
+      discussion: "For latents by default the checkpoint's.",
       valueName: "HxW"), transform: GenerationArguments.size)
   var size: ReferencePicture.Size?
 
@@ -166,7 +167,7 @@ struct PrepareCommand: ParsableCommand {
     Interruption.onStop(saying: "what was finished is saved; the same command goes on with it.") { try? writer.flush() }
     let report = quiet ? nil : StepReport("Preparing \(source.clips.count) clips of \(dataset)")
     let summary = try preparation.run(
-      encoder: { try folder.map { try load($0, device, type) } },
+      encoder: { try folder.map { try load($0, size, device, type) } },
       progress: { state in
         let share = state.total > 0 ? Double(state.done) / Double(state.total) : 1
         report?.show(
@@ -196,11 +197,15 @@ struct PrepareCommand: ParsableCommand {
     return settings
   }
 
-  private func load(_ folder: CheckpointFolder, _ device: Device, _ type: DType) throws -> ClipEncoder {
+  private func load(
+    _ folder: CheckpointFolder, _ size: ReferencePicture.Size, _ device: Device, _ type: DType
+  ) throws -> ClipEncoder {
     try withTorchErrors {
-      try ClipEncoder(loading: folder, device: device, dtype: type) {
+      let encoder = try ClipEncoder(loading: folder, device: device, dtype: type) {
         if !quiet, Terminal.errorIsTerminal { Terminal.write("\(Terminal.clearLine)Loading the \($0) …") }
       }
+      try encoder.check(size)
+      return encoder
     }
   }
 

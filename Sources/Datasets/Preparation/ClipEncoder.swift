@@ -39,6 +39,16 @@ package final class ClipEncoder {
     prompts = try PromptEncoder(loading: folder, device: device, dtype: PromptEncoder.type(for: dtype))
   }
 
+  /// - Throws: `TorchError` for a size of pictures that does not divide into tokens.
+  package func check(_ size: ReferencePicture.Size) throws {
+    // The transformer may not exist yet. Every one of Wan has tokens of 2×2 latent pixels.
+    let side = 2 * vae.configuration.spatialStride
+    guard size.height % side == 0, size.width % side == 0 else {
+      throw TorchError(
+        "This autoencoder's videos have sides in multiples of \(side) pixels, not \(size.height)×\(size.width).")
+    }
+  }
+
   /// - Parameter frames: packed RGB8, 4F - 3 of them.
   /// - Returns: normalised latents `[16, F, H/8, W/8]`.
   func latents(_ frames: [[UInt8]], _ size: ReferencePicture.Size) -> Tensor {

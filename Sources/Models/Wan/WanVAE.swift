@@ -2,124 +2,12 @@ import Foundation
 import NN
 import Torch
 
-// The causal video autoencoder of Wan 2.1 (arXiv 2503.20314, section 4.1; keys as in the published Wan2.1_VAE).
+// The causal video autoencoders of Wan 2.1 (arXiv 2503.20314, section 4.1) and Wan 2.2; keys as in the published Wan2.1_VAE and
+// Wan2.2_VAE. What Wan 2.2 has beyond Wan 2.1 is in WanVAEResidual.swift.
 //
 // Letters: B batch, C channels, T video frames, F latent frames, H and W pixels, h and w latent pixels.
 
-/// What a Wan autoencoder is made of. Every size can be read off its weights.
-///
-/// The published code also names scales with attention outside the middle; it has none, and cannot run with any.
-public struct WanVAEConfiguration: Equatable, Sendable {
-  /// Channels at full resolution ("dim").
-  public let width: Int
-  /// Channels of a latent ("z_dim").
-  public let latentChannels: Int
-  /// Channels of each level as a multiple of `width`, full resolution first ("dim_mult").
-  public let widthMultipliers: [Int]
-  /// Residual blocks of a level in the encoder; the decoder has one more ("num_res_blocks").
-  public let residualBlocks: Int
-  /// Whether the step from one level to the next also halves the frames ("temperal_downsample").
-  public let temporalDownsampling: [Bool]
-  /// The mean and the standard deviation of each latent channel, by which latents are normalised.
-  public let latentMean: [Double]
-  public let latentDeviation: [Double]
-
-  /// - Parameters:
-  ///   - latentMean: by default what Wan 2.1 was published with, for 16 channels; else zeros.
-  ///   - latentDeviation: by default what Wan 2.1 was published with, for 16 channels; else ones.
-  public init(
-    width: Int, latentChannels: Int, widthMultipliers: [Int], residualBlocks: Int,
-    temporalDownsampling: [Bool], latentMean: [Double]? = nil, latentDeviation: [Double]? = nil
-  ) {
-    self.width = width
-    self.latentChannels = latentChannels
-    self.widthMultipliers = widthMultipliers
-    self.residualBlocks = residualBlocks
-    self.temporalDownsampling = temporalDownsampling
-    let published = latentChannels == Self.publishedMean.count
-    self.latentMean =
-      latentMean ?? (published ? Self.publishedMean : [Double](repeating: 0, count: latentChannels))
-    self.latentDeviation =
-      latentDeviation ?? (published ? Self.publishedDeviation : [Double](repeating: 1, count: latentChannels))
-  }
-
-  /// The published model: 126,892,531 parameters.
-  public static let wan21 = WanVAEConfiguration(
-    width: 96, latentChannels: 16, widthMultipliers: [1, 2, 4, 4], residualBlocks: 2,
-    temporalDownsampling: [false, true, true])
-
-  private static let publishedMean = [
-    -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517, -0.3632, -0.1922,
-    -0.9497, 0.2503, -0.2921,
-  ]
-  private static let publishedDeviation = [
-    2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253,
-    2.8251, 1.9160,
-  ]
-
-  /// Pixels along one side of a latent pixel.
-  public var spatialStride: Int { 1 << (widthMultipliers.count - 1) }
-  /// Video frames of every latent frame but the first, which is one video frame.
-  public var temporalStride: Int { 1 << temporalDownsampling.count { $0 } }
-  /// Video frames that are encoded together after the first; what does not fill a group is dropped. The reference takes 4.
-  var framesPerGroup: Int { max(4, temporalStride) }
-
-  /// Channels of each level, full resolution first.
-  var levelWidths: [Int] { widthMultipliers.map { $0 * width } }
-}
-
-// MARK: - Read off the weights
-
-extension WanVAEConfiguration {
-  /// The configuration that `weights`, keyed as published, have the shapes of.
-  ///
-  /// What the shapes contradict elsewhere is found when the model is loaded.
-  /// - Parameter statistics: of its latents; without any, what `init` takes by default.
-  /// - Throws: `TorchError` where the tensors that tell the sizes are not there, or the statistics are not those of its channels.
-  public init(readingFrom weights: [String: Tensor], statistics: LatentStatistics? = nil) throws {
-    func length(_ key: String) throws -> Int {
-      guard let tensor = weights[key], tensor.rank > 0, tensor.size(0) > 0 else {
-        throw TorchError("The weights are no Wan autoencoder: there is no '\(key)'.")
-      }
-      return tensor.size(0)
-    }
-    let width = try length("encoder.conv1.weight")
-    var multipliers: [Int] = []
-    var temporal: [Bool] = []
-    var residualBlocks = 0
-    var blocksHere = 0
-    for index in 0... {
-      let element = "encoder.downsamples.\(index)"
-      if weights["\(element).residual.2.weight"] != nil {
-        let channels = try length("\(element).residual.2.weight")
-        guard channels % width == 0 else {
-          throw TorchError(
-            "The weights are no Wan autoencoder: '\(element)' has \(channels) channels, not a multiple of \(width).")
-        }
-        if blocksHere == 0 { multipliers.append(channels / width) }
-        blocksHere += 1
-        residualBlocks = max(residualBlocks, blocksHere)
-      } else if weights["\(element).resample.1.weight"] != nil {
-        temporal.append(weights["\(element).time_conv.weight"] != nil)
-        blocksHere = 0
-      } else {
-        break
-      }
-    }
-    guard !multipliers.isEmpty, multipliers.count == temporal.count + 1 else {
-      throw TorchError("The weights are no Wan autoencoder: its levels under 'encoder.downsamples' are not whole.")
-    }
-    let channels = try length("conv2.weight")
-    try statistics?.check(channels: channels)
-    self.init(
-      width: width, latentChannels: channels, widthMultipliers: multipliers, residualBlocks: residualBlocks,
-      temporalDownsampling: temporal, latentMean: statistics?.mean, latentDeviation: statistics?.deviation)
-  }
-}
-
-// MARK: - The model
-
-/// The Wan 2.1 autoencoder: pixels `[B, 3, T, H, W]` in [-1, 1] to normalised latents `[B, C, F, h, w]` and back, T = 4F - 3.
+/// A Wan autoencoder: pixels `[B, 3, T, H, W]` in [-1, 1] to normalised latents `[B, C, F, h, w]` and back, T = 4F - 3.
 ///
 /// Causal in time: a frame depends on itself and earlier ones only, so that a video can be decoded as it comes
 /// (`stream()`). It computes in the type of its weights, whatever the input has. All of it can be differentiated.
@@ -184,7 +72,8 @@ public struct WanVAE: Sendable {
     while start < frames {
       // The first frame is a group of its own.
       let end = min(frames, start == 0 ? framesPerPass - group + 1 : start + framesPerPass)
-      parts.append(encoder(video.narrow(2, start, end - start).to(device, dtype).channelsLast3D(), &cache, tap))
+      let pixels = video.narrow(2, start, end - start).to(device, dtype)
+      parts.append(encoder(pixels.folded(configuration.patchSize), &cache, tap))
       start = end
     }
     let moments = toMoments(joined(parts))

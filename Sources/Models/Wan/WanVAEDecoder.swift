@@ -1,13 +1,13 @@
 import NN
 import Torch
 
-/// Doubles height and width and halves the channels; with a convolution in time doubles the number of frames first.
-struct Upsampler: Sendable {
+/// Doubles height and width; with a convolution in time doubles the number of frames first.
+struct Upsampler: LevelLayer {
   let convolution: FrameConvolution
   let temporal: CausalConvolution?
 
-  init(_ channels: Int, temporal: Bool, _ path: ParameterPath) {
-    convolution = FrameConvolution(channels, channels / 2, kernel: 3, path / "resample" / 1)
+  init(_ channels: Int, _ outputs: Int, temporal: Bool, _ path: ParameterPath) {
+    convolution = FrameConvolution(channels, outputs, kernel: 3, path / "resample" / 1)
     self.temporal = temporal ? CausalConvolution(channels, 2 * channels, kernel: [3, 1, 1], path / "time_conv") : nil
   }
 
@@ -33,35 +33,39 @@ struct Upsampler: Sendable {
   }
 }
 
-/// Latent `[B, C, F, h, w]` to pixels `[B, 3, T, H, W]`, not clamped.
+/// Latent `[B, C, F, h, w]` to pixels `[B, 3, T, H, W]`, not clamped and still folded by the patch size.
 struct WanVAEDecoder: Sendable {
   let input: CausalConvolution
   let middle: MiddleBlocks
-  let elements: [LevelElement<Upsampler>]
+  let levels: [Level]
   let head: Head
   private let name: String
 
   init(_ configuration: WanVAEConfiguration, _ path: ParameterPath) {
     name = path.key
-    let widths = configuration.levelWidths
-    var channels = widths.last ?? configuration.width
+    let (widths, isResidual) = (configuration.decoderLevelWidths, configuration.isResidual)
+    var channels = widths.last ?? configuration.decoderWidth
     input = CausalConvolution(configuration.latentChannels, channels, path / "conv1")
     middle = MiddleBlocks(channels, path / "middle")
-    var elements: [LevelElement<Upsampler>] = []
-    var place: ParameterPath { path / "upsamples" / elements.count }
+    var list = LevelList(path, "upsamples", isNested: isResidual)
     for (level, width) in widths.enumerated().reversed() {
+      let inputs = channels
       for _ in 0...configuration.residualBlocks {
-        elements.append(.residual(ResidualBlock(channels, width, place)))
+        list.add { ResidualBlock(channels, width, $0) }
         channels = width
       }
-      if level > 0 {
-        let temporal = configuration.temporalDownsampling[level - 1]
-        elements.append(.resample(Upsampler(channels, temporal: temporal, place)))
-        channels /= 2
+      guard level > 0 else {
+        list.endLevel(shortcut: nil)
+        break
       }
+      let temporal = configuration.temporalDownsampling[level - 1]
+      let outputs = isResidual ? channels : channels / 2
+      list.add { Upsampler(channels, outputs, temporal: temporal, $0) }
+      channels = outputs
+      list.endLevel(shortcut: isResidual ? DuplicateUp(inputs, outputs, time: temporal ? 2 : 1, space: 2) : nil)
     }
-    self.elements = elements
-    head = Head(channels, 3, path / "head")
+    levels = list.levels
+    head = Head(channels, configuration.pixelChannels, path / "head")
   }
 
   func callAsFunction(_ latent: Tensor, _ cache: inout FeatureCache, _ tap: WanVAETap?) -> Tensor {
@@ -69,14 +73,7 @@ struct WanVAEDecoder: Sendable {
     var x = input(latent, &cache)
     tap?("\(name).conv1", x)
     x = middle(x, &cache, tap)
-    for (index, element) in elements.enumerated() {
-      x =
-        switch element {
-        case .residual(let block): block(x, &cache)
-        case .resample(let resampler): resampler(x, &cache)
-        }
-      tap?("\(name).upsamples.\(index)", x)
-    }
+    for level in levels { x = level(x, &cache, tap) }
     x = head(x, &cache)
     tap?(name, x)
     return x
@@ -124,7 +121,7 @@ public struct WanVAEDecodeStream: Sendable {
     tap?("z", latent)
     let features = vae.fromLatent(latent)
     tap?("conv2", features)
-    let video = vae.decoder(features, &cache, tap)
+    let video = vae.decoder(features, &cache, tap).unfolded(vae.configuration.patchSize)
     tap?("raw", video)
     latentFrames += block.size(2)
     return clamped ? video.clamp(-1, 1) : video

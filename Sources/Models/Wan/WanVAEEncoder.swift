@@ -2,7 +2,7 @@ import NN
 import Torch
 
 /// Halves height and width, and with a convolution in time the number of frames too.
-struct Downsampler: Sendable {
+struct Downsampler: LevelLayer {
   let convolution: FrameConvolution
   let temporal: CausalConvolution?
 
@@ -29,34 +29,35 @@ struct Downsampler: Sendable {
   }
 }
 
-/// Pixels `[B, 3, T, H, W]` to twice the latent channels `[B, 2C, F, h, w]`.
+/// Pixels `[B, 3, T, H, W]`, folded by the patch size, to twice the latent channels `[B, 2C, F, h, w]`.
 ///
 /// The first pass over a video takes 1 + 4n frames, later ones 4n.
 struct WanVAEEncoder: Sendable {
   let input: CausalConvolution
-  let elements: [LevelElement<Downsampler>]
+  let levels: [Level]
   let middle: MiddleBlocks
   let head: Head
   private let name: String
 
   init(_ configuration: WanVAEConfiguration, _ path: ParameterPath) {
     name = path.key
-    let widths = configuration.levelWidths
     var channels = configuration.width
-    input = CausalConvolution(3, channels, path / "conv1")
-    var elements: [LevelElement<Downsampler>] = []
-    var place: ParameterPath { path / "downsamples" / elements.count }
-    for (level, width) in widths.enumerated() {
+    input = CausalConvolution(configuration.pixelChannels, channels, path / "conv1")
+    var list = LevelList(path, "downsamples", isNested: configuration.isResidual)
+    for (level, width) in configuration.levelWidths.enumerated() {
+      let inputs = channels
       for _ in 0..<configuration.residualBlocks {
-        elements.append(.residual(ResidualBlock(channels, width, place)))
+        list.add { ResidualBlock(channels, width, $0) }
         channels = width
       }
-      if level < widths.count - 1 {
-        let temporal = configuration.temporalDownsampling[level]
-        elements.append(.resample(Downsampler(channels, temporal: temporal, place)))
-      }
+      let isLast = level == configuration.temporalDownsampling.count
+      let temporal = !isLast && configuration.temporalDownsampling[level]
+      if !isLast { list.add { Downsampler(channels, temporal: temporal, $0) } }
+      list.endLevel(
+        shortcut: configuration.isResidual
+          ? AverageDown(inputs, channels, time: temporal ? 2 : 1, space: isLast ? 1 : 2) : nil)
     }
-    self.elements = elements
+    levels = list.levels
     middle = MiddleBlocks(channels, path / "middle")
     head = Head(channels, 2 * configuration.latentChannels, path / "head")
   }
@@ -65,14 +66,7 @@ struct WanVAEEncoder: Sendable {
     cache.beginPass()
     var x = input(pixels, &cache)
     tap?("\(name).conv1", x)
-    for (index, element) in elements.enumerated() {
-      x =
-        switch element {
-        case .residual(let block): block(x, &cache)
-        case .resample(let resampler): resampler(x, &cache)
-        }
-      tap?("\(name).downsamples.\(index)", x)
-    }
+    for level in levels { x = level(x, &cache, tap) }
     x = head(middle(x, &cache, tap), &cache)
     tap?(name, x)
     return x

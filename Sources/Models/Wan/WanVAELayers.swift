@@ -17,9 +17,16 @@ struct FeatureCache: Sendable {
 
   private(set) var slots: [Slot] = []
   private var next = 0
+  private var passes = 0
+
+  /// Whether the pass is the first over its video.
+  var startsVideo: Bool { passes == 1 }
 
   /// Starts a pass over further frames.
-  mutating func beginPass() { next = 0 }
+  mutating func beginPass() {
+    next = 0
+    passes += 1
+  }
 
   /// Gives `body` the slot of the layer that calls.
   mutating func withSlot<Result>(_ body: (inout Slot) -> Result) -> Result {
@@ -109,7 +116,7 @@ extension Tensor {
 }
 
 /// Two convolutions around which the input is added.
-struct ResidualBlock: Sendable {
+struct ResidualBlock: LevelLayer {
   let firstNorm: Tensor  // [C, 1, 1, 1]
   let first: CausalConvolution
   let secondNorm: Tensor
@@ -197,8 +204,58 @@ struct Head: Sendable {
   func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor { convolution(x, norm: norm, &cache) }
 }
 
-/// One numbered element of the way down or up.
-enum LevelElement<Resampler: Sendable>: Sendable {
-  case residual(ResidualBlock)
-  case resample(Resampler)
+/// A layer of a level. It remembers of earlier frames what it needs.
+protocol LevelLayer: Sendable {
+  func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor
+}
+
+/// The layers of one resolution, residual blocks and what leads to the next, and in Wan 2.2 the way around them.
+struct Level: Sendable {
+  let layers: [(name: String, layer: any LevelLayer)]
+  /// What the weights call it; nil in Wan 2.1, where a level has no name.
+  let name: String?
+  let shortcut: (any LevelShortcut)?
+
+  func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache, _ tap: WanVAETap?) -> Tensor {
+    var y = x
+    for (name, layer) in layers {
+      y = layer(y, &cache)
+      tap?(name, y.clone())
+    }
+    // As in a block, no gradient needs what the last layer gave.
+    if let shortcut { y.add_(shortcut(x, startsVideo: cache.startsVideo)) }
+    if let name { tap?(name, y) }
+    return y
+  }
+}
+
+/// Collects levels whose layers are numbered as in the weights: in one list for all (Wan 2.1), or in a list for each (Wan 2.2).
+struct LevelList {
+  private(set) var levels: [Level] = []
+  private let path: ParameterPath
+  private let name: String
+  private let isNested: Bool
+  private var layers: [(name: String, layer: any LevelLayer)] = []
+  private var earlierLayers = 0
+
+  init(_ path: ParameterPath, _ name: String, isNested: Bool) {
+    self.path = path
+    self.name = name
+    self.isNested = isNested
+  }
+
+  private var level: ParameterPath { path / name / levels.count }
+
+  /// Adds a layer to the level at hand.
+  mutating func add(_ layer: (ParameterPath) -> any LevelLayer) {
+    let place = isNested ? level / name / layers.count : path / name / (earlierLayers + layers.count)
+    layers.append((place.key, layer(place)))
+  }
+
+  /// Ends the level at hand.
+  mutating func endLevel(shortcut: (any LevelShortcut)?) {
+    earlierLayers += layers.count
+    levels.append(Level(layers: layers, name: isNested ? level.key : nil, shortcut: shortcut))
+    layers = []
+  }
 }

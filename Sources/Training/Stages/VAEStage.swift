@@ -80,6 +80,7 @@ package final class VAEStage: TrainingStage {
     let weights = try readWeights(file)
     let configuration = try WanVAEConfiguration(
       readingFrom: weights, statistics: resources.base.settings.latentStatistics)
+    try VAEStage.check(clips, settings, configuration)
     let dtype = settings.run.precision.dtype
     let store =
       settings.startsRandom
@@ -107,6 +108,24 @@ package final class VAEStage: TrainingStage {
         throw TrainingError(
           "The clip '\(clip.id)' is \(shape[1]) frames of \(shape[2])×\(shape[3]); training takes \(settings.frames) of "
             + "at least \(settings.cropSize).")
+      }
+    }
+  }
+
+  /// What the autoencoder shrinks must divide.
+  private static func check(
+    _ clips: PreparedClips, _ settings: VAEConfiguration, _ configuration: WanVAEConfiguration
+  ) throws {
+    let stride = configuration.spatialStride
+    guard settings.cropSize % stride == 0 else {
+      throw TrainingError("'cropSize' is a multiple of \(stride) with this autoencoder, not \(settings.cropSize).")
+    }
+    guard settings.cropSize == 0 else { return }
+    for clip in clips.index.clips {
+      let sides = (clip.tensors["video"]?.shape ?? []).dropFirst(2)
+      guard sides.allSatisfy({ $0 % stride == 0 }) else {
+        throw TrainingError(
+          "The clip '\(clip.id)' is not in multiples of \(stride) pixels; 'cropSize' cuts out what is.")
       }
     }
   }

@@ -81,7 +81,7 @@ public struct AvatarModels: Sendable {
   /// Reads a prompt with the checkpoint's text encoder, which is loaded for it and let go after it.
   ///
   /// On the CPU its weights are pages of the mapped file; elsewhere one layer at a time is on the device.
-  /// - Returns: `[1, 512, textDim]` in `dtype`; rows past the prompt are 0.
+  /// - Returns: `[1, textRows, textDim]` in `dtype`; rows past the prompt are 0.
   /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
   public static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws
     -> Tensor

@@ -99,6 +99,11 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
   public var provenance: String?
   /// Of the autoencoder's latents; nil for the published ones.
   public var latentStatistics: LatentStatistics?
+  /// Rows of encoded text that the transformer reads; nil for the published 512.
+  public var textLength: Int?
+
+  /// Rows of encoded text that the transformer reads, those past the prompt 0.
+  public var textRows: Int { textLength ?? 512 }
 
   public static let published = CheckpointSettings(
     headDim: 128, imageSizes: [ReferencePicture.Size(height: 512, width: 512)], provenance: nil)
@@ -106,8 +111,10 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
   static let fileName = "livetalk.json"
 
   public init(
-    headDim: Int, imageSizes: [ReferencePicture.Size], provenance: String?, latentStatistics: LatentStatistics? = nil
+    headDim: Int, imageSizes: [ReferencePicture.Size], provenance: String?, latentStatistics: LatentStatistics? = nil,
+    textLength: Int? = nil
   ) {
+    self.textLength = textLength
     self.latentStatistics = latentStatistics
     self.headDim = headDim
     self.imageSizes = imageSizes
@@ -122,7 +129,7 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     }
     do {
       let data = try Data(contentsOf: url)
-      let known: Set<String> = ["headDim", "imageSizes", "provenance", "latentStatistics"]
+      let known: Set<String> = ["headDim", "imageSizes", "provenance", "latentStatistics", "textLength"]
       let keys = (try JSONSerialization.jsonObject(with: data) as? [String: Any])?.keys.sorted() ?? []
       if let unknown = keys.first(where: { !known.contains($0) }) {
         throw FileError(url, "it has the \(unknownKeyText(unknown, known: known))")
@@ -133,7 +140,7 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     } catch {
       throw FileError(url, "it is not a settings file (\(error.localizedDescription))")
     }
-    guard headDim > 0, !imageSizes.isEmpty, imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 }) else {
+    guard headDim > 0, (1...512).contains(textRows), !imageSizes.isEmpty, imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 }) else {
       throw FileError(url, "it states an impossible size")
     }
     if let problem = latentStatistics?.problem { throw FileError(url, problem) }

@@ -8,6 +8,8 @@ public struct ModelPreset: Sendable {
   public let textEncoder: UMT5Configuration
   public let audioEncoder: Wav2Vec2Configuration
   public let size: ReferencePicture.Size
+  /// Rows of encoded text that the transformer reads; nil for the published 512.
+  public var textLength: Int?
 
   /// LiveTalk 1.3B as published: 512×512, umT5-xxl, wav2vec2-base.
   public static let livetalk1_3B = ModelPreset(
@@ -39,22 +41,22 @@ public struct ModelPreset: Sendable {
       positionKernel: 32, positionGroups: 4),
     size: ReferencePicture.Size(height: 128, width: 128))
 
-  /// A talking face of 256×256 pixels for two processor cores: 64 tokens a frame, and an autoencoder in the shape of Wan 2.2's,
-  /// whose 48 channels for 16×16 pixels leave the transformer the tokens of a picture of half the side.
+  /// A talking face of 256×256 pixels for two processor cores: 64 tokens a latent frame, and an autoencoder in the shape of
+  /// Wan 2.2's that folds 4×4 pixels in place of 2×2: as many operations do more on a processor where they have more channels.
   public static let mini = ModelPreset(
     name: "mini",
     transformer: WanTransformerConfiguration(
-      dim: 256, inDim: 97, ffnDim: 1024, outDim: 48, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8,
-      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 6 * 96, audioHiddenSize: 32),
+      dim: 256, inDim: 65, ffnDim: 1024, outDim: 32, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8,
+      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 6 * 96, audioHiddenSize: 128),
     vae: WanVAEConfiguration(
-      width: 16, latentChannels: 48, widthMultipliers: [1, 2, 4, 4], residualBlocks: 1,
-      temporalDownsampling: [false, true, true], patchSize: 2, isResidual: true),
+      width: 24, decoderWidth: 32, latentChannels: 32, widthMultipliers: [1, 2, 4], residualBlocks: 1,
+      temporalDownsampling: [true, true], patchSize: 4, isResidual: true),
     textEncoder: UMT5Configuration(
       vocabulary: 1024, width: 128, attentionWidth: 128, feedForwardWidth: 256, heads: 4, layers: 3),
     audioEncoder: Wav2Vec2Configuration(
       width: 96, layers: 4, heads: 4, feedForwardWidth: 384, convolutionWidths: Array(repeating: 64, count: 7),
       positionKernel: 64, positionGroups: 4),
-    size: ReferencePicture.Size(height: 256, width: 256))
+    size: ReferencePicture.Size(height: 256, width: 256), textLength: 128)
 
   /// The published autoencoder's shape with other widths.
   private static func narrowVAE(width: Int) -> WanVAEConfiguration {
@@ -73,8 +75,9 @@ public struct ModelPreset: Sendable {
 
   init(
     name: String, transformer: WanTransformerConfiguration, vae: WanVAEConfiguration, textEncoder: UMT5Configuration,
-    audioEncoder: Wav2Vec2Configuration, size: ReferencePicture.Size
+    audioEncoder: Wav2Vec2Configuration, size: ReferencePicture.Size, textLength: Int? = nil
   ) {
+    self.textLength = textLength
     self.name = name
     self.transformer = transformer
     self.vae = vae

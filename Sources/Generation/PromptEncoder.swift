@@ -10,10 +10,12 @@ public struct PromptEncoder: Sendable {
   private let root: URL
   private let tokenizer: Tokenizer
   private let encoder: UMT5Encoder
+  private let rows: Int
 
   /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
   public init(loading folder: CheckpointFolder, device: Device, dtype: DType) throws {
     root = folder.root
+    rows = folder.settings.textRows
     tokenizer = try Tokenizer(contentsOf: try folder.require(.tokenizer))
     let file = try folder.require(.textEncoder)
     encoder = try UMT5Encoder(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
@@ -22,7 +24,7 @@ public struct PromptEncoder: Sendable {
   /// The type that the text encoder runs in when the other models run in `dtype`: fp16 overflows in umT5.
   public static func type(for dtype: DType) -> DType { dtype == .float16 ? .bfloat16 : dtype }
 
-  /// - Returns: the context `[1, 512, textDim]`, whose rows past the prompt are 0, and how many rows are the prompt's.
+  /// - Returns: the context `[1, textRows, textDim]`, whose rows past the prompt are 0, and how many rows are the prompt's.
   /// - Throws: `FileError` for a tokeniser of another text encoder.
   public func encode(_ prompt: String) throws -> (context: Tensor, count: Int) {
     let text = tokenizer.encode(PromptCleaning.clean(prompt))
@@ -31,6 +33,7 @@ public struct PromptEncoder: Sendable {
       throw FileError(root, "its tokeniser knows more words than its text encoder")
     }
     let mask = Tensor(text.mask, [1, text.mask.count])
-    return (encoder.encode(ids: ids.to(encoder.device), mask: mask.to(encoder.device)), text.count)
+    let context = encoder.encode(ids: ids.to(encoder.device), mask: mask.to(encoder.device))
+    return (context.narrow(1, 0, rows), min(text.count, rows))
   }
 }

@@ -135,7 +135,8 @@ public struct RandomCheckpoint: Sendable {
     try writeText(try SmallTokenizer.json(vocabulary: preset.textEncoder.vocabulary), to: tokenizer)
     let settings = CheckpointSettings(
       headDim: preset.transformer.headDim, imageSizes: [preset.size],
-      provenance: "random weights made by livetalk checkpoint init --preset \(preset.name) --seed \(seed)")
+      provenance: "random weights made by livetalk checkpoint init --preset \(preset.name) --seed \(seed)",
+      textLength: preset.textLength)
     try settings.write(to: root)
   }
 

@@ -79,12 +79,26 @@ struct CausalConvolution: Sendable {
   }
 
   func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor {
-    self(cache.withSlot { $0.extend(x, by: kernel[0] - 1) })
+    cache.withSlot { slot in
+      let startsVideo = slot.history == nil
+      return convolve(slot.extend(x, by: kernel[0] - 1), startsVideo: startsVideo)
+    }
   }
 
   /// The convolution of the SiLU of x's norm.
   func callAsFunction(_ x: Tensor, norm gamma: Tensor, _ cache: inout FeatureCache) -> Tensor {
-    self(cache.withSlot { $0.extendNormal(x, gamma, by: kernel[0] - 1) })
+    cache.withSlot { slot in
+      let startsVideo = slot.history == nil
+      return convolve(slot.extendNormal(x, gamma, by: kernel[0] - 1), startsVideo: startsVideo)
+    }
+  }
+
+  /// Before a video's first frame there are zeros: where it comes alone, only the kernel's last slice counts.
+  private func convolve(_ extended: Tensor, startsVideo: Bool) -> Tensor {
+    let last = kernel[0] - 1
+    guard startsVideo, last > 0, extended.size(2) == kernel[0] else { return self(extended) }
+    return extended.narrow(2, last, 1).conv3d(
+      weight.narrow(2, last, 1), bias, stride: [1, 1, 1], padding: [0, kernel[1] / 2, kernel[2] / 2])
   }
 }
 

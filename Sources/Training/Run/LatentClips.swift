@@ -15,7 +15,7 @@ struct LatentClips {
   private let statistics: LatentStatistics?
 
   /// Rows of text that the transformer reads, as when serving.
-  static let textRows = 512
+  private let textRows: Int
 
   /// - Parameter base: the checkpoint whose encoders must have made the clips.
   /// - Throws: `ShardError`; `TrainingError` where the clips do not fit each other, the transformer or the checkpoint.
@@ -36,9 +36,10 @@ struct LatentClips {
     guard latents.count == 4 else { throw TrainingError("The latents of \(folder) are \(latents), not four-fold.") }
     latentFrames = latents[1]
     statistics = base.settings.latentStatistics
+    textRows = base.settings.textRows
     try LatentClips.check(clips.index, encodedBy: base, folder)
     try LatentClips.check(first, folder, fit: config, "the transformer")
-    negativeText = LatentClips.padded(try clips.shared("negativeText").to(device, .float32)).unsqueeze(0)
+    negativeText = padded(try clips.shared("negativeText").to(device, .float32), to: textRows).unsqueeze(0)
   }
 
   /// - Throws: `TrainingError` where a transformer takes other rows of audio or text than the clips have.
@@ -78,7 +79,7 @@ struct LatentClips {
   }
 
   func conditions(_ numbers: [Int]) throws -> Conditions {
-    let texts = try numbers.map { LatentClips.padded(try clips.tensor($0, "text").to(device, .float32)) }
+    let texts = try numbers.map { padded(try clips.tensor($0, "text").to(device, .float32), to: textRows) }
     return Conditions(
       text: Tensor.stack(texts, 0), audioFeatures: try stacked(numbers, "audioFeatures"),
       referenceLatent: try stacked(numbers, "referenceLatent"))
@@ -108,6 +109,7 @@ struct LatentClips {
       columns: shape[3], cell: clips.index.width / shape[3], settings)
   }
 
-  /// Rows past the text are 0, as the text encoder's are.
-  private static func padded(_ rows: Tensor) -> Tensor { rows.pad(0, 0, 0, textRows - rows.size(0)) }
 }
+
+/// Rows past the text are 0, as the text encoder's are.
+private func padded(_ rows: Tensor, to count: Int) -> Tensor { rows.pad(0, 0, 0, count - rows.size(0)) }

@@ -65,7 +65,31 @@ package struct RunSettings: CheckedSettings {
   }
 }
 
+extension RunSettings {
+  /// What the presets of the bundled model share: fp32 on the CPU, looked at every few minutes.
+  mutating func applyMini(steps: Int, batch: Int) {
+    self.steps = steps
+    self.batch = batch
+    device = "cpu"
+    precision = .float32
+    checkpointLayers = false
+    report.sampleEvery = 200
+    report.checkpointEvery = 200
+    report.keepCheckpoints = 2
+    stopsOnBadVideo = false
+  }
+}
+
 extension OptimizerSettings {
+  mutating func applyMuon(rate: Double) {
+    algorithm = .muon
+    learningRate = rate
+    betas = [0.9, 0.99]
+    warmupSteps = 20
+    weightDecay = 0
+    decay = .cosine
+  }
+
   mutating func applyTiny(rate: Double) {
     learningRate = rate
     warmupSteps = 5

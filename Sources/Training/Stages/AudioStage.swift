@@ -26,7 +26,16 @@ package struct AudioConfiguration: TrainingConfiguration {
     return settings
   }()
   package static var presets: KeyValuePairs<String, AudioConfiguration> {
-    ["livetalk-1.3b.audio": standard, "tiny.audio": tiny]
+    ["livetalk-1.3b.audio": standard, "mini.audio": mini, "tiny.audio": tiny]
+  }
+
+  private static var mini: AudioConfiguration {
+    var settings = standard
+    settings.run.applyMini(steps: 1500, batch: 16)
+    settings.optimizer.applyMuon(rate: 3e-3)
+    settings.average = EMASettings(decay: 0.99, startStep: 100)
+    settings.seconds = 3
+    return settings
   }
 
   private static var tiny: AudioConfiguration {

@@ -34,8 +34,25 @@ package struct DMDConfiguration: TrainingConfiguration {
   package static var presets: KeyValuePairs<String, DMDConfiguration> {
     [
       "livetalk-1.3b.dmd": livetalk, "livetalk-1.3b.dmd-literal": literal, "live-avatar.dmd": liveAvatar,
-      "tiny.dmd": tiny,
+      "mini.dmd": mini, "tiny.dmd": tiny,
     ]
+  }
+
+  private static var mini: DMDConfiguration {
+    var settings = livetalk
+    settings.run.applyMini(steps: 400, batch: 4)
+    settings.run.accumulation = 1
+    for path in [\DMDConfiguration.optimizer, \.criticOptimizer] {
+      settings[keyPath: path].betas = [0, 0.99]
+      settings[keyPath: path].weightDecay = 0
+    }
+    settings.optimizer.learningRate = 5e-5
+    settings.criticOptimizer.learningRate = 1e-4
+    settings.average = EMASettings(decay: 0.95, startStep: 20)
+    settings.teacherGuidance = Guidance(text: 1, audio: 2)
+    settings.weighting.regions = FaceRegionSettings(mouth: 4, eyes: 2)
+    settings.studentEvery = 2
+    return settings
   }
 
   /// As published, with the paper's guidance, mask and cut history.

@@ -21,7 +21,18 @@ package struct ODEConfiguration: TrainingConfiguration {
 
   package static let standard = livetalk
   package static var presets: KeyValuePairs<String, ODEConfiguration> {
-    ["livetalk-1.3b.ode": livetalk, "tiny.ode": tiny]
+    ["livetalk-1.3b.ode": livetalk, "mini.ode": mini, "tiny.ode": tiny]
+  }
+
+  private static var mini: ODEConfiguration {
+    var settings = livetalk
+    settings.run.applyMini(steps: 500, batch: 8)
+    settings.run.accumulation = 1
+    settings.optimizer.applyMuon(rate: 1.5e-3)
+    settings.average = EMASettings(decay: 0.98, startStep: 50)
+    settings.weighting.regions = FaceRegionSettings(mouth: 16, eyes: 4)
+    settings.weighting.byDeviation = true
+    return settings
   }
 
   /// As published: 20,000 steps ("converged" is the point of the paper's first recipe), batches of 64, no weight decay.

@@ -42,6 +42,9 @@ package struct TrajectoriesCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Shift of the noise levels.", valueName: "number"))
   package var shift = 5.0
 
+  @Option(help: ArgumentHelp("Latent frames of each clip that are solved, from its start; 0 for all.", valueName: "n"))
+  package var latentFrames = 0
+
   @Option(help: ArgumentHelp("Where the noise comes from.", valueName: "number"))
   package var seed = 0
 
@@ -64,6 +67,7 @@ package struct TrajectoriesCommand: ParsableCommand {
     settings.timesteps = numbers.compactMap(\.self)
     settings.guidance = Guidance(text: textGuidance, audio: audioGuidance)
     (settings.solverSteps, settings.shift, settings.seed) = (steps, shift, seed)
+    settings.latentFrames = latentFrames
     guard let precision = RunSettings.Precision(rawValue: precision) else {
       throw CommandFailure("The precision '\(precision)' is neither float32 nor bfloat16.")
     }

@@ -140,7 +140,9 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     } catch {
       throw FileError(url, "it is not a settings file (\(error.localizedDescription))")
     }
-    guard headDim > 0, (1...512).contains(textRows), !imageSizes.isEmpty, imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 }) else {
+    guard headDim > 0, (1...512).contains(textRows), !imageSizes.isEmpty,
+      imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 })
+    else {
       throw FileError(url, "it states an impossible size")
     }
     if let problem = latentStatistics?.problem { throw FileError(url, problem) }

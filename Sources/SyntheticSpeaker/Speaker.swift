@@ -14,6 +14,15 @@ package struct Speaker: Codable, Sendable, Equatable {
     voice = Voice(for: identity, using: &sound)
   }
 
+  /// Someone who is in no data set: portraits have numbers of their own.
+  package init(portrait seed: UInt64) {
+    name = "portrait-\(seed)"
+    var looks = SeededRandom(seed: seed, [], "portrait")
+    identity = Identity(using: &looks)
+    var sound = SeededRandom(seed: seed, [], "portrait's voice")
+    voice = Voice(for: identity, using: &sound)
+  }
+
   package init(name: String, identity: Identity, voice: Voice) {
     (self.name, self.identity, self.voice) = (name, identity, voice)
   }

@@ -3,5 +3,5 @@ import ArgumentParser
 struct DataCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "data", abstract: "Make, prepare and look at training data.",
-    subcommands: [SynthesizeCommand.self, PrepareCommand.self, InspectDataCommand.self])
+    subcommands: [SynthesizeCommand.self, PortraitCommand.self, PrepareCommand.self, InspectDataCommand.self])
 }

@@ -76,20 +76,22 @@ package struct VAEObjective: Sendable {
     ]
     if output.size(2) > 1 { parts.append(("motion", settings.motion, meanChange(difference, along: 2))) }
     let loss = parts.dropFirst().reduce(parts[0].value * parts[0].weight) { $0 + $1.value * $1.weight }
-    let quality = withGradients(false) { quality(plain, weights) }
+    let quality = withGradients(false) { decibels(plain, weights) }
     return Outcome(
       loss: loss, parts: parts.map { ($0.name, $0.value.detach()) } + quality, reconstruction: output.detach())
   }
 
   /// Peak signal-to-noise ratios in dB: of the whole picture, and of the mouths' boxes where there are any.
-  private func quality(_ difference: Tensor, _ weights: Tensor?) -> [(name: String, value: Tensor)] {
+  private func decibels(_ difference: Tensor, _ weights: Tensor?) -> [(name: String, value: Tensor)] {
     let squares = difference.detach().square()
-    func decibels(_ meanSquare: Tensor) -> Tensor { (meanSquare / 4).clamp(1e-10, 1).log() * (-10 / log(10)) }
-    let whole = [(name: "psnr", value: decibels(squares.mean()))]
-    guard let weights, settings.regions.mouth > max(settings.regions.eyes, 1) else { return whole }
-    let mouth = (weights .>= settings.regions.mouth).to(squares.dtype)
-    let count = mouth.sum() * Double(squares.size(1))
-    return whole + [("psnrMouth", decibels((squares * mouth).sum() / count.clamp(1, .infinity)))]
+    func ratio(_ meanSquare: Tensor) -> Tensor { (meanSquare / 4).clamp(1e-10, 1).log() * (-10 / Foundation.log(10.0)) }
+    var ratios = [(name: "psnr", value: ratio(squares.mean()))]
+    if let weights, settings.regions.mouth > max(settings.regions.eyes, 1) {
+      let mouth = (weights .>= settings.regions.mouth).to(squares.dtype)
+      let count = mouth.sum() * Double(squares.size(1))
+      ratios.append(("psnrMouth", ratio((squares * mouth).sum() / count.clamp(1, .infinity))))
+    }
+    return ratios
   }
 
   /// The mean and the log-variance, in fp32 at least. The variance is bounded so that an untrained encoder stays finite.

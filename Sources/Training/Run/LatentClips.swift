@@ -17,10 +17,12 @@ struct LatentClips {
   /// Rows of text that the transformer reads, as when serving.
   private let textRows: Int
 
-  /// - Parameter base: the checkpoint whose encoders must have made the clips.
+  /// - Parameters:
+  ///   - frames: latent frames of each clip that are used, from its start; 0 for all.
+  ///   - base: the checkpoint whose encoders must have made the clips.
   /// - Throws: `ShardError`; `TrainingError` where the clips do not fit each other, the transformer or the checkpoint.
   init(
-    _ folder: String, trajectories: Bool = false, for config: WanTransformerConfiguration, device: Device,
+    _ folder: String, frames: Int = 0, trajectories: Bool = false, for config: WanTransformerConfiguration, device: Device,
     encodedBy base: CheckpointFolder
   ) throws {
     clips = try PreparedClips(URL(fileURLWithPath: folder), expecting: trajectories ? [.trajectories] : [.latents])
@@ -34,7 +36,10 @@ struct LatentClips {
       )
     }
     guard latents.count == 4 else { throw TrainingError("The latents of \(folder) are \(latents), not four-fold.") }
-    latentFrames = latents[1]
+    latentFrames = frames > 0 ? frames : latents[1]
+    guard latentFrames <= latents[1] else {
+      throw TrainingError("The clips of \(folder) have \(latents[1]) latent frames, and \(frames) are asked for.")
+    }
     statistics = base.settings.latentStatistics
     textRows = base.settings.textRows
     try LatentClips.check(clips.index, encodedBy: base, folder)
@@ -74,21 +79,27 @@ struct LatentClips {
   /// The size of the videos.
   var pixels: ReferencePicture.Size { .init(height: clips.index.height, width: clips.index.width) }
 
-  private func stacked(_ numbers: [Int], _ name: String) throws -> Tensor {
-    Tensor.stack(try numbers.map { try clips.tensor($0, name).to(device, .float32) }, 0)
+  /// - Parameter frames: the dimension of a clip's tensor that counts frames, and how many are used.
+  private func stacked(_ numbers: [Int], _ name: String, frames: (dim: Int, count: Int)? = nil) throws -> Tensor {
+    let tensors = try numbers.map { number in
+      let tensor = try clips.tensor(number, name)
+      return (frames.map { tensor.narrow($0.dim, 0, $0.count) } ?? tensor).to(device, .float32)
+    }
+    return Tensor.stack(tensors, 0)
   }
 
   func conditions(_ numbers: [Int]) throws -> Conditions {
     let texts = try numbers.map { padded(try clips.tensor($0, "text").to(device, .float32), to: textRows) }
     return Conditions(
-      text: Tensor.stack(texts, 0), audioFeatures: try stacked(numbers, "audioFeatures"),
+      text: Tensor.stack(texts, 0), audioFeatures: try stacked(
+        numbers, "audioFeatures", frames: (0, AudioFeatures.videoFrames(latentFrames: latentFrames))),
       referenceLatent: try stacked(numbers, "referenceLatent"))
   }
 
   /// `[B, 16, F, H, W]`.
-  func latents(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "latents") }
+  func latents(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "latents", frames: (1, latentFrames)) }
   /// `[B, S + 1, 16, F, H, W]`.
-  func trajectories(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "trajectory") }
+  func trajectories(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "trajectory", frames: (2, latentFrames)) }
 
   /// The weights of the elements of a batch in a loss, `[B or 1, C or 1, F, h, w]` of mean 1; nil where all count the same.
   func weights(_ numbers: [Int], _ settings: LatentWeighting) throws -> Tensor? {
@@ -103,9 +114,11 @@ struct LatentClips {
 
   private func regionWeights(_ number: Int, _ settings: FaceRegionSettings) throws -> Tensor {
     let shape = clips.index.clips[number].tensors["latents"]?.shape ?? [0, 0, 1, 1]  // [C, F, h, w]
-    guard clips.index.clips[number].tensors[FaceTruth.tensor] != nil else { return .ones([1, 1] + shape[1...]) }
+    guard clips.index.clips[number].tensors[FaceTruth.tensor] != nil else {
+      return .ones([1, 1, latentFrames] + shape[2...])
+    }
     return FaceRegions(try clips.tensor(number, FaceTruth.tensor)).weights(
-      latentFrames: shape[1], temporalStride: GenerationDefaults.videoFramesPerLatentFrame, rows: shape[2],
+      latentFrames: latentFrames, temporalStride: GenerationDefaults.videoFramesPerLatentFrame, rows: shape[2],
       columns: shape[3], cell: clips.index.width / shape[3], settings)
   }
 

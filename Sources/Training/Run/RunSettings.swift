@@ -13,6 +13,8 @@ package struct RunSettings: CheckedSettings {
 
   /// The folder of prepared clips.
   package var data = ""
+  /// Latent frames of each clip that are used, from its start; 0 for all. For the stages of the transformers.
+  package var latentFrames = 0
   /// The checkpoint folder to start from: its models, and what the result is completed with.
   package var checkpoint = ""
   /// The folder of the run: checkpoints, metrics, samples, and at the end `final`, a checkpoint folder.
@@ -58,6 +60,7 @@ package struct RunSettings: CheckedSettings {
     }
     check.positive("steps", steps)
     check.positive("batch", batch)
+    check.notNegative("latentFrames", latentFrames)
     check.positive("accumulation", accumulation)
     check.notNegative("seed", seed)
     check.settings("report", report)

@@ -12,6 +12,8 @@ package struct TrajectorySettings: CheckedSettings {
   /// Steps of the solver over the whole way; the student's levels are met exactly.
   package var solverSteps = 48
   package var seed = 0
+  /// Latent frames of each clip that are solved, from its start; 0 for all.
+  package var latentFrames = 0
 
   package init() {}
 
@@ -21,6 +23,7 @@ package struct TrajectorySettings: CheckedSettings {
     check.settings("guidance", guidance)
     check.positive("solverSteps", solverSteps)
     check.notNegative("seed", seed)
+    check.notNegative("latentFrames", latentFrames)
   }
 }
 
@@ -50,7 +53,7 @@ package struct Trajectories: @unchecked Sendable {
     run.precision = precision
     let folder = try CheckpointFolder(URL(fileURLWithPath: teacher))
     let loaded = try LoadedTransformer(folder, run, device: device, isTrained: false)
-    source = try LatentClips(data, for: loaded.model.config, device: device, encodedBy: folder)
+    source = try LatentClips(data, frames: settings.latentFrames, for: loaded.model.config, device: device, encodedBy: folder)
     sampler = TeacherSampler(
       teacher: loaded.model, guidance: settings.guidance, negativeText: source.negativeText, shift: settings.shift,
       solverSteps: settings.solverSteps)
@@ -93,11 +96,16 @@ package struct Trajectories: @unchecked Sendable {
       if writer.isDone(clip.id) { continue }
       let states = try withTorchErrors {
         let noise = Draws(seed: UInt64(settings.seed)).generator(.noise, number)
-          .normal([1] + (clip.tensors["latents"]?.shape ?? [])).to(source.device)
+          .normal(try source.latents([number]).shape).to(source.device)
         return sampler.trajectory(noise, try source.conditions([number]), timesteps: settings.timesteps)
       }
       var tensors: [String: Tensor] = [:]
       for name in clip.tensors.keys { tensors[name] = try source.clips.tensor(number, name) }
+      tensors["latents"] = tensors["latents"]?.narrow(1, 0, source.latentFrames)
+      for name in ["audioFeatures", FaceTruth.tensor] {
+        let rows = AudioFeatures.videoFrames(latentFrames: source.latentFrames)
+        tensors[name] = tensors[name]?.narrow(0, 0, rows)
+      }
       tensors["trajectory"] = states.squeeze(0).to(tensors["latents"]?.dtype ?? .float32)
       try writer.append(
         clip.id, ClipMetadata(caption: clip.caption, speaker: clip.speaker, phonemes: clip.phonemes), tensors)

@@ -27,7 +27,7 @@ package struct SyntheticClip: Sendable {
     voiceName = speaker.voice.name(random.pick(language.voices))
     // A little more than fits: what is too long is cut after a word.
     let letters = Int(settings.seconds * Double(speaker.voice.rate) * 0.13) + 8
-    let text = language.text(atLeast: letters, using: &random)
+    let text = language.sentences(atLeast: letters, using: &random).joined(separator: " ")
     let speech = try Speech(
       text: text, voice: voiceName, rate: speaker.voice.rate, pitch: speaker.voice.pitch, range: speaker.voice.range)
     let lead = Int(random.number(0.08...0.3) * min(settings.seconds / 2, 1) * Double(Speech.sampleRate))

@@ -17,19 +17,20 @@ package struct SyntheticClip: Sendable {
   private let voiceName: String
   private let augmentation: SoundAugmentation
 
-  /// - Throws: `SpeakerError` when espeak-ng cannot speak.
+  /// - Throws: `SpeakerError` when the voice's engine cannot speak.
   package init(_ settings: ClipSettings, number: Int) throws {
     self.settings = settings
     self.number = number
-    speaker = Speaker(seed: settings.seed, number: settings.speakers.map { number % $0 } ?? number)
+    speaker = Speaker(
+      seed: settings.seed, number: settings.speakers.map { number % $0 } ?? number, engines: settings.voices)
     var random = SeededRandom(seed: settings.seed, [number], "speech")
     language = random.pick(settings.languages)
-    voiceName = speaker.voice.name(random.pick(language.voices))
+    let voice = random.pick(language.voices)
+    voiceName = speaker.voice.name(voice)
     // A little more than fits: what is too long is cut after a word.
     let letters = Int(settings.seconds * Double(speaker.voice.rate) * 0.13) + 8
     let text = language.sentences(atLeast: letters, using: &random).joined(separator: " ")
-    let speech = try Speech(
-      text: text, voice: voiceName, rate: speaker.voice.rate, pitch: speaker.voice.pitch, range: speaker.voice.range)
+    let speech = try speaker.voice.speech(text, language, voice: voice)
     let lead = Int(random.number(0.08...0.3) * min(settings.seconds / 2, 1) * Double(Speech.sampleRate))
     spoken = SpokenClip(speech, text: text, count: settings.samples, lead: lead)
     var acting = SeededRandom(seed: settings.seed, [number], "performance")

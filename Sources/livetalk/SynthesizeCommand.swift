@@ -11,7 +11,7 @@ struct SynthesizeCommand: ParsableCommand {
     discussion: """
       Every clip shows a drawn person who speaks a few sentences with a voice of espeak-ng or flite, moves the head, looks about, \
       blinks and has an expression; the mouth follows the sounds. The truth is written beside each clip: sounds and when \
-      they are heard, and for every picture the mouth's opening and width, pose, gaze and blink. Nothing is downloaded.
+      they are heard, and for every picture the mouth's opening and width, pose, gaze and blink. Nothing is downloaded. In some clips there are pauses, and in a few nobody speaks.
 
       The same seed and settings give the same clips, each by its number alone: a run that was stopped is continued by the \
       same command, and a larger --clips adds to the folder. Clips have 16 pictures a second and sound of 16 kHz.

@@ -18,7 +18,7 @@ package final class ClipFolder: Sendable {
 
   /// What must not change while a folder grows.
   private struct Kind: Codable, Equatable {
-    var version = 1
+    var version = 2
     var settings: ClipSettings
     var format: Format
   }
@@ -91,6 +91,10 @@ package final class ClipFolder: Sendable {
     if old.languages != new.languages {
       let names = [old, new].map { $0.languages.map(\.rawValue).joined(separator: ",") }
       parts.append("languages \(names[0]), not \(names[1])")
+    }
+    if old.voices != new.voices {
+      let names = [old, new].map { $0.voices.map(\.rawValue).joined(separator: ",") }
+      parts.append("voices \(names[0]), not \(names[1])")
     }
     if old.augments != new.augments { parts.append("sounds \(old.augments ? "" : "not ")worked on") }
     if old.speakers != new.speakers {

@@ -10,6 +10,8 @@ package struct ClipSettings: Codable, Sendable, Equatable {
   /// Pictures of a clip.
   package var frames: Int
   package var languages: [Language]
+  /// What may speak; a language that the others do not know is espeak-ng's.
+  package var voices: [VoiceEngine]
   /// Whether sounds are worked on (`SoundAugmentation`).
   package var augments: Bool
   /// How many people there are; nil for a new one in every clip.
@@ -20,7 +22,7 @@ package struct ClipSettings: Codable, Sendable, Equatable {
   package init(
     seed: UInt64 = 0, width: Int = 256, height: Int = 256, seconds: Double = 5,
     languages: [Language] = Language.allCases,
-    augments: Bool = true, speakers: Int? = nil
+    voices: [VoiceEngine] = VoiceEngine.allCases, augments: Bool = true, speakers: Int? = nil
   ) throws {
     for side in [width, height] where !Self.sides.contains(side) || side % 16 != 0 {
       throw SpeakerError("A side of \(side) pixels cannot be drawn: it is a multiple of 16 from 64 to 512.")
@@ -29,12 +31,15 @@ package struct ClipSettings: Codable, Sendable, Equatable {
       throw SpeakerError("A clip of \(seconds) seconds cannot be made: it has from 0.25 to 60.")
     }
     guard !languages.isEmpty else { throw SpeakerError("A speaker needs a language.") }
+    guard languages.allSatisfy({ language in voices.contains { $0.speaks(language) } }) else {
+      throw SpeakerError("A speaker needs a voice for every language: flite speaks English alone.")
+    }
     guard (1...1_000_000).contains(speakers ?? 1) else {
       throw SpeakerError("There cannot be \(speakers ?? 0) speakers: there are from 1 to 1000000.")
     }
     (self.seed, self.width, self.height) = (seed, width, height)
     frames = Int((seconds * Double(Self.framesPerSecond)).rounded())
-    (self.languages, self.augments, self.speakers) = (languages, augments, speakers)
+    (self.languages, self.voices, self.augments, self.speakers) = (languages, voices, augments, speakers)
   }
 
   package var seconds: Double { Double(frames) / Double(Self.framesPerSecond) }

@@ -114,13 +114,13 @@ package enum Language: String, Codable, Sendable, CaseIterable {
     }
   }
 
-  /// Sentences of at least so many characters, each template at most once before all have been used.
-  func text(atLeast length: Int, using random: inout SeededRandom) -> String {
+  /// Sentences of at least so many characters together, each template at most once before all have been used.
+  func sentences(atLeast length: Int, using random: inout SeededRandom) -> [String] {
     var left: [String] = []
     var sentences: [String] = []
     var count = 0
     while count < length || sentences.isEmpty {
-      if left.isEmpty { left = templates }
+      if left.isEmpty { left = templates + phrases }
       var sentence = left.remove(at: random.integer(0...(left.count - 1)))
       // By name, as a dictionary has no order of its own.
       for (place, choices) in words.sorted(by: { $0.key < $1.key }) where sentence.contains("{\(place)}") {
@@ -129,6 +129,6 @@ package enum Language: String, Codable, Sendable, CaseIterable {
       sentences.append(sentence)
       count += sentence.count + 1
     }
-    return sentences.joined(separator: " ")
+    return sentences
   }
 }

@@ -2,8 +2,8 @@ import Foundation
 
 /// What was done to the sound of a clip, in this order: filter, room, noise, gain.
 package struct SoundAugmentation: Codable, Sendable, Equatable {
-  package enum Filter: String, Codable, Sendable, CaseIterable { case none, telephone, muffled, thin }
-  package enum Noise: String, Codable, Sendable, CaseIterable { case none, white, pink, brown }
+  package enum Filter: String, Codable, Sendable, CaseIterable { case none, telephone, muffled, thin, laptop }
+  package enum Noise: String, Codable, Sendable, CaseIterable { case none, white, pink, brown, babble }
 
   package var filter = Filter.none
   /// Seconds in which the room's echo falls by 60 dB; 0 for no room.
@@ -11,7 +11,7 @@ package struct SoundAugmentation: Codable, Sendable, Equatable {
   /// Loudness of the echo next to the voice.
   package var roomShare = 0.0
   package var noise = Noise.none
-  /// Decibels of the speech over the noise.
+  /// Decibels of the speech over the noise; where nobody speaks, of speech of usual loudness.
   package var signalToNoise = 0.0
   /// Decibels.
   package var gain = 0.0
@@ -23,17 +23,18 @@ package struct SoundAugmentation: Codable, Sendable, Equatable {
 
   package init() {}
 
-  package init(using random: inout SeededRandom) {
-    if random.chance(0.35) { filter = random.pick([.telephone, .muffled, .thin]) }
+  /// - Parameter isSilent: nobody speaks; there is always noise then.
+  package init(isSilent: Bool = false, using random: inout SeededRandom) {
+    if random.chance(0.45) { filter = random.pick([.telephone, .muffled, .thin, .laptop]) }
     if random.chance(0.5) {
-      roomSeconds = random.number(0.12...0.6).rounded(3)
+      roomSeconds = random.number(0.1...0.7).rounded(3)
       roomShare = random.number(0.08...0.4).rounded(3)
     }
-    if random.chance(0.6) {
-      noise = random.pick([.white, .pink, .brown])
-      signalToNoise = random.number(10...36).rounded(2)
+    if random.chance(0.7) || isSilent {
+      noise = random.pick([.white, .pink, .brown, .babble])
+      signalToNoise = random.number(5...40).rounded(2)
     }
-    gain = random.number(-10...3).rounded(2)
+    gain = random.number(-16...4).rounded(2)
     seed = random.next() >> 12
   }
 
@@ -49,10 +50,15 @@ package struct SoundAugmentation: Codable, Sendable, Equatable {
       result = passed(passed(result, OnePole(lowPass: 3_400, rate)), OnePole(lowPass: 3_400, rate))
     case .muffled: result = passed(passed(result, OnePole(lowPass: 1_800, rate)), OnePole(lowPass: 3_500, rate))
     case .thin: result = passed(result, OnePole(highPass: 500, rate))
+    case .laptop:
+      result = passed(passed(result, OnePole(highPass: 180, rate)), OnePole(lowPass: 5_500, rate))
+      // What the table throws back arrives 0.5 ms later and colours the sound.
+      let delay = Int(0.000_5 * rate)
+      result = result.indices.map { result[$0] + ($0 >= delay ? 0.5 * result[$0 - delay] : 0) }
     }
     var random = SeededRandom(seed: seed, [], "sound")
     if roomSeconds > 0 { result = echoed(result, rate, &random) }
-    if noise != .none { addNoise(&result, samples, &random) }
+    if noise != .none { addNoise(&result, samples, rate, &random) }
     let factor = Float(pow(10, gain / 20))
     let peak = result.reduce(0) { max($0, abs($1)) } * factor
     let scale = factor * (peak > 0.98 ? 0.98 / peak : 1)
@@ -84,10 +90,21 @@ package struct SoundAugmentation: Codable, Sendable, Equatable {
     return result
   }
 
-  private func addNoise(_ result: inout [Float], _ speech: [Float], _ random: inout SeededRandom) {
-    // Pink noise after Kellet's three poles, brown noise as a leaky sum.
+  /// Loudness of usual speech, for noise where there is none.
+  private static let usualLoudness = 0.06
+
+  private func addNoise(_ result: inout [Float], _ speech: [Float], _ rate: Double, _ random: inout SeededRandom) {
+    let noise = noise == .babble ? babble(result.count, rate, &random) : hiss(result.count, &random)
+    let voice = loudness(speech)
+    let reference = voice > 1e-5 ? voice : Self.usualLoudness
+    let scale = Float(reference / max(loudness(noise), 1e-12) * pow(10, -signalToNoise / 20))
+    for index in result.indices { result[index] += noise[index] * scale }
+  }
+
+  /// Pink noise after Kellet's three poles, brown noise as a leaky sum, or white noise.
+  private func hiss(_ count: Int, _ random: inout SeededRandom) -> [Float] {
     var (a, b, c) = (0.0, 0.0, 0.0)
-    let noise = (0..<result.count).map { _ -> Float in
+    return (0..<count).map { _ -> Float in
       let white = random.unit() * 2 - 1
       switch self.noise {
       case .pink:
@@ -98,11 +115,25 @@ package struct SoundAugmentation: Codable, Sendable, Equatable {
       case .brown:
         a = 0.985 * a + white
         return Float(a)
-      case .white, .none: return Float(white)
+      case .white, .babble, .none: return Float(white)
       }
     }
-    let scale = Float(loudness(speech) / max(loudness(noise), 1e-12) * pow(10, -signalToNoise / 20))
-    for index in result.indices { result[index] += noise[index] * scale }
+  }
+
+  /// People who talk far away: noise with the spectrum of speech that swells with the syllables of six of them, 2.5 to 5.5 a
+  /// second.
+  private func babble(_ count: Int, _ rate: Double, _ random: inout SeededRandom) -> [Float] {
+    let talkers = (0..<6).map { _ in (turn: random.number(2.5...5.5) * 2 * .pi / rate, phase: random.number(0...6.283))
+    }
+    let noise = (0..<count).map { index -> Float in
+      // The powers of independent noises add up.
+      let power = talkers.reduce(0.0) {
+        let swell = max(sin($1.phase + $1.turn * Double(index)), 0.05)
+        return $0 + swell * swell
+      }
+      return Float((random.unit() * 2 - 1) * power.squareRoot())
+    }
+    return passed(passed(noise, OnePole(lowPass: 600, rate)), OnePole(highPass: 120, rate))
   }
 
   private func loudness(_ samples: [Float]) -> Double {

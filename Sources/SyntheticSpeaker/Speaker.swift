@@ -5,13 +5,14 @@ package struct Speaker: Codable, Sendable, Equatable {
   package let identity: Identity
   package let voice: Voice
 
-  package init(seed: UInt64, number: Int) {
+  /// - Parameter engines: what may speak the person's English.
+  package init(seed: UInt64, number: Int, engines: [VoiceEngine] = VoiceEngine.allCases) {
     let digits = String(number)
     name = "speaker-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits
     var looks = SeededRandom(seed: seed, [number], "identity")
     identity = Identity(using: &looks)
     var sound = SeededRandom(seed: seed, [number], "voice")
-    voice = Voice(for: identity, using: &sound)
+    voice = Voice(for: identity, engines: engines, using: &sound)
   }
 
   /// Someone who is in no data set: portraits have numbers of their own.

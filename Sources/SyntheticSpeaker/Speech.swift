@@ -2,7 +2,7 @@ import CESpeak
 import Foundation
 import Media
 
-/// What espeak-ng makes of a text.
+/// What a voice makes of a text: espeak-ng's here, flite's in FliteSpeech.swift.
 ///
 /// The same text and voice give the same samples whatever was spoken before; texts may be spoken from several threads at once.
 package struct Speech: Sendable {
@@ -13,7 +13,7 @@ package struct Speech: Sendable {
 
   /// Mono, −1…1, at `sampleRate`.
   package var samples: [Float]
-  /// Gapless from 0 to the end; the times are espeak-ng's own, to a sample of its own rate.
+  /// Gapless from 0 to the end; the times are the engine's own.
   package var phonemes: [Phoneme]
   /// Where words begin: seconds, and how many characters of the text come before.
   package var words: [(start: Double, position: Int)]
@@ -22,27 +22,47 @@ package struct Speech: Sendable {
 
   /// - Parameters:
   ///   - voice: espeak-ng's name, such as "de+f2".
+  ///   - warp: how many times higher and faster the sound is played than it was spoken.
   /// - Throws: `SpeakerError` when espeak-ng has no data, no such voice or no memory.
-  package init(text: String, voice: String, rate: Int = 160, pitch: Int = 50, range: Int = 50) throws {
+  package init(text: String, voice: String, rate: Int = 160, pitch: Int = 50, range: Int = 50, warp: Double = 1) throws
+  {
     guard
       let utterance = cespeak_speak(
         voice, text, Int32(rate), Int32(pitch), Int32(range), Int32(Self.longest))
     else { throw SpeakerError("There is not enough memory to speak a text.") }
     defer { cespeak_free(utterance) }
     try Self.check(utterance.pointee.status, voice)
-    let sourceRate = Int(utterance.pointee.rate)
+    let sourceRate = (Double(utterance.pointee.rate) * warp).rounded()
     let raw = UnsafeBufferPointer(start: cespeak_samples(utterance), count: Int(utterance.pointee.sample_count))
-    let sound = raw.map { Float($0) / 32_768 }
+    samples = try Self.resampled(raw.map { Float($0) / 32_768 }, from: sourceRate)
+    let events = UnsafeBufferPointer(start: cespeak_events(utterance), count: Int(utterance.pointee.event_count))
+    (phonemes, words) = Self.read(events, rate: sourceRate, end: Double(samples.count) / Double(Self.sampleRate))
+  }
+
+  /// Says another text after a pause.
+  ///
+  /// - Parameters:
+  ///   - pause: seconds.
+  ///   - position: characters of the whole text before the next one.
+  mutating func append(_ next: Speech, after pause: Double, position: Int) {
+    let begun = phonemes.map { ($0.symbol, $0.start) } + [(Phoneme.silence, seconds)]
+    samples.append(contentsOf: repeatElement(0, count: Int(pause * Double(Self.sampleRate))))
+    let offset = seconds
+    samples += next.samples
+    phonemes = Self.gapless(begun + next.phonemes.map { ($0.symbol, offset + $0.start) }, end: seconds)
+    words += next.words.map { (offset + $0.start, position + $0.position) }
+  }
+
+  /// Sound of another rate at `sampleRate`; as long as it is, rounded up to a sample.
+  static func resampled(_ sound: [Float], from sourceRate: Double) throws -> [Float] {
     var resampled: [Float] = []
-    let resampler = try Resampler(from: sourceRate, to: Self.sampleRate)
+    let resampler = try Resampler(from: Int(sourceRate), to: Self.sampleRate)
     try sound.withUnsafeBufferPointer { try resampler.push($0, into: &resampled) }
     try resampler.push(nil, into: &resampled)
-    let count = (sound.count * Self.sampleRate + sourceRate - 1) / sourceRate
+    let count = resampler.length(of: sound.count)
     resampled.removeLast(max(0, resampled.count - count))
     resampled.append(contentsOf: repeatElement(0, count: count - resampled.count))
-    samples = resampled
-    let events = UnsafeBufferPointer(start: cespeak_events(utterance), count: Int(utterance.pointee.event_count))
-    (phonemes, words) = Self.read(events, rate: sourceRate, end: Double(count) / Double(Self.sampleRate))
+    return resampled
   }
 
   private static func check(_ status: Int32, _ voice: String) throws {
@@ -58,12 +78,12 @@ package struct Speech: Sendable {
   }
 
   private static func read(
-    _ events: UnsafeBufferPointer<cespeak_event>, rate: Int, end: Double
+    _ events: UnsafeBufferPointer<cespeak_event>, rate: Double, end: Double
   ) -> ([Phoneme], [(start: Double, position: Int)]) {
     var words: [(start: Double, position: Int)] = []
     var begun: [(symbol: String, start: Double)] = []
     for index in events.indices {
-      let start = min(Double(events[index].sample) / Double(rate), end)
+      let start = min(Double(events[index].sample) / rate, end)
       if events[index].position > 0 {
         words.append((start, Int(events[index].position) - 1))
         continue

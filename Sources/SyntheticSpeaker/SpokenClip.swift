@@ -12,6 +12,15 @@ package struct SpokenClip: Sendable {
   /// Seconds of silence at the end of every clip that is long enough.
   private static let tail = 0.12
 
+  /// Nobody says anything.
+  ///
+  /// - Parameter count: the length in samples.
+  package init(silence count: Int) {
+    samples = [Float](repeating: 0, count: count)
+    phonemes = [Phoneme(symbol: Phoneme.silence, start: 0, end: Double(count) / Double(Speech.sampleRate))]
+    text = ""
+  }
+
   /// - Parameters:
   ///   - count: the length in samples.
   ///   - lead: samples of silence before the speech.
@@ -36,17 +45,20 @@ package struct SpokenClip: Sendable {
     phonemes = Speech.gapless(begun, end: Double(count) / rate)
   }
 
-  /// When speech ends that must be over by `latest`, and the text up to there: all of it; else as many words as fit; if not
+  /// When speech ends that must be over by `latest`, and the text up to there: all of it; else what is said before a pause or
+  /// as many words as fit; if not
   /// even one does, the sounds that fit.
   private static func cut(_ speech: Speech, _ text: String, _ latest: Double) -> (Double, String) {
     guard speech.seconds > latest else { return (speech.seconds, text) }
-    if let word = speech.words.last(where: { $0.start <= latest && $0.start > 0.1 }) {
+    let isPause = speech.phonemes.contains { $0.isSilence && $0.start < latest && latest <= $0.end && $0.start > 0.1 }
+    let next = isPause ? speech.words.first { $0.start > latest } : nil
+    if let word = next ?? speech.words.last(where: { $0.start <= latest && $0.start > 0.1 }) {
       var said = text.unicodeScalars.prefix(word.position)
       // Where words are spoken as one, the position may lie within one.
       while let last = said.last, !last.properties.isWhitespace, !"'’-".unicodeScalars.contains(last) {
         said.removeLast()
       }
-      return (word.start, String(said).trimmingCharacters(in: .whitespaces))
+      return (min(word.start, latest), String(said).trimmingCharacters(in: .whitespaces))
     }
     let phoneme = speech.phonemes.last { $0.start <= latest && $0.start > 0 }
     return (phoneme?.start ?? latest, String(text.prefix { !$0.isWhitespace }))

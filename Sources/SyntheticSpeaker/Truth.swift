@@ -36,8 +36,11 @@ package struct Truth: Codable, Sendable, Equatable {
   package var width: Int
   package var height: Int
   package var language: Language
-  /// espeak-ng's name of the voice.
+  /// What spoke; nil in files from before there was a choice, which is espeak-ng.
+  package var engine: VoiceEngine?
+  /// The engine's name of the voice.
   package var voice: String
+  /// espeak-ng's 0…99, or flite's in Hz.
   package var pitch: Int
   /// Words a minute.
   package var rate: Int
@@ -76,7 +79,10 @@ package struct Truth: Codable, Sendable, Equatable {
     (self.seed, self.clip, self.speaker) = (seed, clip, speaker)
     (fps, sampleRate) = (ClipSettings.framesPerSecond, Speech.sampleRate)
     (width, height) = (settings.width, settings.height)
-    (self.language, self.voice, pitch, rate) = (language, voiceName, voice.pitch, voice.rate)
+    let engine = voice.engine(for: language)
+    (self.language, self.engine, rate) = (language, engine, voice.rate)
+    self.voice = engine == .flite ? voice.flite.name : voiceName
+    pitch = engine == .flite ? Int(voice.flite.pitch.rounded()) : voice.pitch
     text = spoken.text
     phonemes = spoken.phonemes.map {
       var phoneme = $0

@@ -9,9 +9,9 @@ struct SynthesizeCommand: ParsableCommand {
     commandName: "synthesize",
     abstract: "Make clips of drawn people who speak, with the truth about them.",
     discussion: """
-      Every clip shows a drawn person who speaks a few sentences with a voice of espeak-ng, moves the head, looks about, \
+      Every clip shows a drawn person who speaks a few sentences with a voice of espeak-ng or flite, moves the head, looks about, \
       blinks and has an expression; the mouth follows the sounds. The truth is written beside each clip: sounds and when \
-      they are heard, and for every picture the mouth's opening and width, pose, gaze and blink. Nothing is downloaded.
+      they are heard, and for every picture the mouth's opening and width, pose, gaze and blink. Nothing is downloaded. In some clips there are pauses, and in a few nobody speaks.
 
       The same seed and settings give the same clips, each by its number alone: a run that was stopped is continued by the \
       same command, and a larger --clips adds to the folder. Clips have 16 pictures a second and sound of 16 kHz.
@@ -59,6 +59,12 @@ struct SynthesizeCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Languages to speak, of en, de, fr, es and it.", valueName: "list"))
   var languages = "en,de,fr,es,it"
 
+  @Option(
+    help: ArgumentHelp(
+      "What speaks, of espeak-ng and flite.", discussion: "flite speaks English alone, about half of it.",
+      valueName: "list"))
+  var voices = "espeak-ng,flite"
+
   @Option(help: ArgumentHelp("How many people there are; else everyone is seen once.", valueName: "n"))
   var speakers: Int?
 
@@ -99,9 +105,18 @@ struct SynthesizeCommand: ParsableCommand {
     guard Set(chosen).count == chosen.count else {
       throw ValidationError("--languages names one twice: '\(languages)'")
     }
+    let engines = try voices.split(separator: ",", omittingEmptySubsequences: false).map { name in
+      guard let engine = VoiceEngine(rawValue: name.trimmingCharacters(in: .whitespaces)) else {
+        let known = VoiceEngine.allCases.map(\.rawValue).joined(separator: " and ")
+        throw ValidationError("--voices is a list of \(known) with commas between, not '\(voices)'")
+      }
+      return engine
+    }
+    guard Set(engines).count == engines.count else { throw ValidationError("--voices names one twice: '\(voices)'") }
     do {
       return try ClipSettings(
-        seed: seed, width: width, height: height, seconds: seconds, languages: chosen, augments: !noAugment,
+        seed: seed, width: width, height: height, seconds: seconds, languages: chosen, voices: engines,
+        augments: !noAugment,
         speakers: speakers)
     } catch let error as SpeakerError {
       throw ValidationError(error.description)

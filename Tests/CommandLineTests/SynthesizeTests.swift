@@ -30,6 +30,7 @@ import Testing
     for (option, value) in [
       ("--size", "100"), ("--size", "big"), ("--size", "1024"), ("--size", "64x"), ("--seconds", "0"),
       ("--seconds", "nan"), ("--clips", "0"), ("--languages", "xx"), ("--languages", ""), ("--languages", "en,en"),
+      ("--voices", "festival"), ("--voices", ""), ("--voices", "flite"), ("--voices", "flite,flite"),
       ("--speakers", "0"), ("--threads", "0"), ("--seed", "-1"),
     ] {
       let result = try await Tool.run(arguments("\(option)=\(value)"))

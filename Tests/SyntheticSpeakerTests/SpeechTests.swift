@@ -26,7 +26,8 @@ import Testing
   @Test(arguments: Language.allCases) func `Phonemes are gapless from 0 to the end`(language: Language) throws {
     var random = SeededRandom(seed: 3)
     for voice in Set(language.voices) {
-      let speech = try Speech(text: language.text(atLeast: 120, using: &random), voice: voice)
+      let speech = try Speech(
+        text: language.sentences(atLeast: 120, using: &random).joined(separator: " "), voice: voice)
       #expect(speech.phonemes.first?.start == 0)
       #expect(speech.phonemes.last?.end == speech.seconds)
       for (one, next) in zip(speech.phonemes, speech.phonemes.dropFirst()) {
@@ -62,6 +63,28 @@ import Testing
   @Test func `A voice that is not there is named`() {
     let error = #expect(throws: SpeakerError.self) { try Speech(text: "a", voice: "xx-nowhere") }
     #expect(error?.description.contains("xx-nowhere") == true)
+  }
+
+  @Test func `A warped voice is higher and as much shorter, with its sounds`() throws {
+    let plain = try Speech(text: text, voice: "en-us")
+    let warped = try Speech(text: text, voice: "en-us", warp: 1.25)
+    #expect(abs(warped.seconds * 1.25 - plain.seconds) < 0.001 && warped.phonemes.count == plain.phonemes.count)
+    for (one, other) in zip(plain.phonemes, warped.phonemes) { #expect(abs(other.end * 1.25 - one.end) < 0.001) }
+  }
+
+  @Test func `A text said after a pause keeps its sounds and words`() throws {
+    let first = try Speech(text: "Hello there.", voice: "en-us")
+    let second = try Speech(text: "Good morning.", voice: "en-us")
+    var both = first
+    both.append(second, after: 1, position: 13)
+    #expect(abs(both.seconds - first.seconds - 1 - second.seconds) < 1e-4)
+    #expect(both.phonemes.last?.end == both.seconds && both.words.map(\.position) == [0, 6, 13, 18])
+    for (one, next) in zip(both.phonemes, both.phonemes.dropFirst()) { #expect(one.end == next.start) }
+    let offset = first.seconds + 1
+    for word in second.words { #expect(both.words.contains { abs($0.start - offset - word.start) < 1e-4 }) }
+    // Cut within the pause, all of the first sentence is heard.
+    let clip = SpokenClip(both, text: "Hello there. Good morning.", count: Int((first.seconds + 0.7) * 16_000), lead: 0)
+    #expect(clip.text == "Hello there.")
   }
 
   @Test func `A clip ends with whole words and silence`() throws {

@@ -41,9 +41,10 @@ import Testing
   @Test func `Phonemes end with the clip and rule the mouth`() throws {
     for number in 0..<10 {
       let clip = try SyntheticClip(settings(), number: number)
+      let isSpoken = clip.spoken.phonemes.contains { !$0.isSilence }
       #expect(clip.sound.samples.count == 32_000 && clip.states.count == 32)
       #expect(clip.spoken.phonemes.last?.end == 2)
-      #expect(clip.states.contains { $0.mouthOpen > 0.35 })
+      #expect(clip.states.contains { $0.mouthOpen > 0.35 } == isSpoken)
       for closure in clip.spoken.phonemes where closure.viseme == .pp {
         let frame = Int((closure.start + closure.end) / 2 * 16)
         #expect(clip.states[frame].mouthOpen == 0, "\(closure)")
@@ -81,6 +82,55 @@ import Testing
     augmentation = SoundAugmentation()
     augmentation.gain = -6
     #expect(abs(10 * log10(loudness(augmentation.applied(to: tone, sampleRate: 16_000)) / loudness(tone)) + 6) < 0.01)
+  }
+
+  @Test func `Some clips are silent, with noise and closed lips, and some have a pause`() throws {
+    let settings = try ClipSettings(seed: 5, width: 64, height: 64, seconds: 3.5, languages: [.english, .french])
+    var (silent, paused) = (0, 0)
+    for number in 0..<80 {
+      let clip = try SyntheticClip(settings, number: number)
+      #expect(clip.sound.samples.contains { $0 != 0 })
+      if clip.spoken.text.isEmpty {
+        silent += 1
+        #expect(clip.spoken.phonemes == [Phoneme(symbol: "_", start: 0, end: 3.5)])
+        #expect(clip.states.allSatisfy { $0.mouthOpen == 0 } && clip.caption.hasSuffix(" without speaking."))
+      } else if clip.spoken.phonemes.dropFirst().dropLast().contains(where: { $0.isSilence && $0.end - $0.start > 0.6 })
+      {
+        paused += 1
+      }
+    }
+    #expect((1...12).contains(silent) && (7...30).contains(paused), "\(silent), \(paused)")
+  }
+
+  @Test func `English is spoken by the engines that are asked for, other languages by espeak-ng`() throws {
+    func engines(_ languages: [Language], _ voices: [VoiceEngine]) throws -> [VoiceEngine?: Int] {
+      let settings = try ClipSettings(width: 64, height: 64, seconds: 0.5, languages: languages, voices: voices)
+      let truths = try (0..<24).map { number in
+        let clip = try SyntheticClip(settings, number: number)
+        return try clip.truth(clip.portrait())
+      }
+      for truth in truths where truth.engine == .flite {
+        #expect(["awb", "kal16", "rms", "slt"].contains(truth.voice) && truth.language == .english)
+        #expect(truth.identity.gender == .woman || truth.voice != "slt")
+      }
+      return truths.reduce(into: [:]) { $0[$1.engine, default: 0] += 1 }
+    }
+    #expect(try engines([.english], [.flite]) == [.flite: 24])
+    #expect(try engines([.english], [.espeak]) == [.espeak: 24])
+    #expect(try engines([.german], [.espeak, .flite]) == [.espeak: 24])
+    #expect(try (5...19).contains(engines([.english], [.espeak, .flite])[.flite] ?? 0))
+    #expect(throws: SpeakerError.self) { try ClipSettings(languages: [.english, .german], voices: [.flite]) }
+  }
+
+  @Test func `A truth file without an engine is read`() throws {
+    let clip = try SyntheticClip(settings(), number: 1)
+    var object = try #require(
+      JSONSerialization.jsonObject(with: clip.truth(clip.portrait()).encoded()) as? [String: Any])
+    #expect(object.removeValue(forKey: "engine") != nil)
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("truth-\(UUID().uuidString).json")
+    defer { try? FileManager.default.removeItem(at: file) }
+    try JSONSerialization.data(withJSONObject: object).write(to: file)
+    #expect(try Truth(contentsOf: file).engine == nil)
   }
 
   @Test func `A limited number of people come back with their looks and voices`() throws {

@@ -21,7 +21,7 @@ package struct Speaker: Codable, Sendable, Equatable {
     var looks = SeededRandom(seed: seed, [], "portrait")
     identity = Identity(using: &looks)
     var sound = SeededRandom(seed: seed, [], "portrait's voice")
-    voice = Voice(for: identity, using: &sound)
+    voice = Voice(for: identity, engines: VoiceEngine.allCases, using: &sound)
   }
 
   package init(name: String, identity: Identity, voice: Voice) {

@@ -32,6 +32,15 @@ import Torch
     #expect(layout.entries.allSatisfy { $0.dtype == (type == "BF16" ? .bfloat16 : .float32) })
   }
 
+  @Test func `the autoencoder of Wan 2.2 has the keys and shapes of the published one`() throws {
+    let file = Fixtures.goldens.appendingPathComponent("manifests/wan2.2_vae.json")
+    let published = try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: file))
+    let store = ParameterStore.shapes()
+    _ = WanVAE(.wan22, store.root)
+    let ours = Dictionary(uniqueKeysWithValues: store.layout.map { ($0.name, $0.shape) })
+    #expect(ours == Dictionary(uniqueKeysWithValues: published.entries.map { ($0.key, $0.shape) }))
+  }
+
   @Test func `what init makes, inspect finds whole`() async throws {
     let result = try await Tool.run("checkpoint", "inspect", "--json", try await Fixtures.checkpoint.value)
     #expect(result.status == 0)

@@ -5,10 +5,10 @@ import Torch
 public enum ShardKind: String, Codable, Sendable, CaseIterable {
   /// `video` uint8 `[3, T, H, W]` and `sound` float32 `[samples]`.
   case media
-  /// `latents` `[16, F, H/8, W/8]`, `referenceLatent` `[16, 1, H/8, W/8]`, `audioFeatures` `[4F-3, audioInputDim]`,
+  /// `latents` `[C, F, h, w]`, `referenceLatent` `[C, 1, h, w]`, `audioFeatures` `[4F-3, audioInputDim]`,
   /// `text` `[L, textDim]`; shared: `negativeText` `[L, textDim]`.
   case latents
-  /// As `latents`, and `trajectory` `[S+1, 16, F, H/8, W/8]`: the state before each step of the student, and the clean end.
+  /// As `latents`, and `trajectory` `[S+1, C, F, h, w]`: the state before each step of the student, and the clean end.
   case trajectories
 }
 

@@ -43,7 +43,7 @@ public final class AvatarSession {
   private let decoding: Stream
 
   /// - Parameters:
-  ///   - referenceLatent: the encoded picture `[1, 16, 1, H/8, W/8]`.
+  ///   - referenceLatent: the encoded picture `[1, C, 1, h, w]`.
   ///   - textEmbedding: the text encoder's output `[1, L, textDim]`.
   ///   - noise: nil for noise from the options' seed.
   /// - Throws: `TorchError` for options that cannot be.
@@ -87,7 +87,7 @@ public final class AvatarSession {
     return decode(latents)
   }
 
-  /// Generates the next block's clean latents `[1, 16, n, H/8, W/8]` and commits them to the cache.
+  /// Generates the next block's clean latents `[1, C, n, h, w]` and commits them to the cache.
   public func denoise(audioFeatures: Tensor) -> Tensor {
     let packed =
       rollout.block == 0 ? transformer.pack(audioFeatures: audioFeatures) : transformer.pack(rows: audioFeatures)

@@ -64,15 +64,15 @@ public final class BlockRollout {
   public let cache: KVCache
   /// Index of the next block.
   public private(set) var block = 0
-  /// The noisy latents that the newest block's last step began from, `[B, 16, n, H, W]`.
+  /// The noisy latents that the newest block's last step began from, `[B, C, n, H, W]`.
   public private(set) var lastInput: Tensor?
 
   private let transformer: WanTransformer
   private let steps: [FlowMatchingSchedule.Step]
   private let commit: Commit
   private let historyGradient: HistoryGradient
-  private let referenceLatent: Tensor  // [B, 16, 1, H, W]
-  private let firstCondition, laterCondition: Tensor  // [B, 17, n, H, W]
+  private let referenceLatent: Tensor  // [B, C, 1, H, W]
+  private let firstCondition, laterCondition: Tensor  // [B, C+1, n, H, W]
   private let rotary: Rotary
   private let noise: NoiseSource
   private let tap: Tap?
@@ -89,7 +89,7 @@ public final class BlockRollout {
   /// - Parameters:
   ///   - steps: of a whole schedule, or those that a rollout in training may end with.
   ///   - textEmbedding: the text encoder's output `[B, L, textDim]`.
-  ///   - referenceLatent: the encoded picture `[B, 16, 1, H, W]`.
+  ///   - referenceLatent: the encoded picture `[B, C, 1, H, W]`.
   ///   - clipFrames: latent frames of the whole clip, for a policy that keeps them all; nil for an endless session.
   ///   - visibleFrames: how many of the newest latent frames attention sees, the block's own included, where the cache holds more;
   ///     what a rolling window sees, in a cache that can go back.
@@ -166,7 +166,7 @@ public final class BlockRollout {
     block += blocks
   }
 
-  /// Generates the next block's clean latents `[B, 16, n, H, W]`.
+  /// Generates the next block's clean latents `[B, C, n, H, W]`.
   ///
   /// - Parameters:
   ///   - audio: the block's part of `WanTransformer.audioContext`, `[layers, B, n, C]`.

@@ -1,8 +1,8 @@
 import Torch
 
-/// What the encoded picture `[B, 16, 1, H, W]` gives to the transformer: a condition for every latent frame, and the clip's first.
+/// What the encoded picture `[B, C, 1, H, W]` gives to the transformer: a condition for every latent frame, and the clip's first.
 public enum ReferenceLatent {
-  /// The picture repeated for each of `frames` latent frames, and a mask channel behind it: `[B, 17, frames, H, W]`.
+  /// The picture repeated for each of `frames` latent frames, and a mask channel behind it: `[B, C+1, frames, H, W]`.
   ///
   /// The mask is 0 for the clip's first frame, whose picture is given, and 1 for all others.
   public static func condition(_ reference: Tensor, frames: Int, startsClip: Bool) -> Tensor {
@@ -13,7 +13,7 @@ public enum ReferenceLatent {
     return Tensor.cat([repeated, mask], 1)
   }
 
-  /// Latents `[B, 16, F, H, W]` of a clip's beginning with the picture as their first frame.
+  /// Latents `[B, C, F, H, W]` of a clip's beginning with the picture as their first frame.
   public static func pinned(_ latents: Tensor, to reference: Tensor) -> Tensor {
     guard latents.size(2) > 1 else { return reference }
     return Tensor.cat([reference, latents.narrow(2, 1, latents.size(2) - 1)], 2)

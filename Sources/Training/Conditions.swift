@@ -10,7 +10,7 @@ public struct Conditions: Sendable {
   public var text: Tensor
   /// One row per video frame, `[B, 4F - 3, audioInputDim]`.
   public var audioFeatures: Tensor
-  /// The encoded picture, `[B, 16, 1, H, W]`.
+  /// The encoded picture, `[B, C, 1, H, W]`.
   public var referenceLatent: Tensor
 
   public init(text: Tensor, audioFeatures: Tensor, referenceLatent: Tensor) {
@@ -34,7 +34,7 @@ public struct Conditions: Sendable {
 }
 
 extension WanTransformer {
-  /// The flow of whole clips `[B, 16, F, H, W]`, in fp32.
+  /// The flow of whole clips `[B, C, F, H, W]`, in fp32.
   ///
   /// - Parameters:
   ///   - timesteps: `[B, 1]` for one timestep of all frames, or `[B, F]`.

@@ -50,14 +50,14 @@ package final class ClipEncoder {
   }
 
   /// - Parameter frames: packed RGB8, 4F - 3 of them.
-  /// - Returns: normalised latents `[16, F, H/8, W/8]`.
+  /// - Returns: normalised latents `[C, F, h, w]`.
   func latents(_ frames: [[UInt8]], _ size: ReferencePicture.Size) -> Tensor {
     let video = videoTensor(frames, size).to(device).to(.float32) / 127.5 - 1
     return vae.encode(video: video.unsqueeze(0)).squeeze(0)
   }
 
   /// - Parameter picture: `[1, 3, 1, H, W]` in [-1, 1], as `ReferencePicture` prepares it.
-  /// - Returns: a normalised latent `[16, 1, H/8, W/8]`.
+  /// - Returns: a normalised latent `[C, 1, h, w]`.
   func referenceLatent(_ picture: Tensor) -> Tensor { vae.encode(image: picture.to(device)).squeeze(0) }
 
   /// - Returns: one row per video frame `[4F - 3, audioInputDim]`.

@@ -127,8 +127,8 @@ public struct WanTransformer: Sendable {
   /// The predicted flow `[B, out, F, H, W]` where every token sees every token, or those of the mask `[L, L]`.
   ///
   /// - Parameters:
-  ///   - latents: noisy latents `[B, 16, F, H, W]`.
-  ///   - condition: picture and mask `[B, 17, F, H, W]`.
+  ///   - latents: noisy latents `[B, C, F, H, W]`.
+  ///   - condition: picture and mask `[B, C+1, F, H, W]`.
   ///   - audio: `audioContext`, or nil for none.
   public func callAsFunction(
     _ latents: Tensor, condition: Tensor, timestep: TimestepContext, text: TextContext, audio: Tensor?,
@@ -140,7 +140,7 @@ public struct WanTransformer: Sendable {
       context: .whole(mask: mask), tap: tap)
   }
 
-  /// The predicted flow of one block `[B, 16, n, H, W]` that starts at latent frame `start`, over the cache.
+  /// The predicted flow of one block `[B, C, n, H, W]` that starts at latent frame `start`, over the cache.
   ///
   /// The cache takes up the block's keys and values; further calls at the same start replace them.
   public func callAsFunction(

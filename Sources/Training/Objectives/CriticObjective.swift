@@ -17,13 +17,13 @@ public enum CriticObjective {
     public let loss: Tensor
     /// `[B, 1]`.
     public let timesteps: Tensor
-    /// `[B, 16, F, H, W]`: the critic's input, its flow, the x0 from it, and the flow back from that x0.
+    /// `[B, C, F, H, W]`: the critic's input, its flow, the x0 from it, and the flow back from that x0.
     public let noisy, modelFlow, x0, flow: Tensor
   }
 
   /// - Parameters:
-  ///   - generated: the student's clip `[B, 16, F, H, W]`, without a gradient.
-  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for all the same.
+  ///   - generated: the student's clip `[B, C, F, H, W]`, without a gradient.
+  ///   - elementWeights: of the squared errors, broadcast to `[B, C, F, H, W]`; nil for all the same.
   public static func loss(
     _ critic: WanTransformer, generated: Tensor, _ conditions: Conditions, noising: ScoreNoising, _ draw: ScoreDraw,
     mask: Mask = .frame, elementWeights: Tensor? = nil

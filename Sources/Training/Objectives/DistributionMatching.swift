@@ -6,7 +6,7 @@ import Torch
 public struct ScoreDraw {
   /// The noise level of each clip before the shift, whole numbers in 0 ..< 1000, `[B, 1]`.
   public let timestep: Tensor
-  /// `[B, 16, F, H, W]`, standard normal.
+  /// `[B, C, F, H, W]`, standard normal.
   public let noise: Tensor
 
   public init(timestep: Tensor, noise: Tensor) {
@@ -38,7 +38,7 @@ public struct ScoreNoising: Sendable {
     FlowMatchingSchedule.shiftedTimesteps(draw.timestep, shift: shift, clampedTo: range)
   }
 
-  /// Noised latents whose first frame is the clean picture, `[B, 16, F, H, W]`.
+  /// Noised latents whose first frame is the clean picture, `[B, C, F, H, W]`.
   public func noised(_ latents: Tensor, _ draw: ScoreDraw, _ conditions: Conditions) -> Tensor {
     let xt = schedule.addNoise(latents, draw.noise, timesteps: timesteps(draw))
     return ReferenceLatent.pinned(xt, to: conditions.referenceLatent.to(xt.dtype))
@@ -53,7 +53,7 @@ public enum DistributionMatching {
   public struct Result {
     /// Scalar, fp64: half the mean square of the gradient.
     public let loss: Tensor
-    /// The direction, `[B, 16, F, H, W]`.
+    /// The direction, `[B, C, F, H, W]`.
     public let klGradient: Tensor
     /// `[B, 1]`.
     public let timesteps: Tensor
@@ -62,7 +62,7 @@ public enum DistributionMatching {
   }
 
   /// - Parameters:
-  ///   - latents: the student's clip `[B, 16, F, H, W]`, with its gradient.
+  ///   - latents: the student's clip `[B, C, F, H, W]`, with its gradient.
   ///   - ignoredFrames: frames at the beginning that the loss leaves out.
   ///   - elementWeights: of the gradient, broadcast to `[B, 16, F, H, W]`; nil for all the same.
   public static func loss(

@@ -9,7 +9,7 @@ import Torch
 public enum FlowMatching {
   /// What is drawn for one batch.
   public struct Draw {
-    /// `[B, 16, F, H, W]`, standard normal.
+    /// `[B, C, F, H, W]`, standard normal.
     public let noise: Tensor
     /// Entries of the table for each frame, `[B, F]`.
     public let indices: Tensor
@@ -25,7 +25,7 @@ public enum FlowMatching {
     public let loss: Tensor
     /// `[B, F]`.
     public let timesteps, weights: Tensor
-    /// `[B, 16, F, H, W]`.
+    /// `[B, C, F, H, W]`.
     public let xt, target, flow: Tensor
   }
 

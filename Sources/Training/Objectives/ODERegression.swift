@@ -12,12 +12,12 @@ public enum ODERegression {
     public let loss: Tensor
     /// `[B, F]`.
     public let timesteps: Tensor
-    /// `[B, 16, F, H, W]`.
+    /// `[B, C, F, H, W]`.
     public let xt, flow, x0: Tensor
   }
 
   /// - Parameters:
-  ///   - trajectory: `[B, S + 1, 16, F, H, W]`, from noise to clean.
+  ///   - trajectory: `[B, S + 1, C, F, H, W]`, from noise to clean.
   ///   - steps: the timesteps of the states, S + 1 of them; the last is 0.
   ///   - indices: the state each frame takes, `[B, F]`, the same within a block.
   ///   - mask: the block-causal mask.

@@ -72,9 +72,9 @@ public struct StudentRollout {
 
   /// A batch of clips, and what computing a block again takes.
   public struct Clips {
-    /// `[B, 16, F, H, W]`; its first frame is the picture.
+    /// `[B, C, F, H, W]`; its first frame is the picture.
     public let latents: Tensor
-    /// What the last step of each block began from, `[B, 16, n, H, W]`.
+    /// What the last step of each block began from, `[B, C, n, H, W]`.
     public let inputs: [Tensor]
     public let steps: [Int]
     public let rollout: BlockRollout
@@ -137,7 +137,7 @@ public struct StudentRollout {
   ///
   /// Source: algorithm 2 of Live Avatar; every block gets its part of one and the same gradient.
   /// - Parameters:
-  ///   - gradient: of the loss for the clips' latents, `[B, 16, F, H, W]`.
+  ///   - gradient: of the loss for the clips' latents, `[B, C, F, H, W]`.
   ///   - each: called after each block, for inspection.
   public func backward(
     _ clips: Clips, _ conditions: Conditions, gradient: Tensor, each: (_ block: Int, _ x0: Tensor) -> Void = { _, _ in }

@@ -96,9 +96,9 @@ struct LatentClips {
       referenceLatent: try stacked(numbers, "referenceLatent"))
   }
 
-  /// `[B, 16, F, H, W]`.
+  /// `[B, C, F, H, W]`.
   func latents(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "latents", frames: (1, latentFrames)) }
-  /// `[B, S + 1, 16, F, H, W]`.
+  /// `[B, S + 1, C, F, H, W]`.
   func trajectories(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "trajectory", frames: (2, latentFrames)) }
 
   /// The weights of the elements of a batch in a loss, `[B or 1, C or 1, F, h, w]` of mean 1; nil where all count the same.

@@ -95,7 +95,7 @@ final class WanVAELoader {
     (self.folder, self.device, self.dtype) = (folder, device, dtype)
   }
 
-  /// Latents `[1, 16, F, H, W]` as a video `[3, T, H, W]` in [-1, 1].
+  /// Latents `[1, C, F, H, W]` as a video `[3, T, H, W]` in [-1, 1].
   func decode(_ latents: Tensor) throws -> Tensor {
     if loaded == nil {
       let vae = try folder.loadVAE(device: device, dtype: dtype)

@@ -11,10 +11,10 @@ package struct TeacherSampler {
   /// Steps of the solver over the whole way.
   let solverSteps: Int
 
-  /// The states at the given noise levels and the clean end, `[B, S + 1, 16, F, H, W]`; the first frame of each is the picture.
+  /// The states at the given noise levels and the clean end, `[B, S + 1, C, F, H, W]`; the first frame of each is the picture.
   ///
   /// - Parameters:
-  ///   - noise: `[B, 16, F, H, W]`.
+  ///   - noise: `[B, C, F, H, W]`.
   ///   - timesteps: falling, the first 1000; each level is met exactly, and the solver's steps are spread evenly between them.
   func trajectory(_ noise: Tensor, _ conditions: Conditions, timesteps: [Double]) -> Tensor {
     let reference = conditions.referenceLatent.to(.float32)

@@ -21,9 +21,31 @@ ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor bias, const intptr_
                     ct_tensor *out) {
   return make(out, [&] { return at::conv2d(ref(x), ref(weight), maybe(bias), pair(stride), pair(padding)); });
 }
+// Of one small sample in fp32 libtorch's choice is a convolution of its own that is up to thirteen times slower than oneDNN's,
+// which it takes for two (ConvParams::use_mkldnn in ATen/native/Convolution.cpp). So the upper and the lower rows become two.
+static bool gains_from_halves(const at::Tensor &x, const at::Tensor &weight, const std::vector<int64_t> &stride,
+                              const std::vector<int64_t> &padding) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 5 && weight.dim() == 5 && x.size(0) == 1 &&
+         x.size(1) * x.size(2) * x.size(3) <= 20480 && weight.size(3) > 1 && weight.size(3) == 2 * padding[1] + 1 &&
+         stride[1] == 1 && x.size(3) >= 4 && x.size(3) % 2 == 0;
+}
+static at::Tensor conv3d_in_halves(const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias,
+                                   const std::vector<int64_t> &stride, const std::vector<int64_t> &padding) {
+  const int64_t half = x.size(3) / 2, rows = half + 2 * padding[1];
+  const auto padded = at::constant_pad_nd(x, {0, 0, padding[1], padding[1]});
+  const auto halves = at::cat({padded.narrow(3, 0, rows), padded.narrow(3, half, rows)}, 0);
+  const std::vector<int64_t> rest{padding[0], 0, padding[2]};
+  return at::cat(at::conv3d(halves, weight, bias, stride, rest).chunk(2, 0), 3);
+}
+
 ct_status ct_conv3d(ct_tensor x, ct_tensor weight, ct_tensor bias, const intptr_t *stride, const intptr_t *padding,
                     ct_tensor *out) {
-  return make(out, [&] { return at::conv3d(ref(x), ref(weight), maybe(bias), triple(stride), triple(padding)); });
+  return make(out, [&] {
+    const auto strides = triple(stride), widths = triple(padding);
+    return gains_from_halves(ref(x), ref(weight), strides, widths)
+               ? conv3d_in_halves(ref(x), ref(weight), maybe(bias), strides, widths)
+               : at::conv3d(ref(x), ref(weight), maybe(bias), strides, widths);
+  });
 }
 ct_status ct_layer_norm(ct_tensor x, intptr_t width, ct_tensor weight, ct_tensor bias, double eps, ct_tensor *out) {
   return make(out, [&] { return at::layer_norm(ref(x), {width}, maybe(weight), maybe(bias), eps); });

@@ -28,12 +28,18 @@ import Torch
     #expect(scores[0] > scores[1] && scores[1] > scores[2])
   }
 
-  @Test func `a pose that is known decides over symmetry`() {
-    let front = ReferenceChoice.score(frame(shift: 10), size, pose: ClipTruth.Pose(yaw: 0, pitch: 0))
-    let turned = ReferenceChoice.score(frame(), size, pose: ClipTruth.Pose(yaw: 30, pitch: 0))
-    let raised = ReferenceChoice.score(frame(), size, pose: ClipTruth.Pose(yaw: 0, pitch: -30))
+  /// What is known of a frame with this pose.
+  private func pose(yaw: Double, pitch: Double) throws -> ClipTruth.Frame {
+    try JSONDecoder().decode(ClipTruth.Frame.self, from: Data("{\"yaw\": \(yaw), \"pitch\": \(pitch)}".utf8))
+  }
+
+  @Test func `a pose that is known decides over symmetry`() throws {
+    let front = ReferenceChoice.score(frame(shift: 10), size, pose: try pose(yaw: 0, pitch: 0))
+    let turned = ReferenceChoice.score(frame(), size, pose: try pose(yaw: 30, pitch: 0))
+    let raised = ReferenceChoice.score(frame(), size, pose: try pose(yaw: 0, pitch: -30))
     #expect(front > turned && abs(turned - raised) < 1e-9)
-    #expect(abs(turned / ReferenceChoice.score(frame(), size, pose: ClipTruth.Pose(yaw: 0, pitch: 0)) - exp(-2)) < 1e-6)
+    let ahead = ReferenceChoice.score(frame(), size, pose: try pose(yaw: 0, pitch: 0))
+    #expect(abs(turned / ahead - exp(-2)) < 1e-6)
   }
 
   @Test func `a picture fits its own clip and not another one`() {

@@ -81,7 +81,7 @@ import Testing
 
   @Test func `poses and phonemes of a part are those of the clip`() throws {
     let truth = try truth(ClipTruthTests.whole)
-    #expect(truth.pose(at: 1.0 / 16)?.yaw == 20 && truth.pose(at: 0)?.pitch == -3 && truth.pose(at: 1) == nil)
+    #expect(truth.frame(at: 1.0 / 16)?.yaw == 20 && truth.frame(at: 0)?.pitch == -3 && truth.frame(at: 1) == nil)
     let part = truth.phonemes(from: 1, seconds: 0.5)
     #expect(part.map(\.symbol) == ["h", "i"])
     #expect(part.map(\.start) == [0, 0.25] && part.map(\.end) == [0.25, 0.5])

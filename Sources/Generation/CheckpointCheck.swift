@@ -26,11 +26,12 @@ extension CheckpointFolder {
       _ = try Wav2Vec2(configuration, weights: try readWeights(file), name: file.path)
     case .audioConfiguration: _ = try Wav2Vec2Configuration(contentsOf: file)
     case .tokenizer: _ = try Tokenizer(contentsOf: file)
+    case .faceReader: _ = try loadFaceReader()
     }
   }
 
-  /// Checks the weights of every part; see `verify(_:)`. The tokenizer takes seconds to read and is left to its use.
+  /// Checks the weights of every part that generation needs; see `verify(_:)`. The tokenizer takes seconds to read and is left to its use.
   public func verifyWeights() throws {
-    try withTorchErrors { for part in Part.allCases where part != .tokenizer { try verify(part) } }
+    try withTorchErrors { for part in Part.allCases where part != .tokenizer && !part.isOptional { try verify(part) } }
   }
 }

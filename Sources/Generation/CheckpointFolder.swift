@@ -4,9 +4,12 @@ import Torch
 
 /// The published files of a LiveTalk checkpoint, in the layout of its README: three folders side by side.
 public struct CheckpointFolder: Sendable {
-  /// A file that generation needs.
+  /// A file of a checkpoint: all that generation needs, and what measures its results.
   public enum Part: String, CaseIterable, Sendable {
-    case transformer, vae, textEncoder, tokenizer, audioEncoder, audioConfiguration
+    case transformer, vae, textEncoder, tokenizer, audioEncoder, audioConfiguration, faceReader
+
+    /// Whether generation works without it.
+    public var isOptional: Bool { self == .faceReader }
 
     /// What it is called in messages.
     public var title: String {
@@ -17,6 +20,7 @@ public struct CheckpointFolder: Sendable {
       case .tokenizer: "tokenizer"
       case .audioEncoder: "speech encoder"
       case .audioConfiguration: "speech encoder's configuration"
+      case .faceReader: "face reader"
       }
     }
 
@@ -32,6 +36,7 @@ public struct CheckpointFolder: Sendable {
       case .tokenizer: ["\(wan)/google/umt5-xxl/tokenizer.json"]
       case .audioEncoder: ["wav2vec2/model.safetensors", "wav2vec2/pytorch_model.bin"]
       case .audioConfiguration: ["wav2vec2/config.json"]
+      case .faceReader: ["face-reader/model.safetensors"]
       }
     }
   }
@@ -78,11 +83,19 @@ public struct CheckpointFolder: Sendable {
       dtype: dtype)
   }
 
-  /// Checks that every file is there.
+  /// The network that reads faces off frames.
+  ///
+  /// - Throws: `FileError`, `TorchError`, or `CheckpointMismatch` with all keys that are wrong.
+  public func loadFaceReader(device: Device = .cpu) throws -> FaceReader {
+    let file = try require(.faceReader)
+    return try FaceReader(weights: try readWeights(file), name: file.path, device: device)
+  }
+
+  /// Checks that every file is there that generation needs.
   ///
   /// - Throws: one `FileError` that lists all missing parts.
   public func requireAll() throws {
-    let missing = Part.allCases.filter { file($0) == nil }
+    let missing = Part.allCases.filter { !$0.isOptional && file($0) == nil }
     guard !missing.isEmpty else { return }
     let list = missing.map { "\($0.title) (\($0.candidates[0]))" }.joined(separator: ", ")
     throw FileError(root, "the checkpoint lacks the \(list)")

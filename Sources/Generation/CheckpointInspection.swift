@@ -36,10 +36,11 @@ public struct CheckpointInspection: Sendable, Codable {
   /// Whether every part is there and fits.
   public let complete: Bool
 
-  /// Looks at every part; nothing is thrown for one that is missing or damaged.
+  /// Looks at every part, those that are optional only where they are there; nothing is thrown for one that is missing or damaged.
   public init(of folder: CheckpointFolder) {
     self.folder = folder.root.path
-    items = CheckpointFolder.Part.allCases.map { CheckpointInspection.item($0, folder) }
+    let parts = CheckpointFolder.Part.allCases.filter { !$0.isOptional || folder.file($0) != nil }
+    items = parts.map { CheckpointInspection.item($0, folder) }
     provenance = folder.settings.provenance
     imageSizes = folder.settings.imageSizes
     complete = items.allSatisfy { $0.problem == nil }
@@ -131,6 +132,7 @@ extension CheckpointFolder.Part {
     case .transformer: "GAIR/LiveTalk-1.3B-V0.1"
     case .vae, .textEncoder, .tokenizer: "Wan-AI/Wan2.1-T2V-1.3B"
     case .audioEncoder, .audioConfiguration: "facebook/wav2vec2-base-960h"
+    case .faceReader: "livetalk train reader"
     }
   }
 }

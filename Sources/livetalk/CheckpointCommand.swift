@@ -22,6 +22,8 @@ struct CheckpointCommand: ParsableCommand {
                   its tokenizer
         wav2vec2/model.safetensors, wav2vec2/config.json
                   the speech encoder
+        face-reader/model.safetensors
+                  optional: reads faces, for 'livetalk evaluate'
         livetalk.json
                   optional: the width of a head, sizes of video, and where the
                   weights come from

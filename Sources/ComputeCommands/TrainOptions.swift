@@ -7,20 +7,21 @@ import Training
 
 /// What can be trained.
 package enum TrainedStage: String, CaseIterable, ExpressibleByArgument, Sendable {
-  case vae, audio, teacher, ode, dmd
+  case vae, audio, teacher, ode, dmd, reader
 }
 
 /// The command `train`, but for how sample videos are written, which each program adds.
 package struct TrainOptions: ParsableArguments {
   package static let configuration = CommandConfiguration(
     commandName: "train",
-    abstract: "Train a part of a checkpoint: vae, audio, teacher, ode or dmd.",
+    abstract: "Train a part of a checkpoint: vae, audio, teacher, ode, dmd or reader.",
     discussion: """
       vae      the video autoencoder, on clips prepared as media
       audio    the speech encoder, to tell phonemes, on clips prepared as media
       teacher  the bidirectional transformer, by flow matching, on clips prepared as latents
       ode      the causal student's start, from the teacher's trajectories ('livetalk trajectories')
       dmd      the student, by distribution matching on its own rollouts, on clips prepared as latents
+      reader   what reads faces off frames, for 'livetalk evaluate', on drawn clips prepared as media
 
       The run's folder gets checkpoints, metrics (metrics.jsonl and TensorBoard's events), samples, and in the end 'final': a \
       whole checkpoint folder with the trained part, and links to the other parts of the one it began with.
@@ -38,7 +39,7 @@ package struct TrainOptions: ParsableArguments {
       start it by torchrun, mpirun, Slurm or Kubernetes: RANK, WORLD_SIZE, MASTER_ADDR and their like are understood.
       """)
 
-  @Argument(help: ArgumentHelp("What to train: vae, audio, teacher, ode or dmd.", valueName: "stage"))
+  @Argument(help: ArgumentHelp("What to train: vae, audio, teacher, ode, dmd or reader.", valueName: "stage"))
   package var stage: TrainedStage
 
   @Option(
@@ -87,6 +88,7 @@ package struct TrainOptions: ParsableArguments {
     case .teacher: try train(TeacherConfiguration.self, \.run, write) { try TeacherStage($0, $1) }
     case .ode: try train(ODEConfiguration.self, \.run, write) { try ODEStage($0, $1) }
     case .dmd: try train(DMDConfiguration.self, \.run, write) { try DMDStage($0, $1) }
+    case .reader: try train(ReaderConfiguration.self, \.run, write) { try ReaderStage($0, $1) }
     }
   }
 

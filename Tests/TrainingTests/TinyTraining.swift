@@ -28,7 +28,7 @@ struct TinyTraining {
   /// Kinds of runs.
   enum Kind: String, CaseIterable {
     case teacher, teacherInHalf, teacherLowRank, ode, dmd, dmdBlockwise, dmdLowRank, dmdLiteral, dmdInHalf
-    case vae, vaeInHalf, audio, audioInHalf
+    case vae, vaeInHalf, audio, audioInHalf, reader
   }
 
   /// The part of a checkpoint that a kind of run trains.
@@ -36,6 +36,7 @@ struct TinyTraining {
     switch kind {
     case .vae, .vaeInHalf: .vae
     case .audio, .audioInHalf: .audioEncoder
+    case .reader: .faceReader
     default: .transformer
     }
   }
@@ -95,10 +96,11 @@ struct TinyTraining {
         ShardPhoneme(symbol: ["_", "a", "m"][($0 + clip) % 3], start: Double($0) * 0.2, end: Double($0 + 1) * 0.2)
       }
       try writer.append(
-        "clip-\(clip)", ClipMetadata(caption: "", phonemes: phonemes),
+        "clip-\(clip)", ClipMetadata(caption: "", speaker: "speaker-\(clip)", phonemes: phonemes),
         [
           "video": generator.integers(0..<256, [3, 9, 32, 32]).to(.uint8),
           "sound": generator.normal([16_000]) * 0.1,
+          "face": generator.uniform([9, FaceColumn.count]) * 32,
         ])
     }
     try writer.flush()
@@ -189,6 +191,13 @@ struct TinyTraining {
       settings.seconds = 0.5
       if kind == .audioInHalf { settings.run.precision = .bfloat16 }
       return (try AudioStage(settings), try settingsText(settings))
+    case .reader:
+      var settings = ReaderConfiguration.standard
+      settings.run = run(out, try media(), edit)
+      settings.optimizer = optimizer
+      settings.average = EMASettings(decay: 0.5, startStep: 3)
+      (settings.widths, settings.hidden, settings.identityWidth) = ([8, 8, 8, 32], 8, 8)
+      return (try ReaderStage(settings), try settingsText(settings))
     }
   }
 

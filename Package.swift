@@ -79,6 +79,7 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: ["ClipShards", "Generation", "Models", "NN", "Torch", .product(name: "Yams", package: "Yams")]),
+    .target(name: "Evaluation", dependencies: ["Models", "Torch"]),
     .target(
       name: "Parity", dependencies: ["Training", "Generation", "Models", "NN", "Torch", "TextTokenizer"]),
     .target(
@@ -90,7 +91,8 @@ let package = Package(
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "ComputeCommands", "Datasets", "SyntheticSpeaker", "Training", "ClipShards", "Media", "Generation", "Models",
+        "ComputeCommands", "Evaluation", "Datasets", "SyntheticSpeaker", "Training", "ClipShards", "Media",
+        "Generation", "Models",
         "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -103,6 +105,8 @@ let package = Package(
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Models", "NN", "Torch"]),
+    .testTarget(
+      name: "EvaluationTests", dependencies: ["Evaluation", "Models", "NN", "Torch"]),
     .testTarget(name: "SyntheticSpeakerTests", dependencies: ["SyntheticSpeaker", "Media"]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "ClipShards", "Media", "Generation", "Models", "NN", "Torch"]),

@@ -11,12 +11,18 @@ package struct TeacherSampler {
   /// Steps of the solver over the whole way.
   let solverSteps: Int
 
+  /// - Parameter negativeText: what stands for no text, `[1, L, textDim]`.
+  package init(teacher: WanTransformer, guidance: Guidance, negativeText: Tensor, shift: Double, solverSteps: Int) {
+    (self.teacher, self.guidance, self.negativeText) = (teacher, guidance, negativeText)
+    (self.shift, self.solverSteps) = (shift, solverSteps)
+  }
+
   /// The states at the given noise levels and the clean end, `[B, S + 1, C, F, H, W]`; the first frame of each is the picture.
   ///
   /// - Parameters:
   ///   - noise: `[B, C, F, H, W]`.
   ///   - timesteps: falling, the first 1000; each level is met exactly, and the solver's steps are spread evenly between them.
-  func trajectory(_ noise: Tensor, _ conditions: Conditions, timesteps: [Double]) -> Tensor {
+  package func trajectory(_ noise: Tensor, _ conditions: Conditions, timesteps: [Double]) -> Tensor {
     let reference = conditions.referenceLatent.to(.float32)
     return withGradients(false) {
       var x = ReferenceLatent.pinned(noise.to(.float32), to: reference)

@@ -36,4 +36,7 @@ stage "student: distribution matching" train dmd --config tiny.dmd --data "$out/
 stage "a video by the student" \
   "$livetalk" generate --checkpoint "$out/dmd/final" --image "$out/clips/$(first_clip "$out/clips" reference)" \
   --audio "$out/clips/$(first_clip "$out/clips" sound)" --prompt "A person speaks." --seconds "$seconds" -o "$out/student.mp4"
+stage "face reader" train reader --config tiny.reader --data "$out/media" --checkpoint "$out/dmd/final" --out "$out/reader"
+stage "measures of two clips" \
+  "$livetalk" evaluate --checkpoint "$out/reader/final" --clips "$out/clips" --count 2 --seconds 1 --json "$out/evaluation.json"
 say "done: $out/student.mp4"

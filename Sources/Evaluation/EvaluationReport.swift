@@ -1,4 +1,5 @@
 import Foundation
+import Models
 
 /// What is measured of one video.
 package struct ClipMeasures: Codable, Equatable, Sendable {
@@ -45,6 +46,8 @@ package struct EvaluationReport: Codable, Sendable {
   /// Between the frames, and between the windows, of the videos and of the true ones; nil where there are none.
   package var frechetDistance: Double?
   package var frechetVideoDistance: Double?
+  /// What the reader makes of the true frames, where their truth is known.
+  package var reader: ReaderAccuracy?
   /// Frames a second of generation, without loading; nil where nothing was generated.
   package var generatedFramesPerSecond: Double?
 
@@ -103,6 +106,15 @@ package struct EvaluationReport: Codable, Sendable {
     ]
     for (name, value, decimals) in totals {
       if let value { lines.append(row(name, [String(format: "%.\(decimals)f", value)])) }
+    }
+    if let reader {
+      lines.append(row("the reader on true frames", ["correlation", "error"]))
+      for column in FaceColumn.allCases {
+        guard let accuracy = reader.columns["\(column)"] else { continue }
+        let correlation = accuracy.correlation.map { String(format: "%.3f", $0) } ?? "–"
+        lines.append(row("  \(column)", [correlation, String(format: "%.3f", accuracy.error)]))
+      }
+      lines.append(row("  landmarks (share of the height)", ["", String(format: "%.4f", reader.landmarkError)]))
     }
     return lines.joined(separator: "\n")
   }

@@ -135,6 +135,7 @@ struct EvaluateCommand: ParsableCommand {
     var truths: [ClipMeasures] = []
     var (features, windows): ([[Float]], [[Float]]) = ([], [])
     var (trueFeatures, trueWindows): ([[Float]], [[Float]]) = ([], [])
+    var (read, trueColumns): ([[Float]], [[Float]]) = ([], [])
     for (index, clip) in chosen.enumerated() {
       status.show(atMostEvery: 0) { "clip \(index + 1) of \(chosen.count): \(clip.id)" }
       let reading = try generator.map { try read($0, index, measuring) } ?? measuring.frames(of: clip.video)
@@ -147,12 +148,18 @@ struct EvaluateCommand: ParsableCommand {
         continue
       }
       truths.append(try measuring.measures(real, index, drivenBy: index))
+      if let columns = try original?.columns() {
+        let count = min(columns.count, real.columns.count)
+        read += real.columns.prefix(count)
+        trueColumns += columns.prefix(count)
+      }
       trueFeatures += real.features
       trueWindows += windowFeatures(real.features)
     }
     var report = EvaluationReport(subject: subject, clips: measured, truth: truths)
     report.frechetDistance = distance(features, trueFeatures)
     report.frechetVideoDistance = distance(windows, trueWindows)
+    report.reader = ReaderAccuracy(read: read, truth: trueColumns)
     report.generatedFramesPerSecond = generator?.framesPerSecond
     status.end(clearing: true)
     if let json { try report.encoded().write(to: URL(fileURLWithPath: json), options: .atomic) }

@@ -4,6 +4,7 @@ import Evaluation
 import Foundation
 import Generation
 import Media
+import Models
 import SyntheticSpeaker
 
 /// A clip that an evaluation starts from: a picture, a sound, a sentence, and where it is known the truth.
@@ -84,6 +85,25 @@ struct EvaluationClip {
     let shapes = (0..<frames).map { track.shape(from: Double($0) / rate, to: Double($0 + 1) / rate) }
     // As pictures show it: see `FrameState.mouthWidth`.
     return MouthSeries(open: shapes.map(\.open), width: shapes.map { $0.width / 1.2 })
+  }
+
+  /// What is true of each frame of the clip's own video, as rows of `FaceColumn` in their units; nil where it is not known.
+  func columns() throws -> [[Float]]? {
+    guard let truth else { return nil }
+    let known = try Truth(contentsOf: truth)
+    return known.frames.map { frame in
+      let (state, face, marks) = (frame.state, frame.state.face, frame.landmarks)
+      let points = [
+        marks.leftEye, marks.rightEye, marks.nose, marks.mouthLeft, marks.mouthRight, marks.lipTop, marks.lipBottom,
+        marks.chin,
+      ]
+      let angles = [state.yaw, state.pitch, state.roll].map { $0 / FaceColumn.degrees }
+      let values =
+        points.flatMap { [$0[0] / Double(known.width), $0[1] / Double(known.height)] }
+        + [state.mouthOpen, state.mouthWidth, state.mouthRound, state.teeth, state.tongue] + angles
+        + [state.gazeX, state.gazeY, state.blink, face.browRaise, face.browTilt, face.lids, face.cheeks, face.smile]
+      return values.map(Float.init)
+    }
   }
 
   /// The sound at the rate that models hear.

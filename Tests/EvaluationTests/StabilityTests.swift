@@ -51,6 +51,26 @@ import Torch
   }
 }
 
+@Suite struct ReaderAccuracyTests {
+  @Test func `a reader is judged column by column`() throws {
+    let truth = (0..<8).map { frame in FaceColumn.allCases.map { Float(frame * ($0.rawValue % 3)) * 0.1 } }
+    var read = truth
+    for frame in read.indices {
+      read[frame][FaceColumn.yaw.rawValue] += 0.25
+      read[frame][FaceColumn.smile.rawValue] = -truth[frame][FaceColumn.smile.rawValue]
+      read[frame][FaceColumn.chinX.rawValue] += 0.3
+      read[frame][FaceColumn.chinY.rawValue] -= 0.4
+    }
+    let accuracy = try #require(ReaderAccuracy(read: read, truth: truth))
+    let (yaw, smile) = (try #require(accuracy.columns["yaw"]), try #require(accuracy.columns["smile"]))
+    #expect(yaw.correlation == nil && abs(yaw.error - 0.25) < 1e-6)
+    #expect(abs(try #require(smile.correlation) + 1) < 1e-6)
+    // One of eight landmarks half a picture off.
+    #expect(abs(accuracy.landmarkError - 0.5 / 8) < 1e-6)
+    #expect(ReaderAccuracy(read: read, truth: Array(truth.dropLast())) == nil)
+  }
+}
+
 @Suite struct VideoReadingTests {
   private let reader = FaceReader(
     FaceReaderConfiguration(widths: [8, 8, 8, 32], hidden: 8, identityWidth: 8),

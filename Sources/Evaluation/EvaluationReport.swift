@@ -13,11 +13,12 @@ package struct ClipMeasures: Codable, Equatable, Sendable {
   package var acting: Acting?
 
   /// - Parameters:
-  ///   - reference: the vector of the reference picture.
+  ///   - reference: the vector of the reference picture; `stranger` of another person's.
   ///   - truth: of the sounds that are heard; `other` of those of another clip.
   ///   - envelope: of the sound, as `speechEnvelope` gives it; `otherEnvelope` of another clip's.
   package init(
-    id: String, _ reading: VideoReading, reference: [Float]?, truth: MouthSeries?, other: MouthSeries?,
+    id: String, _ reading: VideoReading, reference: [Float]?, stranger: [Float]?, truth: MouthSeries?,
+    other: MouthSeries?,
     envelope: [Double], otherEnvelope: [Double]?, framesPerSecond: Int
   ) {
     self.id = id
@@ -27,7 +28,7 @@ package struct ClipMeasures: Codable, Equatable, Sendable {
     speech = SpeechFollowing(
       opening: reading.series(.mouthOpen), envelope: envelope, other: otherEnvelope, framesPerSecond: rate)
     identity = reference.flatMap {
-      IdentityStability(frames: reading.identities, reference: $0, framesPerSecond: rate)
+      IdentityStability(frames: reading.identities, reference: $0, stranger: stranger, framesPerSecond: rate)
     }
     picture = PictureStability(
       colours: reading.colours, deviations: reading.deviations, backdrops: reading.backdrops,
@@ -67,6 +68,7 @@ package struct EvaluationReport: Codable, Sendable {
     ("opening in silence / in speech", 3, { $0.speech?.silentOpening }),
     ("identity: mean cosine", 3, { $0.identity?.mean }),
     ("identity: least cosine", 3, { $0.identity?.least }),
+    ("identity: a stranger's cosine", 3, { $0.identity?.stranger }),
     ("identity: last 10 s less first 10 s", 3, { $0.identity?.drift }),
     ("colour drift, largest (1/255)", 2, { $0.picture?.colourDrift }),
     ("colour drift, at the end (1/255)", 2, { $0.picture?.lastColourDrift }),
@@ -88,7 +90,9 @@ package struct EvaluationReport: Codable, Sendable {
     func cell(_ text: String) -> String { String(repeating: " ", count: max(1, 12 - text.count)) + text }
     func text(_ clips: [ClipMeasures], _ decimals: Int, _ value: (ClipMeasures) -> Double?) -> String {
       let values = clips.compactMap(value)
-      return values.isEmpty ? "–" : String(format: "%.\(decimals)f", mean(values))
+      guard !values.isEmpty else { return "–" }
+      let text = String(format: "%.\(decimals)f", mean(values))
+      return text.allSatisfy { "-0.".contains($0) } ? text.replacing("-", with: "") : text
     }
     func row(_ name: String, _ cells: [String]) -> String {
       name + String(repeating: " ", count: max(1, 38 - name.count)) + cells.map(cell).joined()

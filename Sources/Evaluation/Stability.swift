@@ -5,15 +5,21 @@ package struct IdentityStability: Codable, Equatable, Sendable {
   /// Cosine of each frame's vector with the reference picture's: their mean and the least.
   package var mean: Double
   package var least: Double
+  /// The mean with the reference picture of another clip's person: what a stranger has.
+  package var stranger: Double?
   /// Of the last ten seconds less that of the first ten; nil for a video shorter than twenty.
   package var drift: Double?
 
   /// - Parameters:
   ///   - frames: vectors of length 1.
-  ///   - reference: the same of the reference picture.
-  package init?(frames: [[Float]], reference: [Float], framesPerSecond: Double) {
+  ///   - reference: the same of the reference picture; `stranger` of somebody else's.
+  package init?(frames: [[Float]], reference: [Float], stranger: [Float]? = nil, framesPerSecond: Double) {
     guard !frames.isEmpty else { return nil }
-    let cosines = frames.map { frame in zip(frame, reference).reduce(0.0) { $0 + Double($1.0) * Double($1.1) } }
+    func similarity(_ other: [Float]) -> [Double] {
+      frames.map { frame in zip(frame, other).reduce(0.0) { $0 + Double($1.0) * Double($1.1) } }
+    }
+    let cosines = similarity(reference)
+    self.stranger = stranger.map { Evaluation.mean(similarity($0)) }
     mean = Evaluation.mean(cosines)
     least = cosines.min() ?? 0
     let window = Int(10 * framesPerSecond)

@@ -109,7 +109,7 @@ struct EvaluateCommand: ParsableCommand {
       guard checkpoint != nil, clips != nil else {
         throw ValidationError("give --checkpoint and --clips, or --videos")
       }
-    } else if checkpoint != nil && reader == nil || reader == nil {
+    } else if reader == nil {
       throw ValidationError("--videos takes the face reader of --reader DIR")
     }
     if let count, count < 1 { throw ValidationError("--count is at least 1, not \(count)") }
@@ -131,39 +131,43 @@ struct EvaluateCommand: ParsableCommand {
     let generator = try videos == nil ? generator(device) : nil
     let measuring = Measuring(
       reader: faces, device: device, size: try pictureSize(), seconds: seconds, clips: chosen, swapsSound: swapSound)
-    var measured: [ClipMeasures] = []
-    var truths: [ClipMeasures] = []
-    var (features, windows): ([[Float]], [[Float]]) = ([], [])
-    var (trueFeatures, trueWindows): ([[Float]], [[Float]]) = ([], [])
-    var (read, trueColumns): ([[Float]], [[Float]]) = ([], [])
+    var (made, real) = (Gathered(), Gathered())
+    var trueColumns: [[Float]] = []
     for (index, clip) in chosen.enumerated() {
       status.show(atMostEvery: 0) { "clip \(index + 1) of \(chosen.count): \(clip.id)" }
-      let reading = try generator.map { try read($0, index, measuring) } ?? measuring.frames(of: clip.video)
-      guard let reading else { continue }
-      measured.append(try measuring.measures(reading, index, drivenBy: measuring.driver(of: index)))
-      features += reading.features
-      windows += windowFeatures(reading.features)
+      let video = try generator.map { try generated(by: $0, index, measuring) } ?? measuring.frames(of: clip.video)
+      guard let video else { continue }
+      made.add(video, try measuring.measures(video, index, drivenBy: measuring.driver(of: index)))
       let original = known.first { $0.id == clip.id }
-      guard let real = try original.flatMap({ try measuring.frames(of: $0.video, upTo: reading.frames) }) else {
+      guard let truth = try original.flatMap({ try measuring.frames(of: $0.video, upTo: video.frames) }) else {
         continue
       }
-      truths.append(try measuring.measures(real, index, drivenBy: index))
-      if let columns = try original?.columns() {
-        let count = min(columns.count, real.columns.count)
-        read += real.columns.prefix(count)
-        trueColumns += columns.prefix(count)
-      }
-      trueFeatures += real.features
-      trueWindows += windowFeatures(real.features)
+      real.add(truth, try measuring.measures(truth, index, drivenBy: index))
+      if let columns = try original?.columns() { trueColumns += columns.prefix(truth.frames) }
     }
-    var report = EvaluationReport(subject: subject, clips: measured, truth: truths)
-    report.frechetDistance = distance(features, trueFeatures)
-    report.frechetVideoDistance = distance(windows, trueWindows)
-    report.reader = ReaderAccuracy(read: read, truth: trueColumns)
+    var report = EvaluationReport(subject: subject, clips: made.measures, truth: real.measures)
+    report.frechetDistance = distance(made.features, real.features)
+    report.frechetVideoDistance = distance(made.windows, real.windows)
+    report.reader = ReaderAccuracy(read: real.columns, truth: trueColumns)
     report.generatedFramesPerSecond = generator?.framesPerSecond
     status.end(clearing: true)
     if let json { try report.encoded().write(to: URL(fileURLWithPath: json), options: .atomic) }
     Terminal.line("\(subject)\n\(report.table)")
+  }
+
+  /// What comes of all videos of a kind.
+  private struct Gathered {
+    var measures: [ClipMeasures] = []
+    var columns: [[Float]] = []
+    var features: [[Float]] = []
+    var windows: [[Float]] = []
+
+    mutating func add(_ reading: VideoReading, _ clip: ClipMeasures) {
+      measures.append(clip)
+      columns += reading.columns
+      features += reading.features
+      windows += windowFeatures(reading.features)
+    }
   }
 
   private var subject: String {
@@ -190,7 +194,8 @@ struct EvaluateCommand: ParsableCommand {
     return try CheckpointFolder(URL(fileURLWithPath: checkpoint)).settings.imageSizes.first
   }
 
-  private func read(_ generator: ClipGenerator, _ index: Int, _ measuring: Measuring) throws -> VideoReading? {
+  /// A clip's video, read while it is made.
+  private func generated(by generator: ClipGenerator, _ index: Int, _ measuring: Measuring) throws -> VideoReading? {
     let clip = measuring.clips[index]
     let driver = measuring.clips[measuring.driver(of: index)]
     let picture = try clip.reference()

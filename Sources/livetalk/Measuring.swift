@@ -47,6 +47,7 @@ struct Measuring {
     }
     return ClipMeasures(
       id: clips[person].id, reading, reference: try identity(of: clips[person]),
+      stranger: clips.count > 1 ? try identity(of: clips[(person + 1) % clips.count]) : nil,
       truth: try clips[sound].mouth(frames: reading.frames), other: try other?.mouth(frames: reading.frames),
       envelope: try envelope(clips[sound]), otherEnvelope: try other.map(envelope), framesPerSecond: Self.rate)
   }

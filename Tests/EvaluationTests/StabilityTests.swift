@@ -11,7 +11,9 @@ import Torch
     // A turn of a right angle over 20 seconds.
     let angles: [Double] = (0..<320).map { Double($0) / 319 * Double.pi / 2 }
     let frames = angles.map { [Float(cos($0)), Float(sin($0))] }
-    let identity = try #require(IdentityStability(frames: frames, reference: [1, 0], framesPerSecond: 16))
+    let identity = try #require(
+      IdentityStability(frames: frames, reference: [1, 0], stranger: [0, -1], framesPerSecond: 16))
+    #expect(abs(try #require(identity.stranger) + identity.mean) < 1e-6)
     #expect(abs(identity.mean - 2 / Double.pi) < 1e-3 && abs(identity.least) < 1e-6)
     // Of a quarter turn its second half less its first.
     let quarter = sin(Double.pi / 4)

@@ -19,7 +19,7 @@ public struct FaceReaderConfiguration: Codable, Equatable, Sendable {
     (self.widths, self.hidden, self.identityWidth) = (widths, hidden, identityWidth)
   }
 
-  /// 0.66 million parameters.
+  /// 0.7 million parameters.
   public static let standard = FaceReaderConfiguration(widths: [24, 48, 96, 96], hidden: 96, identityWidth: 64)
 
   /// - Throws: `TorchError` where the tensors that tell the sizes are not there.

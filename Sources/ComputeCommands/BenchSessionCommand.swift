@@ -33,7 +33,7 @@ package struct BenchSessionCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp("Cache policy: full, rolling:W or anchor:S/W.", valueName: "policy"),
     transform: GenerationArguments.policy)
-  var policy = KVCachePolicy.livetalk
+  var policy: KVCachePolicy?
   @Option(help: ArgumentHelp("Denoising steps of a block.", valueName: "n"))
   var steps = 4
   @Option(help: ArgumentHelp("Measured blocks.", valueName: "n"))
@@ -54,7 +54,10 @@ package struct BenchSessionCommand: ParsableCommand {
     let device = try compute.resolve()
     let dtype = dtype.resolve(on: device)
     guard blocks > 0, steps > 0, warmUp >= 0 else { throw ValidationError("Give at least one block and one step.") }
-    var options = SessionOptions(policy: policy, steps: steps)
+    let settings = try checkpoint.map { try CheckpointFolder(URL(fileURLWithPath: $0)).settings } ?? .published
+    var options = SessionOptions(settings, policy: policy)
+    options.steps = steps
+    let policy = options.policy
     let window = policy.windowFrames ?? KVCachePolicy.livetalk.windowFrames ?? 0
     let cacheBlocks = (window + options.framesPerBlock - 1) / options.framesPerBlock
     if policy == .full { options.clipFrames = (cacheBlocks + warmUp + 2 * blocks) * options.framesPerBlock }
@@ -68,7 +71,7 @@ package struct BenchSessionCommand: ParsableCommand {
         models: models, name: checkpoint, size: models.settings.imageSizes[0], options: options,
         cacheBlocks: cacheBlocks,
         warmUpBlocks: warmUp,
-        blocks: blocks, encodeText: nil, textTokens: 512)
+        blocks: blocks, encodeText: nil, textTokens: models.settings.textRows)
       if textEncoder {
         plan.encodeText = { try AvatarModels.encodeText("A person speaks.", in: folder, device: device, dtype: dtype) }
       }
@@ -83,7 +86,7 @@ package struct BenchSessionCommand: ParsableCommand {
       plan = BenchmarkPlan(
         models: models, name: name, size: preset.size, options: options, cacheBlocks: cacheBlocks,
         warmUpBlocks: warmUp, blocks: blocks,
-        encodeText: nil, textTokens: preset.name == ModelPreset.laptop.name ? 256 : 512)
+        encodeText: nil, textTokens: preset.name == ModelPreset.laptop.name ? 256 : models.settings.textRows)
       if textEncoder {
         plan.encodeText = { try Benchmark.randomTextContext(preset.textEncoder, device: device, dtype: dtype) }
       }

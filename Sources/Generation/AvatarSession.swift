@@ -28,6 +28,15 @@ public struct SessionOptions: Sendable {
   }
 }
 
+extension SessionOptions {
+  /// Those of a checkpoint, where nothing else is asked for. Another policy has the published limit of positions.
+  public init(_ settings: CheckpointSettings, policy: KVCachePolicy? = nil, positionLimit: Int? = nil) {
+    let limit = policy == nil ? settings.positionLimit : nil
+    self.init(
+      policy: policy ?? settings.policy, positionLimit: positionLimit ?? limit ?? GenerationDefaults.positionLimit)
+  }
+}
+
 /// One talking person: a picture and a direction, to which sound is fed block by block and which gives video frames.
 ///
 /// Denoising goes to the thread's current stream and decoding to a stream of its own, so that on a GPU a block is decoded while

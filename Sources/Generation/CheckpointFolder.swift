@@ -115,6 +115,11 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
   /// Rows of encoded text that the transformer reads; nil for the published 512.
   public var textLength: Int?
 
+  /// What the cache keeps where nothing else is asked for, as `KVCachePolicy` spells it; nil for the published policy.
+  public var cachePolicy: String?
+  /// Where time positions stop growing where nothing else is asked for; nil for the published limit.
+  public var positionLimit: Int?
+
   /// Rows of encoded text that the transformer reads, those past the prompt 0.
   public var textRows: Int { textLength ?? 512 }
 
@@ -122,6 +127,9 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     headDim: 128, imageSizes: [ReferencePicture.Size(height: 512, width: 512)], provenance: nil)
 
   static let fileName = "livetalk.json"
+
+  /// What the cache keeps where nothing else is asked for.
+  public var policy: KVCachePolicy { cachePolicy.flatMap(KVCachePolicy.init) ?? .livetalk }
 
   public init(
     headDim: Int, imageSizes: [ReferencePicture.Size], provenance: String?, latentStatistics: LatentStatistics? = nil,
@@ -142,7 +150,9 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     }
     do {
       let data = try Data(contentsOf: url)
-      let known: Set<String> = ["headDim", "imageSizes", "provenance", "latentStatistics", "textLength"]
+      let known: Set<String> = [
+        "headDim", "imageSizes", "provenance", "latentStatistics", "textLength", "cachePolicy", "positionLimit",
+      ]
       let keys = (try JSONSerialization.jsonObject(with: data) as? [String: Any])?.keys.sorted() ?? []
       if let unknown = keys.first(where: { !known.contains($0) }) {
         throw FileError(url, "it has the \(unknownKeyText(unknown, known: known))")
@@ -159,6 +169,17 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
       throw FileError(url, "it states an impossible size")
     }
     if let problem = latentStatistics?.problem { throw FileError(url, problem) }
+    if let cachePolicy {
+      guard let policy = KVCachePolicy(cachePolicy) else {
+        throw FileError(url, "its 'cachePolicy' is '\(cachePolicy)', not full, rolling:W or anchor:S/W")
+      }
+      if let problem = policy.problem(framesPerBlock: GenerationDefaults.framesPerBlock) {
+        throw FileError(url, problem)
+      }
+    }
+    guard (positionLimit ?? GenerationDefaults.positionLimit) >= (policy.window(clipFrames: nil) ?? 1) else {
+      throw FileError(url, "its 'positionLimit' is less than the window of its cache")
+    }
   }
 
   /// Writes `livetalk.json` into a checkpoint folder.

@@ -22,6 +22,7 @@ final class ClipGenerator {
   private(set) var seconds = 0.0
   private(set) var frames = 0
 
+  var settings: CheckpointSettings { models.settings }
   var framesPerSecond: Double? { frames > 0 ? Double(frames) / max(seconds, 1e-6) : nil }
 
   /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.

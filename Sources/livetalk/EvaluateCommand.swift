@@ -69,7 +69,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp("What the model remembers: full, rolling:W or anchor:S/W.", valueName: "policy"),
     transform: GenerationArguments.policy)
-  var policy = KVCachePolicy.livetalk
+  var policy: KVCachePolicy?
 
   @Option(help: ArgumentHelp("The random choice among possible videos.", valueName: "n"))
   var seed: UInt64 = 0
@@ -174,7 +174,7 @@ struct EvaluateCommand: ParsableCommand {
     if let videos { return "videos of \(videos)" }
     let way =
       teacherSteps.map { "teacher, \($0) steps, guidance \(textGuidance) by text and \(audioGuidance) by sound" }
-      ?? "\(steps) steps, \(policy)"
+      ?? "\(steps) steps\(policy.map { ", \($0)" } ?? "")"
     return "\(checkpoint ?? ""): \(way)\(swapSound ? ", each with the next clip's sound" : "")"
   }
 
@@ -201,7 +201,8 @@ struct EvaluateCommand: ParsableCommand {
     let picture = try clip.reference()
     let size = measuring.size ?? ReferencePicture.Size(height: picture.height, width: picture.width)
     let length = try Clip(samples: try driver.samples(), seconds: seconds)
-    let options = SessionOptions(policy: policy, steps: steps, seed: seed, clipFrames: length.latentFrames)
+    var options = SessionOptions(generator.settings, policy: policy)
+    (options.steps, options.seed, options.clipFrames) = (steps, seed, length.latentFrames)
     var reading = VideoReading(
       width: size.width, height: size.height, reader: measuring.reader, device: measuring.device)
     try generator.generate(length, picture, size: size, prompt: clip.caption, options) { reading.append($0) }

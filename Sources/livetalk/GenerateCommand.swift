@@ -98,15 +98,15 @@ struct GenerateCommand: ParsableCommand {
       "What the model remembers: full, rolling:W or anchor:S/W (latent frames).",
       discussion: """
         'anchor:9/15', as published, keeps the first 9 for ever and the newest up to 15 in all; 'rolling:15' the newest 15; \
-        'full' everything, which takes memory with the length.
+        'full' everything, which takes memory with the length. By default what the checkpoint was trained for.
         """, valueName: "policy"), transform: GenerationArguments.policy)
-  var policy = KVCachePolicy.livetalk
+  var policy: KVCachePolicy?
 
   @Option(
     help: ArgumentHelp(
       "Latent frames after which time positions are turned back.",
-      discussion: "The published model knows no later ones than 1024 (four minutes).", valueName: "n"))
-  var positionLimit = GenerationDefaults.positionLimit
+      discussion: "The published model knows no later ones than 1024 (four minutes), its default.", valueName: "n"))
+  var positionLimit: Int?
 
   @Flag(name: .shortAndLong, help: "Say nothing but errors.")
   var quiet = false
@@ -117,8 +117,8 @@ struct GenerateCommand: ParsableCommand {
     }
     guard (1...1000).contains(steps) else { throw ValidationError("--steps is a number from 1 to 1000, not \(steps)") }
     // The window must fit under the limit, or its positions would turn negative.
-    let least = (policy.windowFrames ?? 0) + GenerationDefaults.framesPerBlock
-    guard positionLimit >= least else {
+    let least = ((policy ?? .livetalk).windowFrames ?? 0) + GenerationDefaults.framesPerBlock
+    if let positionLimit, positionLimit < least {
       throw ValidationError("--position-limit is at least \(least) with this policy, not \(positionLimit)")
     }
   }
@@ -146,8 +146,8 @@ struct GenerateCommand: ParsableCommand {
       job.remark = String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds)
     }
     let report = ProgressReport(isQuiet: quiet)
-    let options = SessionOptions(
-      policy: policy, steps: steps, positionLimit: positionLimit, seed: seed, clipFrames: job.clip.latentFrames)
+    var options = SessionOptions(folder.settings, policy: policy, positionLimit: positionLimit)
+    (options.steps, options.seed, options.clipFrames) = (steps, seed, job.clip.latentFrames)
     let took = try job.run(options, report)
     if !quiet { printSummary(job, took) }
   }

@@ -75,7 +75,8 @@ public struct AvatarModels: Sendable {
     vae = WanVAE(preset.vae, store.root / "vae")
     audioEncoder = Wav2Vec2(preset.audioEncoder, store.root / "wav2vec2")
     settings = CheckpointSettings(
-      headDim: preset.transformer.headDim, imageSizes: [preset.size], provenance: "random weights")
+      headDim: preset.transformer.headDim, imageSizes: [preset.size], provenance: "random weights",
+      textLength: preset.textLength)
   }
 
   /// Reads a prompt with the checkpoint's text encoder, which is loaded for it and let go after it.

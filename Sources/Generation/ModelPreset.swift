@@ -56,7 +56,7 @@ public struct ModelPreset: Sendable {
     audioEncoder: Wav2Vec2Configuration(
       width: 96, layers: 4, heads: 4, feedForwardWidth: 384, convolutionWidths: Array(repeating: 64, count: 7),
       positionKernel: 64, positionGroups: 4),
-    size: ReferencePicture.Size(height: 256, width: 256), textLength: 128)
+    size: ReferencePicture.Size(height: 256, width: 256), textLength: 64)
 
   /// The published autoencoder's shape with other widths.
   private static func narrowVAE(width: Int) -> WanVAEConfiguration {

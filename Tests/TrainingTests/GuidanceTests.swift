@@ -50,6 +50,13 @@ import Torch
     // What means none in one convention is guidance in the other.
     #expect(guided(Guidance(text: 0, audio: 0)).value.array(Double.self) == [1, 2])
     #expect(guided(Guidance(text: 1, audio: 1, convention: .literal)).value.array(Double.self) == [5, 12])
-    #expect(guided(Guidance(text: 1, audio: 2)).passes.count == 3)
+  }
+
+  @Test func `guidance by sound alone needs no pass without text`() {
+    let result = guided(Guidance(text: 1, audio: 2))
+    #expect(result.passes == ["text and sound", "text"])
+    // 2 + 2 · (7 - 2): the negative text cancels.
+    #expect(result.value.array(Double.self) == [3, 12])
+    #expect(guided(Guidance(text: 1, audio: 2, convention: .literal)).passes.count == 3)
   }
 }

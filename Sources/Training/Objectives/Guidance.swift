@@ -75,7 +75,9 @@ public struct Guidance: Codable, Hashable, Sendable {
     let silent = conditions.silent
     let negative = negativeText.expand([conditions.text.size(0)] + negativeText.shape[1...])
     if separatesAudio { branches.text = predict(silent) }
-    branches.uncond = predict(silent.with(text: negative))
+    // Unguided text cancels the prediction without it.
+    let needsNegative = !(separatesAudio && convention == .classifierFree && text == 1)
+    branches.uncond = needsNegative ? predict(silent.with(text: negative)) : branches.text
     return branches
   }
 }

@@ -1,3 +1,4 @@
+import ClipShards
 import Foundation
 import Testing
 
@@ -87,6 +88,27 @@ import Testing
     #expect(part.map(\.start) == [0, 0.25] && part.map(\.end) == [0.25, 0.5])
     let tail = truth.phonemes(from: 1.75, seconds: 1)
     #expect(tail.map(\.symbol) == ["i", "_"] && tail.map(\.end) == [0.25, 1])
+  }
+
+  @Test func `faces are those of the scaled and cropped picture, where all of one is known`() throws {
+    #expect(
+      try truth(ClipTruthTests.whole).faces(from: 0, count: 1, framesPerSecond: 16, .init(height: 64, width: 64)) == nil
+    )
+    let landmarks = FaceTruth.Landmark.allCases.map { "\"\($0)\": [\(100 + $0.rawValue), 50]" }.joined(separator: ", ")
+    let face = FaceTruth.Value.allCases.suffix(5).enumerated().map { "\"\($1)\": 0.\($0)" }.joined(separator: ", ")
+    let state = FaceTruth.Value.allCases.dropLast(5).enumerated().map { "\"\($1)\": \($0)" }.joined(separator: ", ")
+    let frame = "{\(state), \"face\": {\(face)}, \"landmarks\": {\(landmarks)}}"
+    let known = try truth(
+      #"{"version": 1, "fps": 16, "width": 200, "height": 100, "phonemes": [], "frames": ["# + frame + "]}")
+    // Half as high and half as wide, and 25 pixels off each side.
+    let rows = try #require(
+      known.faces(from: 0, count: 2, framesPerSecond: 16, .init(height: 50, width: 50)), "all of it is known")
+    #expect(rows.shape == [2, FaceTruth.columns])
+    let values = rows.select(0, 1).array(Double.self)
+    for landmark in FaceTruth.Landmark.allCases {
+      #expect(values[landmark.column] == 25 + Double(landmark.rawValue) / 2 && values[landmark.column + 1] == 25)
+    }
+    #expect(values[FaceTruth.Value.yaw.column] == 5 && abs(values[FaceTruth.Value.smile.column] - 0.4) < 1e-6)
   }
 
   @Test func `what is no truth file is refused`() throws {

@@ -96,7 +96,7 @@ import Torch
     for (_, tensor) in parameters { tensor.requiresGrad = true }
     let outcome = VAEObjective()(vae, video: clip(frames: 1), RandomGenerator(seed: 2))
     #expect(outcome.loss.dtype == .float32)
-    #expect(outcome.parts.map(\.name) == ["absolute", "squared", "divergence", "edges"])
+    #expect(outcome.parts.map(\.name) == ["absolute", "squared", "divergence", "edges", "psnr"])
     outcome.loss.backward()
     #expect(parameters.count { ($0.tensor.grad?.abs().max().item ?? 0) > 0 } > parameters.count / 2)
   }

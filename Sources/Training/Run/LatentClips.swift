@@ -22,7 +22,8 @@ struct LatentClips {
   ///   - base: the checkpoint whose encoders must have made the clips.
   /// - Throws: `ShardError`; `TrainingError` where the clips do not fit each other, the transformer or the checkpoint.
   init(
-    _ folder: String, frames: Int = 0, trajectories: Bool = false, for config: WanTransformerConfiguration, device: Device,
+    _ folder: String, frames: Int = 0, trajectories: Bool = false, for config: WanTransformerConfiguration,
+    device: Device,
     encodedBy base: CheckpointFolder
   ) throws {
     clips = try PreparedClips(URL(fileURLWithPath: folder), expecting: trajectories ? [.trajectories] : [.latents])
@@ -91,7 +92,8 @@ struct LatentClips {
   func conditions(_ numbers: [Int]) throws -> Conditions {
     let texts = try numbers.map { padded(try clips.tensor($0, "text").to(device, .float32), to: textRows) }
     return Conditions(
-      text: Tensor.stack(texts, 0), audioFeatures: try stacked(
+      text: Tensor.stack(texts, 0),
+      audioFeatures: try stacked(
         numbers, "audioFeatures", frames: (0, AudioFeatures.videoFrames(latentFrames: latentFrames))),
       referenceLatent: try stacked(numbers, "referenceLatent"))
   }

@@ -31,10 +31,10 @@ package struct AudioConfiguration: TrainingConfiguration {
 
   private static var mini: AudioConfiguration {
     var settings = standard
-    settings.run.applyMini(steps: 1500, batch: 16)
+    settings.run.applyMini(steps: 1200, batch: 16)
     settings.optimizer.applyMuon(rate: 3e-3)
     settings.average = EMASettings(decay: 0.99, startStep: 100)
-    settings.seconds = 3
+    settings.seconds = 2
     return settings
   }
 

@@ -157,7 +157,8 @@ package final class DMDStage: TrainingStage {
       teacherFolder, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     let teacher = try LoadedTransformer(teacherFolder, settings.run, device: device, isTrained: false)
     clips = try LatentClips(
-      settings.run.data, frames: settings.run.latentFrames, for: student.model.config, device: device, encodedBy: resources.base)
+      settings.run.data, frames: settings.run.latentFrames, for: student.model.config, device: device,
+      encodedBy: resources.base)
     try clips.check(fit: teacher.model.config, "the teacher")
     try settings.rollout.checkBlocks(clips.latentFrames)
     passes = DMDPasses(settings, student: student.model, critic: critic.model, teacher: teacher.model)

@@ -86,7 +86,8 @@ package final class ODEStage: TrainingStage {
       resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     let config = transformer.model.config
     clips = try LatentClips(
-      settings.run.data, frames: settings.run.latentFrames, trajectories: true, for: config, device: device, encodedBy: resources.base)
+      settings.run.data, frames: settings.run.latentFrames, trajectories: true, for: config, device: device,
+      encodedBy: resources.base)
     steps = settings.rollout.timesteps + [0]
     let stored = try Trajectories.timesteps(of: clips.clips.index)
     guard stored == settings.rollout.timesteps else {

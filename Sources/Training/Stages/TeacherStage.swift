@@ -87,7 +87,8 @@ package final class TeacherStage: TrainingStage {
     transformer = try LoadedTransformer(
       resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     clips = try LatentClips(
-      settings.run.data, frames: settings.run.latentFrames, for: transformer.model.config, device: device, encodedBy: resources.base)
+      settings.run.data, frames: settings.run.latentFrames, for: transformer.model.config, device: device,
+      encodedBy: resources.base)
     schedule = .training(shift: settings.shift, device: device)
     dealer = resources.dealer(clips: clips.count)
     let optimizer = try resources.optimizer(transformer.store.trained, settings.optimizer, settings.average)

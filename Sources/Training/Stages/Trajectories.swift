@@ -53,7 +53,8 @@ package struct Trajectories: @unchecked Sendable {
     run.precision = precision
     let folder = try CheckpointFolder(URL(fileURLWithPath: teacher))
     let loaded = try LoadedTransformer(folder, run, device: device, isTrained: false)
-    source = try LatentClips(data, frames: settings.latentFrames, for: loaded.model.config, device: device, encodedBy: folder)
+    source = try LatentClips(
+      data, frames: settings.latentFrames, for: loaded.model.config, device: device, encodedBy: folder)
     sampler = TeacherSampler(
       teacher: loaded.model, guidance: settings.guidance, negativeText: source.negativeText, shift: settings.shift,
       solverSteps: settings.solverSteps)

@@ -28,7 +28,7 @@ struct CheckpointCommand: ParsableCommand {
                   optional: the width of a head, sizes of video, and where the
                   weights come from
       """,
-    subcommands: [InspectCommand.self, InitCommand.self, MergeCommand.self])
+    subcommands: [InspectCommand.self, InitCommand.self, MergeCommand.self, ConvertCommand.self])
 }
 
 /// `livetalk checkpoint inspect`.

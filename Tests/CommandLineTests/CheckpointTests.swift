@@ -57,6 +57,32 @@ import Torch
     #expect(table.status == 0 && table.text.contains("813,952 parameters") && table.text.hasSuffix("Complete.\n"))
   }
 
+  @Test func `convert copies all parts in another type, with their settings`() async throws {
+    let folder = try Folder()
+    let source = try await Fixtures.checkpoint.value
+    let out = folder["half"].path
+    let made = try await Tool.run(
+      "checkpoint", "convert", source, "--out", out, "--provenance", "A test.", "--policy", "anchor:3/9",
+      "--position-limit", "9")
+    #expect(made.status == 0, "\(made.error)")
+    let copy = try CheckpointFolder(URL(fileURLWithPath: out))
+    try copy.requireAll()
+    #expect(copy.settings.provenance == "A test." && copy.settings.policy == .anchorHeavy(sinks: 3, window: 9))
+    #expect(copy.settings.positionLimit == 9)
+    let original = try CheckpointFolder(URL(fileURLWithPath: source))
+    for part in [CheckpointFolder.Part.transformer, .vae, .textEncoder, .audioEncoder] {
+      let (ours, theirs) = (try readWeights(try copy.require(part)), try readWeights(try original.require(part)))
+      #expect(Set(ours.keys) == Set(theirs.keys) && ours.values.allSatisfy { $0.dtype == .bfloat16 })
+      for (name, tensor) in ours { #expect(tensor.array() == theirs[name]?.to(.bfloat16).array()) }
+    }
+    let again = try await Tool.run("checkpoint", "convert", source, "--out", out)
+    #expect(again.status == 1 && again.error.contains("is there already"))
+    let impossible = try await Tool.run(
+      "checkpoint", "convert", source, "--out", folder["other"].path, "--policy", "anchor:3/9", "--position-limit", "4")
+    #expect(impossible.status == 1 && impossible.error.contains("less than the window"))
+    #expect(folder.content == ["half"])
+  }
+
   @Test func `inspect lists what is missing and where to get it`() async throws {
     let folder = try Folder()
     let empty = try await Tool.run("checkpoint", "inspect", folder.url.path)

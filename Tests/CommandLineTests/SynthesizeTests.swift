@@ -26,6 +26,18 @@ import Testing
     #expect(other.status == 1 && other.complaints.count == 1 && other.error.contains("seed 3, not 4"))
   }
 
+  @Test func `data portrait draws one person a seed`() async throws {
+    func draw(_ seed: String, _ name: String) async throws -> (Tool.Result, Data) {
+      let result = try await Tool.run("data", "portrait", "--seed", seed, "--size", "64", "-o", folder[name].path)
+      return (result, (try? Data(contentsOf: folder[name])) ?? Data())
+    }
+    let (first, picture) = try await draw("7", "a.png")
+    #expect(first.status == 0 && first.text.contains(" with ") && !picture.isEmpty)
+    #expect(try await draw("7", "b.png").1 == picture)
+    #expect(try await draw("8", "c.png").1 != picture)
+    #expect(try await Tool.run("data", "portrait", "--seed", "1", "--size", "100", "-o", "x.png").status == 64)
+  }
+
   @Test func `data synthesize refuses what it cannot do`() async throws {
     for (option, value) in [
       ("--size", "100"), ("--size", "big"), ("--size", "1024"), ("--size", "64x"), ("--seconds", "0"),

@@ -13,13 +13,12 @@ BUILD := env -u LIBTORCH swift
 FLAGS := --explicit-target-dependency-import-check error
 SOURCES := Package.swift Sources Tests
 
-# The demo makes this one itself; another must be there.
-RANDOM_CHECKPOINT := Demo/checkpoint
-CHECKPOINT ?= $(RANDOM_CHECKPOINT)
-IMAGE ?= Examples/astronaut.png
-AUDIO ?= Examples/librivox_austen_0870.wav
-PROMPT ?= A woman in an orange space suit looks into the camera and speaks calmly.
-SECONDS_OF_VIDEO ?= 5
+# The bundled model and one of its avatars.
+CHECKPOINT ?= Models/mini
+IMAGE ?= Models/mini/avatars/iris.png
+AUDIO ?= Examples/librivox_austen.wav
+PROMPT ?= A young woman with a calm face keeps the head still while speaking English.
+SECONDS_OF_VIDEO ?= 10
 VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
 RECIPE ?= Demo/recipe
@@ -29,21 +28,14 @@ RECIPE ?= Demo/recipe
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: setup ## Make a talking video of a photograph and a recording: Demo/demo.mp4
+demo: setup ## Make a talking video with the bundled model: Demo/demo.mp4
 	@$(BUILD) build -c release --product livetalk $(FLAGS)
 	@set -e; livetalk="$$($(BUILD) build -c release --show-bin-path)/livetalk"; \
-	if [ "$(CHECKPOINT)" = "$(RANDOM_CHECKPOINT)" ] && [ ! -e "$(CHECKPOINT)" ]; then \
-	  mkdir -p "$$(dirname "$(CHECKPOINT)")"; \
-	  "$$livetalk" checkpoint init --preset tiny --out "$(CHECKPOINT)"; \
-	fi; \
 	mkdir -p "$$(dirname "$(VIDEO)")"; \
 	"$$livetalk" generate --checkpoint "$(CHECKPOINT)" --image "$(IMAGE)" --audio "$(AUDIO)" --prompt "$(PROMPT)" \
 	  --seconds $(SECONDS_OF_VIDEO) -o "$(VIDEO)"; \
 	echo; \
-	echo "The video is $(VIDEO)."; \
-	if [ "$(CHECKPOINT)" = "$(RANDOM_CHECKPOINT)" ]; then \
-	  echo "Its weights are random, so the picture is noise; the sound is the recording."; \
-	fi
+	echo "The video is $(VIDEO)."
 
 test: setup lint ## Check the format and the layers, build, and run all tests
 	@$(BUILD) build --build-tests $(FLAGS)

@@ -1,31 +1,71 @@
 #!/usr/bin/env bash
 # Makes the bundled model, Models/mini, again: from drawn people who speak to a student of 4 steps, at 256×256, on a processor.
 #
-#   Recipes/mini.sh OUT       go on in OUT where it was stopped
+#   Recipes/mini.sh OUT       go on in OUT where it was stopped; the model is OUT/mini
 #   LIVETALK=path             the program; by default the release build
-#   SHARE=1                   share of the steps of every stage; 0.01 shows in minutes that all parts run
-#   CLIPS_PICTURES=1200 CLIPS_SPEECH=3000 CLIPS=2000
+#   SHARE=1                   share of clips and steps; 0.02 shows within minutes that all parts run
 #
-# Every stage is a run that goes on where it was stopped. How long each took, and what it reached, is in docs/RESULTS.md.
+# Every stage is a run that goes on where it was stopped. docs/RESULTS.md says what each reached, and in what time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . Recipes/common.sh
 
 out=${1:?"usage: Recipes/mini.sh OUT"}
-size=256
 
-# steps N: N steps times SHARE, at least 4.
-steps() { awk -v n="$1" -v share="${SHARE:-1}" 'BEGIN { n = int(n * share); print (n < 4 ? 4 : n) }'; }
+# scaled N [LEAST]: N times SHARE, at least LEAST.
+scaled() { awk -v n="$1" -v least="${2:-4}" -v share="${SHARE:-1}" 'BEGIN { n = int(n * share); print (n < least ? least : n) }'; }
 
-# The seeds of the data; the bundled avatars and every test clip have others.
-pictures_seed=101 speech_seed=102 clips_seed=103
+# first N FOLDER OUT: a dataset folder with the first N clips of another.
+first() {
+  mkdir -p "$3"
+  ln -sfn "$(cd "$2" && pwd -P)/clips" "$3/clips"
+  head -n "$1" "$2/metadata.jsonl" >"$3/metadata.jsonl"
+}
 
-stage "short clips of many people" "$livetalk" data synthesize --out "$out/pictures" --clips "${CLIPS_PICTURES:-1200}" \
-  --seconds 1.0625 --size $size --seed $pictures_seed
+prepare() { "$livetalk" data prepare "$@"; }
+
+# Seeds of the data; portraits (`livetalk data portrait`) and the clips of docs/RESULTS.md have others.
+stage "many people, one second each" "$livetalk" data synthesize --out "$out/pictures" --clips "$(scaled 1200)" \
+  --seconds 1.0625 --seed 101
+stage "people who speak English, two seconds each" "$livetalk" data synthesize --out "$out/speech" \
+  --clips "$(scaled 1500)" --seconds 2.0625 --seed 103 --languages en
+first "$(scaled 700)" "$out/speech" "$out/speech-first"
 stage "a checkpoint of random weights" init_checkpoint mini "$out/base"
-stage "clips as media" "$livetalk" data prepare "$out/pictures" --out "$out/pictures-media" --kind media \
-  --size ${size}x$size --latent-frames 5
+
+stage "media: pictures" prepare "$out/pictures" --out "$out/pictures-media" --kind media --size 256x256 --latent-frames 3
+stage "media: clips" prepare "$out/speech-first" --out "$out/clips-media" --kind media --size 256x256 --latent-frames 9
+stage "media: sound" prepare "$out/speech" --out "$out/sound" --kind media --size 64x64 --latent-frames 9
+
+# Pictures first: they cost a fifth of clips. What a video frame after the second latent one needs, only longer clips show.
 stage "autoencoder: pictures" train vae --config mini.vae --data "$out/pictures-media" --checkpoint "$out/base" \
-  --out "$out/vae-pictures" --set frames=1 --set run.batch=16 --set "run.steps=$(steps 600)"
-stage "autoencoder: clips" train vae --config mini.vae --data "$out/pictures-media" \
-  --checkpoint "$out/vae-pictures/final" --out "$out/vae" --set startsRandom=false --set "run.steps=$(steps 800)"
+  --out "$out/vae-pictures" --set frames=1 --set run.batch=16 --set "run.steps=$(scaled 700)"
+stage "autoencoder: 5 frames" train vae --config mini.vae --data "$out/pictures-media" \
+  --checkpoint "$out/vae-pictures/final" --out "$out/vae-clips" --set optimizer.learningRate=3e-3 \
+  --set "run.steps=$(scaled 500)"
+stage "autoencoder: 13 frames" train vae --config mini.vae --data "$out/clips-media" --checkpoint "$out/vae-clips/final" \
+  --out "$out/vae" --set frames=13 --set run.batch=4 --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 350)"
+stage "speech encoder" train audio --config mini.audio --data "$out/sound" --checkpoint "$out/vae/final" \
+  --out "$out/audio" --set "run.steps=$(scaled 1200)"
+
+stage "clips as latents" prepare "$out/speech-first" --out "$out/latents" --kind latents --checkpoint "$out/audio/final" \
+  --size 256x256 --latent-frames 9 --dtype fp32
+stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$out/latents" --checkpoint "$out/audio/final" \
+  --out "$out/teacher-short" --set run.latentFrames=4 --set run.batch=16 --set "run.steps=$(scaled 450)"
+stage "teacher: 9 latent frames" train teacher --config mini.teacher --data "$out/latents" \
+  --checkpoint "$out/teacher-short/final" --out "$out/teacher" --set run.batch=6 --set optimizer.learningRate=2e-3 \
+  --set "run.steps=$(scaled 110)"
+stage "trajectories of the teacher" "$livetalk" trajectories --data "$out/latents" --teacher "$out/teacher/final" \
+  --out "$out/trajectories" --steps 8 --text-guidance 1 --audio-guidance 2 --precision float32
+stage "student: ODE initialisation" train ode --config mini.ode --data "$out/trajectories" --checkpoint "$out/teacher/final" \
+  --out "$out/ode" --set run.batch=4 --set "run.steps=$(scaled 200)"
+stage "student: distribution matching" train dmd --config mini.dmd --data "$out/latents" --checkpoint "$out/ode/final" \
+  --teacher "$out/teacher/final" --out "$out/dmd" --set run.batch=2 --set "run.steps=$(scaled 100)"
+
+stage "the face reader, for evaluation" train reader --config mini.reader --data "$out/pictures-media" \
+  --checkpoint "$out/dmd/final" --out "$out/reader" --set "run.steps=$(scaled 800)"
+
+# A clip of training has three blocks: the first one, the one before, and the one in work.
+rm -rf "$out/mini"
+stage "the model" "$livetalk" checkpoint convert "$out/reader/final" --dtype bf16 --out "$out/mini" --policy anchor:3/9 \
+  --position-limit 9 --provenance "LiveTalk mini, trained on drawn people by Recipes/mini.sh"
+say "done: $out/mini"

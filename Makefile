@@ -39,7 +39,8 @@ demo: setup ## Make a talking video with the bundled model: Demo/demo.mp4
 
 test: setup lint ## Check the format and the layers, build, and run all tests
 	@$(BUILD) build --build-tests $(FLAGS)
-	@$(BUILD) test --skip-build --disable-xctest $(FLAGS)
+	@# Tests run side by side already: more threads in each would wait for each other.
+	@OMP_NUM_THREADS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS)
 	@echo "Format, layers, build and tests: all passed."
 
 parity: setup ## Compare with the reference's numbers, in the directories of LIVETALK_GOLDENS

@@ -36,7 +36,8 @@ import Torch
 
   @Test func `a latent pixel weighs by its share of the box, a latent frame by all of its video frames`() {
     let regions = FaceRegions(faces(frames: 5, shift: 2))
-    let weights = regions.weights(latentFrames: 2, temporalStride: 4, rows: 10, columns: 10, cell: 10, FaceRegionSettings(mouth: 5))
+    let weights = regions.weights(
+      latentFrames: 2, temporalStride: 4, rows: 10, columns: 10, cell: 10, FaceRegionSettings(mouth: 5))
     #expect(weights.shape == [1, 1, 2, 10, 10])
     func at(_ frame: Int, _ column: Int, _ row: Int) -> Double {
       weights.select(2, frame).select(2, row).select(2, column).item

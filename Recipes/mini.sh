@@ -50,16 +50,16 @@ stage "speech encoder" train audio --config mini.audio --data "$out/sound" --che
 stage "clips as latents" prepare "$out/speech-first" --out "$out/latents" --kind latents --checkpoint "$out/audio/final" \
   --size 256x256 --latent-frames 9 --dtype fp32
 stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$out/latents" --checkpoint "$out/audio/final" \
-  --out "$out/teacher-short" --set run.latentFrames=4 --set run.batch=16 --set "run.steps=$(scaled 450)"
+  --out "$out/teacher-short" --set run.latentFrames=4 --set "run.steps=$(scaled 450)"
 stage "teacher: 9 latent frames" train teacher --config mini.teacher --data "$out/latents" \
   --checkpoint "$out/teacher-short/final" --out "$out/teacher" --set run.batch=6 --set optimizer.learningRate=2e-3 \
   --set "run.steps=$(scaled 110)"
 stage "trajectories of the teacher" "$livetalk" trajectories --data "$out/latents" --teacher "$out/teacher/final" \
   --out "$out/trajectories" --steps 8 --text-guidance 1 --audio-guidance 2 --precision float32
 stage "student: ODE initialisation" train ode --config mini.ode --data "$out/trajectories" --checkpoint "$out/teacher/final" \
-  --out "$out/ode" --set run.batch=4 --set "run.steps=$(scaled 200)"
+  --out "$out/ode" --set "run.steps=$(scaled 200)"
 stage "student: distribution matching" train dmd --config mini.dmd --data "$out/latents" --checkpoint "$out/ode/final" \
-  --teacher "$out/teacher/final" --out "$out/dmd" --set run.batch=2 --set "run.steps=$(scaled 100)"
+  --teacher "$out/teacher/final" --out "$out/dmd" --set "run.steps=$(scaled 100)"
 
 stage "the face reader, for evaluation" train reader --config mini.reader --data "$out/pictures-media" \
   --checkpoint "$out/dmd/final" --out "$out/reader" --set "run.steps=$(scaled 800)"

@@ -128,27 +128,6 @@ import Torch
 
   // MARK: Gradients
 
-  /// Some entries of a leaf's gradient beside the differences of what `loss` gives.
-  func checkGradient(of leaf: Tensor, entries: [Int], _ loss: () -> Tensor) {
-    leaf.grad = nil
-    loss().backward()
-    let gradient = leaf.grad?.array(Double.self) ?? []
-    #expect(gradient.count == leaf.count)
-    let step = 1e-5
-    for entry in entries where entry < gradient.count {
-      let difference = withGradients(false) {
-        let bump = Tensor((0..<leaf.count).map { $0 == entry ? step : 0 }, leaf.shape)
-        leaf.add_(bump)
-        let above = loss().item
-        leaf.add_(bump, alpha: -2)
-        let below = loss().item
-        leaf.add_(bump)
-        return (above - below) / (2 * step)
-      }
-      #expect(abs(difference - gradient[entry]) < 1e-6 * max(1, abs(difference)))
-    }
-  }
-
   @Test func `Gradients flow through encoding and decoding to the pixels and to every parameter`() {
     let (vae, store) = random(configuration)
     for (_, tensor) in store.parameters { tensor.requiresGrad = true }

@@ -47,7 +47,7 @@ import Torch
     }
     let states = ["whole", "parts"].map { "\($0)/checkpoints/step-00000004" }
     #expect(try tiny.weights(states[0]) == tiny.weights(states[1]))
-    try checkResult("parts", part)
+    try checkResult("parts", part, measuresLatents: part == .vae && kind != .vaeDecoder)
     // Training has changed what it was to change, and nothing else.
     let base = try tiny.weights("base")
     let changed = try #require(part.candidates.first { one[$0] != nil } as NSString?).deletingPathExtension
@@ -55,14 +55,28 @@ import Torch
     #expect(one.first { $0.key.hasPrefix(changed) }?.value != base.first { $0.key.hasPrefix(changed) }?.value)
   }
 
+  @Test func `a decoder that is trained alone leaves the latents what they are`() throws {
+    try tiny.train(.vaeDecoder, "run")
+    let name = CheckpointFolder.Part.vae.candidates[0]
+    let before = try readWeights(tiny.folder["base/\(name)"])
+    let after = try readWeights(tiny.folder["run/final/\(name)"])
+    #expect(Set(before.keys) == Set(after.keys))
+    for (key, tensor) in after where key.hasPrefix("encoder.") || key.hasPrefix("conv1.") {
+      #expect(tensor.equals(try #require(before[key])), "\(key)")
+    }
+    for key in ["decoder.conv1.weight", "decoder.head.2.weight", "conv2.weight"] {
+      #expect(!(try #require(after[key])).equals(try #require(before[key])), "\(key)")
+    }
+  }
+
   /// The result is a whole checkpoint that is loaded and says where it works.
-  private func checkResult(_ run: String, _ part: CheckpointFolder.Part) throws {
+  private func checkResult(_ run: String, _ part: CheckpointFolder.Part, measuresLatents: Bool) throws {
     let folder = try CheckpointFolder(tiny.folder["\(run)/final"])
     let models = try AvatarModels(loading: folder, device: .cpu, dtype: .float32)
     let expected = part == .transformer ? (32, 48) : (64, 64)
     #expect(folder.settings.imageSizes == [ReferencePicture.Size(height: expected.0, width: expected.1)])
     #expect(folder.settings.provenance?.contains("trained with") == true)
-    #expect((folder.settings.latentStatistics != nil) == (part == .vae))
+    #expect((folder.settings.latentStatistics != nil) == measuresLatents)
     #expect(folder.settings.headDim == 24 && models.transformer.config == TinyTraining.preset.transformer)
     let makesNoVideo = part == .audioEncoder || part == .faceReader
     let names = try FileManager.default.contentsOfDirectory(atPath: tiny.folder[run].path).filter {

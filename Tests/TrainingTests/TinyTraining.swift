@@ -28,13 +28,13 @@ struct TinyTraining {
   /// Kinds of runs.
   enum Kind: String, CaseIterable {
     case teacher, teacherInHalf, teacherLowRank, ode, dmd, dmdBlockwise, dmdLowRank, dmdLiteral, dmdInHalf
-    case vae, vaeInHalf, audio, audioInHalf, reader
+    case vae, vaeInHalf, vaeDecoder, audio, audioInHalf, reader
   }
 
   /// The part of a checkpoint that a kind of run trains.
   static func trainedFile(_ kind: Kind) -> CheckpointFolder.Part {
     switch kind {
-    case .vae, .vaeInHalf: .vae
+    case .vae, .vaeInHalf, .vaeDecoder: .vae
     case .audio, .audioInHalf: .audioEncoder
     case .reader: .faceReader
     default: .transformer
@@ -175,13 +175,17 @@ struct TinyTraining {
         settings.rollout.commit = .lastStep
       }
       return (try DMDStage(settings), try settingsText(settings))
-    case .vae, .vaeInHalf:
+    case .vae, .vaeInHalf, .vaeDecoder:
       var settings = VAEConfiguration()
       settings.run = run(out, try media(), edit)
       settings.optimizer = optimizer
       settings.average = EMASettings(decay: 0.5, startStep: 3)
       (settings.frames, settings.cropSize) = (5, 16)
       if kind == .vaeInHalf { settings.run.precision = .bfloat16 }
+      if kind == .vaeDecoder {
+        settings.trainsEncoder = false
+        settings.optimizer.algorithm = .muon
+      }
       return (try VAEStage(settings), try settingsText(settings))
     case .audio, .audioInHalf:
       var settings = AudioConfiguration.standard

@@ -21,17 +21,6 @@ package struct FaceRegionSettings: CheckedSettings {
   package var isEven: Bool { mouth == 1 && eyes == 1 }
 }
 
-/// How the elements of latents count in a loss of the transformers.
-package struct LatentWeighting: CheckedSettings {
-  package var regions = FaceRegionSettings()
-  /// Whether a channel counts by the root of its deviation before it was normalised: those that hold most of the picture more.
-  package var byDeviation = false
-
-  package init() {}
-
-  package func check(_ check: inout ConfigurationCheck) { check.settings("regions", regions) }
-}
-
 /// Where mouth and eyes are in the frames of a clip, as weights of a loss.
 package struct FaceRegions {
   /// Left, top, right and bottom in pixels.

@@ -40,7 +40,7 @@ package struct DMDConfiguration: TrainingConfiguration {
 
   private static var mini: DMDConfiguration {
     var settings = livetalk
-    settings.run.applyMini(steps: 400, batch: 4)
+    settings.run.applyMini(steps: 100, batch: 2)
     settings.run.accumulation = 1
     for path in [\DMDConfiguration.optimizer, \.criticOptimizer] {
       settings[keyPath: path].betas = [0, 0.99]

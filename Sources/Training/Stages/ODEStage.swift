@@ -26,12 +26,11 @@ package struct ODEConfiguration: TrainingConfiguration {
 
   private static var mini: ODEConfiguration {
     var settings = livetalk
-    settings.run.applyMini(steps: 500, batch: 8)
+    settings.run.applyMini(steps: 200, batch: 4)
     settings.run.accumulation = 1
     settings.optimizer.applyMuon(rate: 1.5e-3)
     settings.average = EMASettings(decay: 0.98, startStep: 50)
-    settings.weighting.regions = FaceRegionSettings(mouth: 16, eyes: 4)
-    settings.weighting.byDeviation = true
+    settings.weighting = .faces
     return settings
   }
 

@@ -31,15 +31,14 @@ package struct TeacherConfiguration: TrainingConfiguration {
     ["livetalk-1.3b.teacher": standard, "mini.teacher": mini, "tiny.teacher": tiny]
   }
 
-  /// The bundled model's. Without the weights the mouth stays still while the loss falls (see docs/LOG.md).
+  /// The bundled model's.
   private static var mini: TeacherConfiguration {
     var settings = TeacherConfiguration()
-    settings.run.applyMini(steps: 2000, batch: 8)
+    settings.run.applyMini(steps: 450, batch: 16)
     settings.optimizer.applyMuon(rate: 3e-3)
     settings.average = EMASettings(decay: 0.99, startStep: 100)
     settings.lossWeighting = .x0
-    settings.weighting.regions = FaceRegionSettings(mouth: 16, eyes: 4)
-    settings.weighting.byDeviation = true
+    settings.weighting = .faces
     settings.sampleSteps = 12
     settings.sampleGuidance = Guidance(text: 1, audio: 2)
     return settings

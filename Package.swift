@@ -79,7 +79,7 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: ["ClipShards", "Generation", "Models", "NN", "Torch", .product(name: "Yams", package: "Yams")]),
-    .target(name: "Evaluation", dependencies: ["Models", "Torch"]),
+    .target(name: "Evaluation", dependencies: ["Models", "NN", "Torch"]),
     .target(
       name: "Parity", dependencies: ["Training", "Generation", "Models", "NN", "Torch", "TextTokenizer"]),
     .target(

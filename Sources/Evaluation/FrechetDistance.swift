@@ -1,4 +1,5 @@
 import Foundation
+import NN
 
 /// The mean and the covariance of features, from which Fréchet's distance is taken.
 package struct FeatureStatistics: Sendable {

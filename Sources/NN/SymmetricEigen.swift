@@ -2,14 +2,14 @@ import Foundation
 
 /// The eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations: slow for thousands of rows, exact to the last
 /// bits for the hundreds that features have.
-struct SymmetricEigen {
+package struct SymmetricEigen {
   /// Not in order.
-  let values: [Double]
+  package let values: [Double]
   /// Column j is the vector of value j, row by row.
-  let vectors: [Double]
+  package let vectors: [Double]
 
   /// - Parameter matrix: `size` × `size`, row by row; its upper and lower half are equal.
-  init(_ matrix: [Double], size: Int) {
+  package init(_ matrix: [Double], size: Int) {
     var a = matrix
     var v = [Double](repeating: 0, count: size * size)
     for index in 0..<size { v[index * size + index] = 1 }
@@ -54,7 +54,7 @@ struct SymmetricEigen {
   }
 
   /// The matrix with this done to each eigenvalue.
-  func applying(_ function: (Double) -> Double) -> [Double] {
+  package func applying(_ function: (Double) -> Double) -> [Double] {
     let size = values.count
     let mapped = values.map(function)
     var result = [Double](repeating: 0, count: size * size)

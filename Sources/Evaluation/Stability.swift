@@ -9,6 +9,8 @@ package struct IdentityStability: Codable, Equatable, Sendable {
   package var stranger: Double?
   /// Of the last ten seconds less that of the first ten; nil for a video shorter than twenty.
   package var drift: Double?
+  /// The mean of each second.
+  package var bySecond: [Double]
 
   /// - Parameters:
   ///   - frames: vectors of length 1.
@@ -22,6 +24,10 @@ package struct IdentityStability: Codable, Equatable, Sendable {
     self.stranger = stranger.map { Evaluation.mean(similarity($0)) }
     mean = Evaluation.mean(cosines)
     least = cosines.min() ?? 0
+    let second = max(1, min(Int(framesPerSecond), cosines.count))
+    bySecond = stride(from: 0, through: cosines.count - second, by: second).map {
+      Evaluation.mean(Array(cosines[$0..<$0 + second]))
+    }
     let window = Int(10 * framesPerSecond)
     if cosines.count >= 2 * window {
       drift = Evaluation.mean(Array(cosines.suffix(window))) - Evaluation.mean(Array(cosines.prefix(window)))
@@ -36,6 +42,8 @@ package struct PictureStability: Codable, Equatable, Sendable {
   package var colourDrift: Double
   /// The same of the last window alone.
   package var lastColourDrift: Double
+  /// The same of each window, the first one's 0.
+  package var colourDriftBySecond: [Double]
   /// The mean absolute second difference over time, in 1/255: of the mean luminance, and of each pixel of the backdrop.
   package var flicker: Double
   package var backdropFlicker: Double
@@ -55,7 +63,8 @@ package struct PictureStability: Codable, Equatable, Sendable {
       (0..<3).map { colour in Evaluation.mean((start..<start + window).map { Double(colours[$0][colour]) }) }
     }
     func distance(_ window: [Double]) -> Double { zip(window, windows[0]).map { abs($0 - $1) }.max() ?? 0 }
-    colourDrift = windows.map(distance).max() ?? 0
+    colourDriftBySecond = windows.map(distance)
+    colourDrift = colourDriftBySecond.max() ?? 0
     lastColourDrift = distance(windows[windows.count - 1])
     let luminance = colours.map { 0.299 * Double($0[0]) + 0.587 * Double($0[1]) + 0.114 * Double($0[2]) }
     flicker = secondDifference(luminance.map { [Float($0)] })

@@ -22,6 +22,8 @@ import Torch
     let short = try #require(
       IdentityStability(frames: Array(frames.prefix(100)), reference: [1, 0], framesPerSecond: 16))
     #expect(short.drift == nil)
+    #expect(identity.bySecond.count == 20 && short.bySecond.count == 6)
+    #expect(abs((identity.bySecond.reduce(0, +) / 20) - identity.mean) < 1e-6)
   }
 
   private func picture(_ colours: [[Float]], deviation: Float = 50, backdrops: [[Float]]? = nil) -> PictureStability? {
@@ -34,6 +36,7 @@ import Torch
     let red = (0..<48).map { Float($0 < 16 ? 100 : $0 < 32 ? 110 : 97) }
     let stability = try #require(picture(red.map { [$0, 50, 50] }))
     #expect(abs(stability.colourDrift - 10) < 1e-6 && abs(stability.lastColourDrift - 3) < 1e-6)
+    #expect(zip(stability.colourDriftBySecond, [0, 10, 3]).allSatisfy { abs($0 - $1) < 1e-6 })
   }
 
   @Test func `light that flickers, and light that only grows`() throws {

@@ -5,7 +5,7 @@ import Torch
 extension Tensor {
   /// A video `[B, c, T, H, W]` with its squares of p by p pixels as channels, `[B, c·p·p, T, H/p, W/p]`, the channels innermost in
   /// memory. Of a colour's pixels those of one column are neighbours.
-  func folded(_ p: Int) -> Tensor {
+  package func folded(_ p: Int) -> Tensor {
     if p == 1 { return channelsLast3D() }
     let squares = unflatten(4, size(4) / p, p).unflatten(3, size(3) / p, p)  // [B, c, T, h, q, w, r]
     return squares.permute(0, 2, 3, 5, 1, 6, 4).flatten(4).permute(0, 4, 1, 2, 3)

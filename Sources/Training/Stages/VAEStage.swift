@@ -15,8 +15,17 @@ package struct VAEConfiguration: TrainingConfiguration {
   package var frames = 9
   /// Pixels of its sides, cut out of the video; 0 for the whole picture.
   package var cropSize = 0
-  /// Draws new weights in place of those of the checkpoint.
-  package var startsRandom = false
+  /// What training starts from.
+  package enum Start: String, ConfigurationChoice {
+    case checkpoint
+    /// New weights in place of the checkpoint's.
+    case random
+    /// The checkpoint's decoder, and an encoder that computes principal components of the first clips.
+    case principal
+  }
+  package var start = Start.checkpoint
+  /// Clips that the principal components are taken of.
+  package var principalClips = 100
   /// Whether the encoder is trained too. Without, latents stay what they are, so that transformers go on fitting the decoder.
   package var trainsEncoder = true
 
@@ -39,7 +48,7 @@ package struct VAEConfiguration: TrainingConfiguration {
     settings.average = EMASettings(decay: 0.99, startStep: 100)
     settings.loss.divergence = 1e-5
     settings.loss.noise = 0.3
-    settings.loss.regions = FaceRegionSettings(mouth: 4, eyes: 2)
+    settings.loss.regions = FaceRegionSettings(mouth: 8, eyes: 4)
     settings.frames = 5
     settings.cropSize = 128
     return settings
@@ -67,8 +76,9 @@ package struct VAEConfiguration: TrainingConfiguration {
     check.settings("loss", loss)
     check.require(frames > 0 && frames % 4 == 1, "frames", frames, mustBe: "4n + 1, such as 9 or 81")
     check.require(cropSize >= 0 && cropSize % 8 == 0, "cropSize", cropSize, mustBe: "a multiple of 8, or 0")
+    check.positive("principalClips", principalClips)
     check.require(
-      trainsEncoder || !startsRandom, "startsRandom", startsRandom, mustBe: "false where 'trainsEncoder' is false")
+      trainsEncoder || start != .random, "trainsEncoder", trainsEncoder, mustBe: "true where 'start' is random")
   }
 }
 
@@ -92,13 +102,16 @@ package final class VAEStage: TrainingStage {
     clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
     try VAEStage.check(clips, settings)
     let file = try resources.base.require(.vae)
-    let weights = try readWeights(file)
+    var weights = try readWeights(file)
     let configuration = try WanVAEConfiguration(
       readingFrom: weights, statistics: resources.base.settings.latentStatistics)
     try VAEStage.check(clips, settings, configuration)
+    if settings.start == .principal {
+      weights = try VAEStage.principal(weights, configuration, clips, settings)
+    }
     let dtype = settings.run.precision.dtype
     let store =
-      settings.startsRandom
+      settings.start == .random
       ? ParameterStore(random: resources.draws.generator(.factors, 0, device: resources.device), dtype: dtype)
       : ParameterStore(weights: weights, name: file.path, device: resources.device, dtype: dtype)
     vae = WanVAE(configuration, store.root)
@@ -113,6 +126,19 @@ package final class VAEStage: TrainingStage {
     networks = [
       TrainedNetwork("vae", try resources.optimizer(trained, settings.optimizer, settings.average), dtype)
     ]
+  }
+
+  private static func principal(
+    _ weights: [String: Tensor], _ configuration: WanVAEConfiguration, _ clips: PreparedClips,
+    _ settings: VAEConfiguration
+  ) throws -> [String: Tensor] {
+    let examples = try (0..<min(settings.principalClips, clips.count)).map { clip in
+      let video = try clips.video(clip)
+      let frames = min(video.size(2), 13)
+      let weights = try VAEStage.weights(clips, clip, 0..<frames, settings.loss.regions)
+      return (video: video.narrow(2, 0, frames), weights: weights)
+    }
+    return try PrincipalEncoder.weights(weights, configuration, clips: examples)
   }
 
   private static func check(_ clips: PreparedClips, _ settings: VAEConfiguration) throws {
@@ -171,12 +197,7 @@ package final class VAEStage: TrainingStage {
     func start(_ length: Int, _ part: Int) -> Int { generator.integers(0..<length - part + 1, [1]).intItem }
     let first = start(bytes.size(2), settings.frames)
     var part = bytes.narrow(2, first, settings.frames)
-    var weights = Tensor.ones([1, 1] + part.shape[2...])
-    let isKnown = clips.index.clips[clip].tensors[FaceTruth.tensor] != nil
-    if isKnown, !settings.loss.regions.isEven {
-      let faces = try clips.tensor(clip, FaceTruth.tensor).narrow(0, first, settings.frames)
-      weights = FaceRegions(faces).weights(height: bytes.size(3), width: bytes.size(4), settings.loss.regions)
-    }
+    var weights = try VAEStage.weights(clips, clip, first..<first + settings.frames, settings.loss.regions)
     if size > 0 {
       for (dim, length) in [(3, bytes.size(3)), (4, bytes.size(4))] {
         let edge = start(length, size)
@@ -184,6 +205,18 @@ package final class VAEStage: TrainingStage {
       }
     }
     return ((part.to(.float32) / 127.5 - 1).to(resources.device), weights)
+  }
+
+  /// What the pixels of some frames of a clip count, `[1, 1, T, H, W]`; all the same where its faces are not known.
+  private static func weights(
+    _ clips: PreparedClips, _ clip: Int, _ frames: Range<Int>, _ regions: FaceRegionSettings
+  ) throws -> Tensor {
+    let (height, width) = (clips.index.height, clips.index.width)
+    guard !regions.isEven, clips.index.clips[clip].tensors[FaceTruth.tensor] != nil else {
+      return Tensor.ones([1, 1, frames.count, height, width])
+    }
+    let faces = try clips.tensor(clip, FaceTruth.tensor).narrow(0, frames.lowerBound, frames.count)
+    return FaceRegions(faces).weights(height: height, width: width, regions)
   }
 
   /// The first clip beside what the autoencoder makes of it.
@@ -194,8 +227,10 @@ package final class VAEStage: TrainingStage {
   }
 
   package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
-    guard settings.trainsEncoder else { return try writeVAE(values + frozen, statistics: nil, to: folder) }
-    // What was trained has latents of its own spread.
+    let values = values + frozen
+    let isOld = !settings.trainsEncoder && settings.start == .checkpoint
+    if isOld { return try writeVAE(values, statistics: nil, to: folder) }
+    // A new encoder has latents of its own spread.
     let trained = try WanVAE(
       weights: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), name: "the trained weights",
       device: resources.device)

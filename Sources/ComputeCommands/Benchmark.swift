@@ -143,11 +143,10 @@ enum Benchmark {
       commits += passes.suffix(1)
       decodeTimes.append(milliseconds(device) { _ = live.decode(latents).read() })
     }
-    let cache = live.rollout.cache
     return BenchmarkReport(
       name: plan.name, device: "\(device)", dtype: "\(models.dtype)", torch: Torch.version, threads: Torch.threads,
       height: plan.size.height, width: plan.size.width, policy: "\(plan.options.policy)", steps: plan.options.steps,
-      cachedTokens: min(cache.endFrame, cache.windowFrames) * cache.tokensPerFrame, blocks: plan.blocks,
+      cachedTokens: live.rollout.memory().ordered(layer: 0).keys.size(1), blocks: plan.blocks,
       textEncodeMs: textMs, pictureEncodeMs: pictureMs, timeToFirstFrameMs: Timings(firsts).p50,
       audio: Timings(audioTimes),
       denoiseCall: Timings(calls), commit: Timings(commits), decode: Timings(decodeTimes), block: Timings(blockTimes),

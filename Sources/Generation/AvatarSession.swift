@@ -45,7 +45,7 @@ public final class AvatarSession {
   /// Height and width of the video in pixels.
   public let size: ReferencePicture.Size
   public let framesPerBlock: Int
-  public let rollout: BlockRollout
+  public let rollout: BlockRollout<WanTransformer>
 
   private let transformer: WanTransformer
   private var decoder: WanVAEDecodeStream
@@ -58,20 +58,22 @@ public final class AvatarSession {
   /// - Throws: `TorchError` for options that cannot be.
   public init(
     transformer: WanTransformer, vae: WanVAE, referenceLatent: Tensor, textEmbedding: Tensor, options: SessionOptions,
-    noise: NoiseSource? = nil, tap: BlockRollout.Tap? = nil
+    noise: NoiseSource? = nil, tap: RolloutTap? = nil
   ) throws {
     let device = vae.device
     self.transformer = transformer
     let stride = vae.configuration.spatialStride
     size = ReferencePicture.Size(height: referenceLatent.size(3) * stride, width: referenceLatent.size(4) * stride)
     framesPerBlock = options.framesPerBlock
+    let reference = referenceLatent.to(device, vae.dtype)
+    let memory = try options.policy.memory(
+      transformer.memoryShape(for: reference), framesPerBlock: options.framesPerBlock, clipFrames: options.clipFrames,
+      positionLimit: options.positionLimit)
     rollout = try BlockRollout(
       transformer: transformer,
       steps: FlowMatchingSchedule(shift: options.shift, steps: options.steps, device: device).steps(vae.dtype),
-      policy: options.policy,
-      framesPerBlock: options.framesPerBlock, textEmbedding: textEmbedding.to(device, vae.dtype),
-      referenceLatent: referenceLatent.to(device, vae.dtype), clipFrames: options.clipFrames,
-      positionLimit: options.positionLimit,
+      memories: [memory], framesPerBlock: options.framesPerBlock,
+      textEmbedding: textEmbedding.to(device, vae.dtype), referenceLatent: reference,
       noise: noise ?? NoiseSource(seed: options.seed), tap: tap)
     decoder = vae.stream()
     decoding = Stream(device: device)

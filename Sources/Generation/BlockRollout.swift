@@ -40,118 +40,107 @@ public enum Commit: Hashable, Sendable {
   case lastStep
 }
 
-/// How the gradient of a training rollout crosses from a block into earlier ones.
-public enum HistoryGradient: String, Sendable, CaseIterable {
-  /// Not at all: cached keys and values are constants, as the papers say.
-  case cut
-  /// Through the cache, whose values a later pass replaced but whose history stayed: what the published Self-Forcing training does.
-  case selfForcing
-  /// As `selfForcing`, and the text's keys and values are those of the rollout's first pass, so that the text layers have a
-  /// gradient only where that pass has one: what the published LiveTalk code does.
-  case literal
+/// How one step's latents become the next one's.
+public enum Sampler: Hashable, Sendable {
+  /// The predicted x0 is noised again: LiveTalk.
+  case renoise
+  /// A step along the predicted flow: Live Avatar.
+  case euler
 }
+
+/// Is told every pass of a rollout's model: its noisy input, timestep and predicted flow; for parity.
+public typealias RolloutTap = (_ x: Tensor, _ timestep: Tensor, _ flow: Tensor) -> Void
 
 /// Generates latent blocks one after the other: the loop that serves, and that training rolls out.
 ///
-/// Each block is denoised over the cache in the given steps, noised again between them, and then committed to the cache. The
-/// first latent frame of the clip is held at the reference latent.
+/// Each block is denoised over the memory of earlier ones in the given steps and then committed to it.
 /// Shapes: B batch (1 when serving), n frames per block, H and W latent pixels.
-public final class BlockRollout {
-  /// Called after every pass of the model: its noisy input, timestep and predicted flow; for parity.
-  public typealias Tap = (_ x: Tensor, _ timestep: Tensor, _ flow: Tensor) -> Void
-
+public final class BlockRollout<Transformer: BlockTransformer> {
   public let framesPerBlock: Int
-  public let cache: KVCache
+  /// One for all steps, or one for each.
+  public let memories: [any AttentionMemory]
   /// Index of the next block.
   public private(set) var block = 0
   /// The noisy latents that the newest block's last step began from, `[B, C, n, H, W]`.
   public private(set) var lastInput: Tensor?
 
-  private let transformer: WanTransformer
+  private let transformer: Transformer
   private let steps: [FlowMatchingSchedule.Step]
+  private let sampler: Sampler
   private let commit: Commit
-  private let historyGradient: HistoryGradient
-  private let referenceLatent: Tensor  // [B, C, 1, H, W]
-  private let firstCondition, laterCondition: Tensor  // [B, C+1, n, H, W]
+  private let keepsFirstText: Bool
+  private let shape: [Int]  // [B, C, n, H, W]
+  private let dtype: DType
+  private let device: Device
+  private let reference: Transformer.Reference
   private let rotary: Rotary
   private let noise: NoiseSource
-  private let tap: Tap?
+  private let tap: RolloutTap?
 
   private var textEmbedding: Tensor
-  private var text: WanTransformer.TextContext
-  private let stepContexts: [WanTransformer.TimestepContext]
-  private let cleanContext: WanTransformer.TimestepContext
+  private var text: Transformer.TextContext
+  private let stepContexts: [Transformer.TimestepContext]
+  private let cleanContext: Transformer.TimestepContext
   /// The same with a gradient, once a pass has needed them.
-  private var recordedText: WanTransformer.TextContext?
-  private var recordedSteps: [Int: WanTransformer.TimestepContext] = [:]
+  private var recordedText: Transformer.TextContext?
+  private var recordedSteps: [Int: Transformer.TimestepContext] = [:]
   private var hasPassed = false
 
   /// - Parameters:
   ///   - steps: of a whole schedule, or those that a rollout in training may end with.
+  ///   - memories: one that all steps share, or one for each step, each with what its step wrote.
   ///   - textEmbedding: the text encoder's output `[B, L, textDim]`.
   ///   - referenceLatent: the encoded picture `[B, C, 1, H, W]`.
-  ///   - clipFrames: latent frames of the whole clip, for a policy that keeps them all; nil for an endless session.
-  ///   - visibleFrames: how many of the newest latent frames attention sees, the block's own included, where the cache holds more;
-  ///     what a rolling window sees, in a cache that can go back.
-  ///   - positionLimit: see `KVCache.positionLimit`.
-  /// - Throws: `TorchError` for a policy that cannot hold a block, a full one without a clip's length, or a position limit under
-  ///   which the window would run into its sinks.
+  ///   - commit: with a memory for each step it is `.lastStep`.
+  ///   - keepsFirstText: whether later passes with gradients take the text as the rollout's first pass read it, with its history.
+  /// - Throws: `TorchError` for no frames or steps, or memories that are not one or one for each step.
   public init(
-    transformer: WanTransformer, steps: [FlowMatchingSchedule.Step], policy: KVCachePolicy, framesPerBlock: Int = 3,
-    textEmbedding: Tensor, referenceLatent: Tensor, clipFrames: Int? = nil,
-    visibleFrames: Int? = nil, positionLimit: Int? = GenerationDefaults.positionLimit, commit: Commit = .clean,
-    historyGradient: HistoryGradient = .cut, noise: NoiseSource, tap: Tap? = nil
+    transformer: Transformer, steps: [FlowMatchingSchedule.Step], sampler: Sampler = .renoise,
+    memories: [any AttentionMemory], framesPerBlock: Int = 3, textEmbedding: Tensor, referenceLatent: Tensor,
+    commit: Commit = .clean, keepsFirstText: Bool = false, noise: NoiseSource, tap: RolloutTap? = nil
   ) throws {
     guard framesPerBlock > 0, !steps.isEmpty else {
       throw TorchError("Blocks of \(framesPerBlock) frames in \(steps.count) steps cannot be generated.")
     }
-    if let problem = policy.problem(framesPerBlock: framesPerBlock) {
-      throw TorchError("The cache policy is impossible: \(problem).")
-    }
-    guard let window = policy.window(clipFrames: clipFrames) else {
+    guard memories.count == 1 || (memories.count == steps.count && commit == .lastStep) else {
       throw TorchError(
-        "The cache policy 'full' needs a clip of known length; use a rolling or anchored window for an endless one.")
+        "A rollout of \(steps.count) steps has one memory, or one for each step and no commit pass; there are "
+          + "\(memories.count) here.")
     }
-    if let positionLimit, policy.sinks > 0, positionLimit < window {
-      throw TorchError("A limit of \(positionLimit) time positions is less than the window of \(window) frames.")
-    }
-    if let visibleFrames, visibleFrames < framesPerBlock {
-      throw TorchError("A block of \(framesPerBlock) frames must see itself, not only \(visibleFrames) frames.")
-    }
-    if historyGradient != .cut, transformer.checkpointsLayers {
-      throw TorchError("Gradients can only cross the cache where layers are not checkpointed.")
-    }
-    let dtype = referenceLatent.dtype
-    let device = referenceLatent.device
-    let (batch, height, width) = (referenceLatent.size(0), referenceLatent.size(3), referenceLatent.size(4))
+    let like = referenceLatent
+    (dtype, device) = (like.dtype, like.device)
+    shape = [like.size(0), like.size(1), framesPerBlock] + like.shape[3...]
     self.transformer = transformer
     self.steps = steps
+    self.sampler = sampler
+    self.memories = memories
     self.framesPerBlock = framesPerBlock
     self.commit = commit
-    self.historyGradient = historyGradient
+    self.keepsFirstText = keepsFirstText
     self.noise = noise
     self.tap = tap
     self.textEmbedding = textEmbedding
-    self.referenceLatent = referenceLatent
-    let tokensPerFrame = transformer.config.tokensPerFrame(height: height, width: width)
-    cache = KVCache(
-      configuration: transformer.config, windowFrames: max(window, policy.sinks + framesPerBlock),
-      sinkFrames: policy.sinks, tokensPerFrame: tokensPerFrame,
-      visibleTokens: visibleFrames.map { $0 * tokensPerFrame },
-      positionLimit: policy == .full ? nil : positionLimit, batch: batch, dtype: dtype, device: device)
-    cache.keepsHistory = historyGradient != .cut
-    cache.holdsWholeClip = policy == .full
-    rotary = transformer.rotary(for: referenceLatent)
+    rotary = transformer.rotary(for: like)
+    let batch = like.size(0)
     (text, stepContexts, cleanContext) = withGradients(false) {
       (
         transformer.read(text: textEmbedding),
         steps.map { transformer.read(timesteps: $0.timestep.expand(batch, 1)) },
-        transformer.read(timesteps: Tensor.zeros([batch, 1], dtype, device: device))
+        transformer.read(timesteps: Tensor.zeros([batch, 1], like.dtype, device: like.device))
       )
     }
-    firstCondition = ReferenceLatent.condition(referenceLatent, frames: framesPerBlock, startsClip: true)
-    laterCondition = ReferenceLatent.condition(referenceLatent, frames: framesPerBlock, startsClip: false)
+    reference = transformer.read(reference: like, framesPerBlock: framesPerBlock)
+    withGradients(false) {
+      for (index, memory) in memories.enumerated() {
+        transformer.prefill(
+          memory, reference: reference, timestep: memories.count == 1 ? cleanContext : stepContexts[index], text: text,
+          rotary: rotary)
+      }
+    }
   }
+
+  /// The memory of a step; the first one where all share it.
+  public func memory(of step: Int = 0) -> any AttentionMemory { memories.count == 1 ? memories[0] : memories[step] }
 
   /// Changes the direction from the next block on; `textEmbedding` as in the initialiser.
   public func setText(_ textEmbedding: Tensor) {
@@ -160,98 +149,113 @@ public final class BlockRollout {
     recordedText = nil
   }
 
-  /// Goes on as though so many blocks had been generated, with noise in the cache; for benchmarks.
+  /// Goes on as though so many blocks had been generated, with noise in the memory; for benchmarks.
   package func skip(blocks: Int) {
-    cache.fill(frames: (block + blocks) * framesPerBlock, RandomGenerator(seed: 9, device: referenceLatent.device))
+    for memory in memories {
+      (memory as? RingMemory)?.fill(
+        frames: (block + blocks) * framesPerBlock, RandomGenerator(seed: 9, device: device))
+    }
     block += blocks
   }
 
   /// Generates the next block's clean latents `[B, C, n, H, W]`.
   ///
   /// - Parameters:
-  ///   - audio: the block's part of `WanTransformer.audioContext`, `[layers, B, n, C]`.
+  ///   - audio: the block's part of what the model makes of sound.
   ///   - step: the step to end with; nil for the last one.
   ///   - recorded: whether that step's gradient is recorded. The steps before it and the commit pass never have one.
   public func next(audio: Tensor, endingWith step: Int? = nil, recorded: Bool = false) -> Tensor {
     let last = step ?? steps.count - 1
     precondition(steps.indices.contains(last), "there is no step \(last)")
-    let shape = [referenceLatent.size(0), referenceLatent.size(1), framesPerBlock] + referenceLatent.shape[3...]
-    let like = referenceLatent
-    var x = noise.initial(block, shape).to(like.device, like.dtype)
-    for index in 0..<last {
-      let x0 = withGradients(false) { denoise(x, index, audio) }
-      x = renoised(x0, noise.renewed(block, index, shape), steps[index + 1].sigma)
-    }
+    var x = startingNoise()
+    for index in 0..<last { x = withGradients(false) { self.step(index, x, audio: audio) } }
     lastInput = x
-    let x0 = pinned(withGradients(recorded) { denoise(x, last, audio) })
-    withGradients(false) {
-      let clean = x0.detach()
-      switch commit {
-      case .clean: pass(clean, zero, cleanContext, text, audio)
-      case .noised(let sigma):
-        pass(renoised(clean, noise.committed(block, shape), sigma), zero, cleanContext, text, audio)
-      case .lastStep: break
-      }
-    }
-    block += 1
+    let x0 = withGradients(recorded) { clean(x, last, audio) }
+    withGradients(false) { commit(x0.detach(), audio) }
     return x0
   }
 
-  /// Computes the last step of an earlier block again, with its gradient, over the cache of the blocks before it.
+  // MARK: One step at a time
+
+  /// The noise that the next block starts from, `[B, C, n, H, W]`.
+  public func startingNoise() -> Tensor { noise.initial(block, shape).to(device, dtype) }
+
+  /// One step of the next block: the latents that the step after it begins from, or clean ones after the last.
   ///
-  /// The rollout goes back to that block: call it for the blocks from the newest to the oldest.
-  /// - Parameters:
-  ///   - input: what that step began from (`lastInput`).
-  ///   - audio: the block's part of the audio context.
-  public func repeatLastStep(block earlier: Int, from input: Tensor, step: Int, audio: Tensor) -> Tensor {
-    cache.rewind(to: earlier * framesPerBlock)
-    block = earlier
-    (recordedText, recordedSteps) = (nil, [:])
-    return pinned(withGradients(true) { denoise(input, step, audio) })
+  /// For pipelines whose stages each hold a step; the block ends with `commit`.
+  public func step(_ index: Int, _ x: Tensor, audio: Tensor) -> Tensor {
+    guard index + 1 < steps.count else { return clean(x, index, audio) }
+    switch sampler {
+    case .renoise:
+      let x0 = denoised(x, index, audio, to: 0)
+      return renoised(x0, noise.renewed(block, index, shape), steps[index + 1].sigma)
+    case .euler: return denoised(x, index, audio, to: steps[index + 1].sigma)
+    }
   }
 
-  private var zero: Tensor { Tensor.zeros([1, 1], referenceLatent.dtype, device: referenceLatent.device) }
+  /// Ends the block: its clean latents are committed to the memory.
+  public func commit(_ clean: Tensor, _ audio: Tensor) {
+    switch commit {
+    case .clean: pass(clean, zero, cleanContext, text, audio, memories[0])
+    case .noised(let sigma):
+      pass(renoised(clean, noise.committed(block, shape), sigma), zero, cleanContext, text, audio, memories[0])
+    case .lastStep: break
+    }
+    block += 1
+  }
 
-  /// The x0 that one step predicts.
-  private func denoise(_ x: Tensor, _ index: Int, _ audio: Tensor) -> Tensor {
-    let x = pinned(x)
+  /// Computes the last step of an earlier block again, with its gradient, over a memory that has gone back to that block.
+  ///
+  /// - Parameters:
+  ///   - input: what that step began from (`lastInput`).
+  ///   - audio: as in `next`.
+  public func repeatLastStep(block earlier: Int, from input: Tensor, step: Int, audio: Tensor) -> Tensor {
+    block = earlier
+    (recordedText, recordedSteps) = (nil, [:])
+    return withGradients(true) { clean(input, step, audio) }
+  }
+
+  private var zero: Tensor { Tensor.zeros([1, 1], dtype, device: device) }
+  private var frames: Range<Int> { block * framesPerBlock..<(block + 1) * framesPerBlock }
+
+  /// What a step ends with where it is the last: what is given in a block is as it was given, whatever was predicted for it.
+  private func clean(_ x: Tensor, _ index: Int, _ audio: Tensor) -> Tensor {
+    transformer.pinned(denoised(x, index, audio, to: 0), block: frames, to: reference)
+  }
+
+  /// The latents along the predicted flow from a step's noise level to another, in fp64; at level 0 this is x0.
+  private func denoised(_ x: Tensor, _ index: Int, _ audio: Tensor, to sigma: Double) -> Tensor {
+    let x = transformer.pinned(x, block: frames, to: reference)
     let step = steps[index]
     let (context, text) = gradientsEnabled ? recordedContexts(index) : (stepContexts[index], text)
-    let flow = pass(x, step.timestep, context, text, audio)
-    return (x.to(.float64) - flow.to(.float64) * step.sigma).to(flow.dtype)
+    let flow = pass(x, step.timestep, context, text, audio, memory(of: index))
+    return (x.to(.float64) - flow.to(.float64) * (step.sigma - sigma)).to(flow.dtype)
   }
 
   /// What a pass with a gradient is told; read once for all blocks.
-  private func recordedContexts(_ index: Int) -> (WanTransformer.TimestepContext, WanTransformer.TextContext) {
+  private func recordedContexts(_ index: Int) -> (Transformer.TimestepContext, Transformer.TextContext) {
     let step =
-      recordedSteps[index]
-      ?? transformer.read(timesteps: steps[index].timestep.expand(referenceLatent.size(0), 1))
+      recordedSteps[index] ?? transformer.read(timesteps: steps[index].timestep.expand(shape[0], 1))
     recordedSteps[index] = step
-    let keepsFirst = historyGradient == .literal && hasPassed
-    let text = recordedText ?? (keepsFirst ? text : transformer.read(text: textEmbedding))
+    let text = recordedText ?? (keepsFirstText && hasPassed ? text : transformer.read(text: textEmbedding))
     recordedText = text
     return (step, text)
   }
 
   /// x0 noised to a level, in fp32.
   private func renoised(_ x0: Tensor, _ fresh: Tensor, _ sigma: Double) -> Tensor {
-    let fresh = fresh.to(referenceLatent.device, referenceLatent.dtype)
-    return (x0.to(.float32) * (1 - sigma) + fresh.to(.float32) * sigma).to(referenceLatent.dtype)
-  }
-
-  /// The clip's first latent frame is the reference latent, whatever was predicted for it.
-  private func pinned(_ x: Tensor) -> Tensor {
-    block == 0 ? ReferenceLatent.pinned(x, to: referenceLatent) : x
+    let fresh = fresh.to(device, dtype)
+    return (x0.to(.float32) * (1 - sigma) + fresh.to(.float32) * sigma).to(dtype)
   }
 
   @discardableResult
   private func pass(
-    _ x: Tensor, _ timestep: Tensor, _ context: WanTransformer.TimestepContext, _ text: WanTransformer.TextContext,
-    _ audio: Tensor
+    _ x: Tensor, _ timestep: Tensor, _ context: Transformer.TimestepContext, _ text: Transformer.TextContext,
+    _ audio: Tensor, _ memory: any AttentionMemory
   ) -> Tensor {
-    let flow = transformer(
-      block: x, start: block * framesPerBlock, condition: block == 0 ? firstCondition : laterCondition,
-      timestep: context, text: text, audio: audio, cache: cache, rotary: rotary)
+    let flow = transformer.flow(
+      x, block: frames, reference: reference, timestep: context, text: text, audio: audio, memory: memory,
+      rotary: rotary)
     hasPassed = true
     tap?(x, timestep, flow)
     return flow

@@ -57,4 +57,30 @@ public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
         ? nil : "a window of \(window) frames does not hold \(sinks) sinks and a block of \(framesPerBlock)"
     }
   }
+
+  /// The memory of a session under this policy.
+  ///
+  /// - Parameters:
+  ///   - clipFrames: latent frames of the whole clip, for a policy that keeps them all; nil for an endless session.
+  ///   - positionLimit: see `TimePositions.limit`.
+  /// - Throws: `TorchError` for a policy that cannot hold a block, a full one without a clip's length, or a position limit under
+  ///   which the window would run into its sinks.
+  public func memory(
+    _ shape: MemoryShape, framesPerBlock: Int, clipFrames: Int? = nil,
+    positionLimit: Int? = GenerationDefaults.positionLimit
+  ) throws -> RingMemory {
+    if let problem = problem(framesPerBlock: framesPerBlock) {
+      throw TorchError("The cache policy is impossible: \(problem).")
+    }
+    guard let window = window(clipFrames: clipFrames) else {
+      throw TorchError(
+        "The cache policy 'full' needs a clip of known length; use a rolling or anchored window for an endless one.")
+    }
+    if let positionLimit, sinks > 0, positionLimit < window {
+      throw TorchError("A limit of \(positionLimit) time positions is less than the window of \(window) frames.")
+    }
+    return RingMemory(
+      shape, windowFrames: max(window, sinks + framesPerBlock), sinkFrames: sinks, holdsWholeClip: self == .full,
+      positionLimit: self == .full ? nil : positionLimit)
+  }
 }

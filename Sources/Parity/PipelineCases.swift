@@ -80,7 +80,7 @@ enum PipelineCases {
       try compareBytes(Tensor.cat(bytes, 0), expected, exact, recorder)
     }
     for layer in 0..<models.transformer.config.numLayers where outputs["final_cache.layer\(layer).k"] != nil {
-      let (keys, values) = session.rollout.cache.ordered(layer: layer)
+      let (keys, values) = session.rollout.memory().ordered(layer: layer)
       for (name, rows) in [("k", keys), ("v", values)] {
         try TransformerCases.compareCache("final_cache.layer\(layer).\(name)", rows, outputs) {
           try recorder.compare($0, $1, outputs[$0], latentTolerance)

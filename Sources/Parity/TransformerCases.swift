@@ -134,14 +134,11 @@ enum TransformerCases {
     let condition = try input(inputs, "y")
     let tokensPerFrame = model.config.tokensPerFrame(height: condition.size(3), width: condition.size(4))
     let window = try golden.config["local_attn_size"].int()
-    let cache = KVCache(
-      configuration: model.config,
+    let memory = RingMemory(
+      model.memoryShape(for: condition),
       windowFrames: window == -1 ? try golden.config["kv_cache_size"].int() / tokensPerFrame : window,
       sinkFrames: golden.config["sink_size"].exists ? try golden.config["sink_size"].int() : 0,
-      tokensPerFrame: tokensPerFrame,
-      visibleTokens: golden.config["max_attention_size"].exists ? try golden.config["max_attention_size"].int() : nil,
-      dtype: dtype,
-      device: golden.device)
+      visibleTokens: golden.config["max_attention_size"].exists ? try golden.config["max_attention_size"].int() : nil)
     let rotary = model.rotary(for: condition)
 
     func compare(_ name: String, _ actual: Tensor) throws {
@@ -170,20 +167,20 @@ enum TransformerCases {
       let flow = model(
         block: try input(inputs, try call["x"].string()), start: start, condition: condition.narrow(2, start, count),
         timestep: model.read(timesteps: try input(inputs, try call["timestep"].string())), text: text,
-        audio: audio.narrow(2, start, count), cache: cache, rotary: rotary, tap: { taps[$0] = $1.clone() })
+        audio: audio.narrow(2, start, count), memory: memory, rotary: rotary, tap: { taps[$0] = $1.clone() })
       try compare(try call["flow"].string(), flow)
       for (name, tensor) in taps { try compare("\(prefix).\(name)", tensor) }
       let block = try call["block"].int()
       let lastOfBlock = try index + 1 == calls.count || calls[index + 1]["block"].int() != block
       if lastOfBlock {
         for layer in 0..<model.config.numLayers where outputs["after_block\(block).layer\(layer).k"] != nil {
-          let (keys, values) = cache.ordered(layer: layer)
+          let (keys, values) = memory.ordered(layer: layer)
           try compareCache("after_block\(block).layer\(layer).k", keys, outputs, compare)
           try compareCache("after_block\(block).layer\(layer).v", values, outputs, compare)
         }
         recorder.expect(
           "after_block\(block).global_end_index",
-          outputs["after_block\(block).global_end_index"]?.intItem == cache.endFrame * tokensPerFrame)
+          outputs["after_block\(block).global_end_index"]?.intItem == memory.endFrame * tokensPerFrame)
       }
     }
   }

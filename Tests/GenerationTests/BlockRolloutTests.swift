@@ -46,8 +46,11 @@ import Torch
     let fresh = RandomGenerator(seed: 8).normal([1, 16, 3, 4, 4])
     var passes: [(x: Tensor, flow: Tensor)] = []
     let rollout = try BlockRollout(
-      transformer: system.transformer, steps: schedule.steps(.float32), policy: .livetalk, textEmbedding: system.text,
-      referenceLatent: system.reference,
+      transformer: system.transformer, steps: schedule.steps(.float32),
+      memories: [
+        try KVCachePolicy.livetalk.memory(system.transformer.memoryShape(for: system.reference), framesPerBlock: 3)
+      ],
+      textEmbedding: system.text, referenceLatent: system.reference,
       noise: NoiseSource(initial: { _, _ in fresh * 0.5 }, renewed: { block, step, _ in fresh * Double(step + 1) }),
       tap: { x, _, flow in passes.append((x.clone(), flow.clone())) })
     let clean = withInferenceMode {
@@ -76,10 +79,9 @@ import Torch
     let (rollout, audio) = (try system.rollout(), system.audio(latentFrames: 6))
     withInferenceMode {
       let blocks = (0..<2).map { rollout.next(audio: audio.narrow(2, 3 * $0, 3)) }
-      // The same clean blocks alone, through a cache of their own.
-      let cache = KVCache(
-        configuration: system.transformer.config, windowFrames: 15, sinkFrames: 9, tokensPerFrame: 4, dtype: .float32,
-        device: .cpu)
+      // The same clean blocks alone, through a memory of their own.
+      let memory = RingMemory(
+        system.transformer.memoryShape(for: system.reference), windowFrames: 15, sinkFrames: 9)
       let mask = Tensor.ones([1, 1, 3, 4, 4])
       let given = mask.clone()
       given.narrow(2, 0, 1).fill_(0)
@@ -89,10 +91,11 @@ import Torch
           condition: Tensor.cat([system.reference.expand(1, 16, 3, 4, 4), index == 0 ? given : mask], 1),
           timestep: system.transformer.read(timesteps: .zeros([1, 1])),
           text: system.transformer.read(text: system.text),
-          audio: audio.narrow(2, 3 * index, 3), cache: cache, rotary: system.transformer.rotary(for: system.reference))
+          audio: audio.narrow(2, 3 * index, 3), memory: memory, rotary: system.transformer.rotary(for: system.reference)
+        )
       }
       for layer in 0..<4 {
-        let (one, other) = (rollout.cache.ordered(layer: layer), cache.ordered(layer: layer))
+        let (one, other) = (rollout.memory().ordered(layer: layer), memory.ordered(layer: layer))
         #expect(one.keys.maxAbsDifference(other.keys) < 1e-6)
         #expect(one.values.maxAbsDifference(other.values) < 1e-6)
       }
@@ -118,7 +121,7 @@ import Torch
   @Test func `keeping everything is a window as long as the clip`() throws {
     let system = try TinySystem()
     let audio = system.audio(latentFrames: 12)
-    func clip(_ rollout: BlockRollout) -> [Tensor] {
+    func clip(_ rollout: BlockRollout<WanTransformer>) -> [Tensor] {
       withInferenceMode { (0..<4).map { rollout.next(audio: audio.narrow(2, 3 * $0, 3)) } }
     }
     let full = clip(try system.rollout(.full, clipFrames: 12))
@@ -130,7 +133,7 @@ import Torch
 
   @Test func `what cannot be generated is refused in a sentence`() throws {
     let system = try TinySystem()
-    func refusal(_ make: () throws -> BlockRollout) -> String {
+    func refusal(_ make: () throws -> BlockRollout<WanTransformer>) -> String {
       do {
         _ = try make()
         return "accepted"

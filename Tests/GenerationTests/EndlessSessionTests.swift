@@ -12,6 +12,7 @@ import Torch
     let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
       let system = try TinySystem(layers: 2)
       let rollout = try system.rollout(.livetalk, steps: 2, positionLimit: 60)
+      let memory = try #require(rollout.memory() as? RingMemory)
       let audio = system.audio(latentFrames: 3)
       Torch.threads = 1  // a pass is far too small to share
       let clock = ContinuousClock()
@@ -31,8 +32,8 @@ import Torch
       let late = Device.cpu.memory.current
       let seconds = (clock.now - start) / .seconds(1)
       print(String(format: "4,800 blocks: %.0f blocks/s, %+.1f MB", 4800 / seconds, Double(late - early) / 1e6))
-      #expect(rollout.cache.endFrame == 14_400)
-      #expect(rollout.cache.positionOffset == 14_400 - 60)
+      #expect(memory.endFrame == 14_400)
+      #expect(memory.positions.offset == 14_400 - 60)
       #expect(largest > 0 && largest < 1e3)
       #expect(late - early < 8 << 20)
     }

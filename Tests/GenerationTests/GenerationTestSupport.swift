@@ -40,12 +40,15 @@ struct TinySystem {
 
   func rollout(
     _ policy: KVCachePolicy = .livetalk, steps: Int = 4, framesPerBlock: Int = 3, clipFrames: Int? = nil,
-    positionLimit: Int? = 1024, seed: UInt64 = 0, tap: BlockRollout.Tap? = nil
-  ) throws -> BlockRollout {
-    try BlockRollout(
-      transformer: transformer, steps: FlowMatchingSchedule(shift: 5, steps: steps).steps(.float32), policy: policy,
-      framesPerBlock: framesPerBlock, textEmbedding: text, referenceLatent: reference, clipFrames: clipFrames,
-      positionLimit: positionLimit, noise: NoiseSource(seed: seed), tap: tap)
+    positionLimit: Int? = 1024, seed: UInt64 = 0, tap: RolloutTap? = nil
+  ) throws -> BlockRollout<WanTransformer> {
+    let memory = try policy.memory(
+      transformer.memoryShape(for: reference), framesPerBlock: framesPerBlock, clipFrames: clipFrames,
+      positionLimit: positionLimit)
+    return try BlockRollout(
+      transformer: transformer, steps: FlowMatchingSchedule(shift: 5, steps: steps).steps(.float32),
+      memories: [memory], framesPerBlock: framesPerBlock, textEmbedding: text, referenceLatent: reference,
+      noise: NoiseSource(seed: seed), tap: tap)
   }
 
   func session(_ options: SessionOptions = SessionOptions()) throws -> AvatarSession {

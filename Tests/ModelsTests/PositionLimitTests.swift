@@ -7,29 +7,29 @@ import Torch
 /// What happens to time positions in a session without end.
 @Suite struct PositionLimitTests {
   private func flows(
-    _ tiny: TinyTransformer, _ cache: KVCache, blocks: Int, frames: Int = 3, from first: Int = 0
+    _ tiny: TinyTransformer, _ memory: any AttentionMemory, blocks: Int, frames: Int = 3, from first: Int = 0
   ) -> [Tensor] {
     withGradients(false) {
-      (first..<first + blocks).map { tiny.block($0 * frames, frames, tiny.timestep(400), cache) }
+      (first..<first + blocks).map { tiny.block($0 * frames, frames, tiny.timestep(400), memory) }
     }
   }
 
   @Test(arguments: [0, 3])
   func `before the limit nothing differs in any bit`(sinks: Int) throws {
     let tiny = try TinyTransformer(frames: 3)
-    let (free, limited) = (tiny.cache(window: 9, sinks: sinks), tiny.cache(window: 9, sinks: sinks, limit: 18))
+    let (free, limited) = (tiny.memory(window: 9, sinks: sinks), tiny.memory(window: 9, sinks: sinks, limit: 18))
     let pairs = zip(flows(tiny, free, blocks: 6), flows(tiny, limited, blocks: 6))
     #expect(pairs.allSatisfy { $0.equals($1) })
-    #expect(limited.positionOffset == 0)
+    #expect(limited.positions.offset == 0)
   }
 
   @Test func `a rolling window gives the same flows under any limit`() throws {
     let tiny = try TinyTransformer(frames: 3)
-    let free = flows(tiny, tiny.cache(window: 7), blocks: 14)
+    let free = flows(tiny, tiny.memory(window: 7), blocks: 14)
     for limit in [7, 12, 16, 20] {
-      let cache = tiny.cache(window: 7, limit: limit)
-      let limited = flows(tiny, cache, blocks: 14)
-      #expect(cache.positionOffset == 42 - limit)
+      let memory = tiny.memory(window: 7, limit: limit)
+      let limited = flows(tiny, memory, blocks: 14)
+      #expect(memory.positions.offset == 42 - limit)
       for (index, (one, other)) in zip(free, limited).enumerated() {
         #expect(one.maxAbsDifference(other) < 1e-4, "block \(index), limit \(limit)")
       }
@@ -39,33 +39,36 @@ import Torch
   @Test func `keys that are turned back are those of the earlier position`() throws {
     let tiny = try TinyTransformer(frames: 3)
     let rotary = tiny.model.rotary(for: tiny.latents)
-    let limited = tiny.cache(window: 6, limit: 10)
-    let free = tiny.cache(window: 6)
+    let limited = tiny.memory(window: 6, limit: 10)
+    let free = tiny.memory(window: 6)
     _ = flows(tiny, limited, blocks: 3)
     _ = flows(tiny, free, blocks: 3)
     // The fourth block begins: frames 6, 7, 8 move from their positions to two earlier.
-    limited.begin(start: 9, frames: 3, rotary: rotary)
-    free.begin(start: 9, frames: 3, rotary: rotary)
-    #expect(limited.positionOffset == 2 && limited.position(of: 9) == 7)
+    _ = limited.begin(9..<12, rotary: rotary)
+    _ = free.begin(9..<12, rotary: rotary)
+    #expect(limited.positions.offset == 2 && limited.positions.position(of: 9) == 7)
     let back = rotary.shift(byFrames: -2).unsqueeze(0).expand(3 * tiny.tokensPerFrame, 12, 2).contiguous()
     for layer in 0..<tiny.model.config.numLayers {
-      // Wide arithmetic on the unlimited cache is the reference.
-      let expected = free.older(layer: layer, than: 9).keys.to(.float64)
+      // Wide arithmetic on the unlimited memory is the reference.
+      func older(_ memory: RingMemory) -> Tensor {
+        memory.ordered(layer: layer).keys.narrow(1, 0, 3 * tiny.tokensPerFrame).unflatten(
+          -1, tiny.model.config.numHeads, -1)
+      }
+      let expected = older(free).to(.float64)
       expected.rotate_(back)
-      #expect(limited.older(layer: layer, than: 9).keys.maxAbsDifference(expected) < 1e-5)
+      #expect(older(limited).maxAbsDifference(expected) < 1e-5)
     }
     // The first layer's keys depend on the input alone: rotated freshly at the lower position they are the same.
-    let moved = tiny.cache(window: 6)
+    let moved = tiny.memory(window: 6)
     let attention = tiny.model.layers[0].selfAttention
     let x = RandomGenerator(seed: 3).normal([1, 3 * tiny.tokensPerFrame, 48])
-    let turned = tiny.cache(window: 6, limit: 100)
+    let turned = tiny.memory(window: 6, limit: 100)
     withGradients(false) {
-      turned.begin(start: 0, frames: 3, rotary: rotary)
-      moved.begin(start: 0, frames: 3, rotary: rotary)
-      _ = attention.selfAttention(
-        x, rotary.factors(start: 97, frames: 3), .cached(turned, start: 0, frames: 3), layer: 0)
-      _ = attention.selfAttention(
-        x, rotary.factors(start: 97 - 41, frames: 3), .cached(moved, start: 0, frames: 3), layer: 0)
+      for (memory, position) in [(turned, 97), (moved, 97 - 41)] {
+        _ = memory.begin(0..<3, rotary: rotary)
+        let factors = rotary.factors(start: position, frames: 3)
+        _ = attention.selfAttention(x, SelfAttentionContext(factors: factors, memory: memory, block: 0..<3), layer: 0)
+      }
     }
     let shift = rotary.shift(byFrames: -41).unsqueeze(0).expand(3 * tiny.tokensPerFrame, 12, 2).contiguous()
     turned.keys[0].narrow(1, 0, 3 * tiny.tokensPerFrame).rotate_(shift)
@@ -76,8 +79,8 @@ import Torch
     let tiny = try TinyTransformer(frames: 3)
     let rotary = tiny.model.rotary(for: tiny.latents)
     let (sinks, window, limit, frames) = (3, 9, 15, 3)
-    let limited = tiny.cache(window: window, sinks: sinks, limit: limit)
-    let free = tiny.cache(window: window, sinks: sinks)
+    let limited = tiny.memory(window: window, sinks: sinks, limit: limit)
+    let free = tiny.memory(window: window, sinks: sinks)
     var moved = 0
     withGradients(false) {
       for block in 0..<12 {
@@ -93,7 +96,7 @@ import Torch
         let one = tiny.block(start, frames, tiny.timestep(400), limited)
         let other = tiny.block(start, frames, tiny.timestep(400), free)
         #expect(one.maxAbsDifference(other) < 1e-4, "block \(block)")
-        #expect(limited.positionOffset == offset)
+        #expect(limited.positions.offset == offset)
       }
     }
   }
@@ -101,8 +104,8 @@ import Torch
   @Test func `the first block past the limit differs from the one before as any two blocks do`() throws {
     let tiny = try TinyTransformer(frames: 3)
     let limit = 60
-    let cache = tiny.cache(window: 15, sinks: 9, limit: limit)
-    let flows = flows(tiny, cache, blocks: 40)
+    let memory = tiny.memory(window: 15, sinks: 9, limit: limit)
+    let flows = flows(tiny, memory, blocks: 40)
     let changes = (10..<40).map { (flows[$0] - flows[$0 - 1]).norm().item / flows[$0].norm().item }
     let ordinary = Array(changes[0..<10])  // blocks 10 ... 19, whose positions end at 60
     let across = Array(changes[10...])
@@ -114,9 +117,9 @@ import Torch
 
   @Test func `positions far beyond the reference's table work without a limit`() throws {
     let tiny = try TinyTransformer(frames: 3)
-    let cache = tiny.cache(window: 6)
-    let flows = flows(tiny, cache, blocks: 400)
-    #expect(cache.endFrame == 1200 && cache.positionOffset == 0)
+    let memory = tiny.memory(window: 6)
+    let flows = flows(tiny, memory, blocks: 400)
+    #expect(memory.endFrame == 1200 && memory.positions.offset == 0)
     #expect(flows[399].isFinite().to(.int64).min().intItem == 1)
     // Inputs repeat and attention is relative: late blocks are what early ones were once the window is full.
     #expect(flows[399].maxAbsDifference(flows[20]) < 1e-3)
@@ -124,8 +127,8 @@ import Torch
 
   @Test func `a limit works in bf16 too`() throws {
     let tiny = try TinyTransformer(frames: 3, dtype: .bfloat16)
-    let free = flows(tiny, tiny.cache(window: 7), blocks: 12)
-    let limited = flows(tiny, tiny.cache(window: 7, limit: 12), blocks: 12)
+    let free = flows(tiny, tiny.memory(window: 7), blocks: 12)
+    let limited = flows(tiny, tiny.memory(window: 7, limit: 12), blocks: 12)
     for (one, other) in zip(free, limited) {
       #expect(one.maxAbsDifference(other) < 0.1 * max(1, one.to(.float32).abs().max().item))
     }

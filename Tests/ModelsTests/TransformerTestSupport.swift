@@ -47,21 +47,22 @@ struct TinyTransformer {
     model.read(timesteps: .full([1, 1], value, dtype))
   }
 
-  func cache(window: Int, sinks: Int = 0, limit: Int? = nil, visible: Int? = nil) -> KVCache {
-    KVCache(
-      configuration: model.config, windowFrames: window, sinkFrames: sinks, tokensPerFrame: tokensPerFrame,
-      visibleTokens: visible, positionLimit: limit, dtype: dtype, device: .cpu)
+  func memory(window: Int, sinks: Int = 0, limit: Int? = nil, visible: Int? = nil) -> RingMemory {
+    RingMemory(
+      model.memoryShape(for: latents), windowFrames: window, sinkFrames: sinks, visibleTokens: visible,
+      positionLimit: limit)
   }
 
   /// The flow of the block at `start`; the inputs of a frame are those at its number modulo the clip's length.
   func block(
-    _ start: Int, _ frames: Int, _ timestep: WanTransformer.TimestepContext, _ cache: KVCache, scale: Double = 1,
+    _ start: Int, _ frames: Int, _ timestep: WanTransformer.TimestepContext, _ memory: any AttentionMemory,
+    scale: Double = 1,
     text context: WanTransformer.TextContext? = nil
   ) -> Tensor {
     let at = start % latents.size(2)
     return model(
       block: latents.narrow(2, at, frames) * scale, start: start, condition: condition.narrow(2, at, frames),
-      timestep: timestep, text: context ?? model.read(text: text), audio: audio.narrow(2, at, frames), cache: cache,
+      timestep: timestep, text: context ?? model.read(text: text), audio: audio.narrow(2, at, frames), memory: memory,
       rotary: model.rotary(for: latents))
   }
 }

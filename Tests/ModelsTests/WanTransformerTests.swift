@@ -6,7 +6,7 @@ import Torch
 
 @Suite struct WanTransformerTests {
   @Test(arguments: [1, 2, 3])
-  func `block by block over a cache is the whole clip under the block-causal mask`(framesPerBlock: Int) throws {
+  func `block by block over a memory is the whole clip under the block-causal mask`(framesPerBlock: Int) throws {
     let tiny = try TinyTransformer(frames: 6)
     withGradients(false) {
       let mask = WanTransformer.blockCausalMask(
@@ -15,15 +15,15 @@ import Torch
       let whole = tiny.model(
         tiny.latents, condition: tiny.condition, timestep: timestep, text: tiny.model.read(text: tiny.text),
         audio: tiny.audio, mask: mask)
-      let cache = tiny.cache(window: 6)
-      let blocks = stride(from: 0, to: 6, by: framesPerBlock).map { tiny.block($0, framesPerBlock, timestep, cache) }
+      let memory = tiny.memory(window: 6)
+      let blocks = stride(from: 0, to: 6, by: framesPerBlock).map { tiny.block($0, framesPerBlock, timestep, memory) }
       #expect(Tensor.cat(blocks, 2).maxAbsDifference(whole) < 2e-5)
       // Every part of the input counts.
       #expect(whole.abs().max().item > 0.1)
     }
   }
 
-  @Test func `a windowed mask is a rolling cache, one timestep a frame`() throws {
+  @Test func `a windowed mask is a rolling memory, one timestep a frame`() throws {
     let tiny = try TinyTransformer(frames: 8, layers: 1)
     withGradients(false) {
       let mask = WanTransformer.blockCausalMask(
@@ -33,29 +33,15 @@ import Torch
         tiny.latents, condition: tiny.condition,
         timestep: tiny.model.read(timesteps: Tensor(values, [1, 8]).to(.float32)),
         text: tiny.model.read(text: tiny.text), audio: nil, mask: mask)
-      let cache = tiny.cache(window: 4)
+      let memory = tiny.memory(window: 4)
       let text = tiny.model.read(text: tiny.text)
       for start in stride(from: 0, to: 8, by: 2) {
         let flow = tiny.model(
           block: tiny.latents.narrow(2, start, 2), start: start, condition: tiny.condition.narrow(2, start, 2),
-          timestep: tiny.timestep(values[start]), text: text, audio: nil, cache: cache,
+          timestep: tiny.timestep(values[start]), text: text, audio: nil, memory: memory,
           rotary: tiny.model.rotary(for: tiny.latents))
         #expect(flow.maxAbsDifference(whole.narrow(2, start, 2)) < 2e-5)
       }
-    }
-  }
-
-  @Test(arguments: [(window: 12, sinks: 0), (window: 5, sinks: 1), (window: 7, sinks: 3)])
-  func `the pass that can be differentiated is the pass in place`(window: Int, sinks: Int) throws {
-    let tiny = try TinyTransformer(frames: 12)
-    let (recorded, inPlace) = (tiny.cache(window: window, sinks: sinks), tiny.cache(window: window, sinks: sinks))
-    for start in stride(from: 0, to: 12, by: 3) {
-      let one = tiny.block(start, 3, tiny.timestep(600), recorded)
-      let other = withGradients(false) { tiny.block(start, 3, tiny.timestep(600), inPlace) }
-      #expect(one.maxAbsDifference(other) < 1e-5)
-    }
-    for layer in 0..<4 {
-      #expect(recorded.ordered(layer: layer).keys.maxAbsDifference(inPlace.ordered(layer: layer).keys) < 1e-5)
     }
   }
 
@@ -91,32 +77,6 @@ import Torch
     }
   }
 
-  @Test func `a gradient reaches every parameter of the cached pass`() throws {
-    expectGradientsEverywhere(try TinyTransformer(frames: 6)) { tiny in
-      let cache = tiny.cache(window: 6, sinks: 2)
-      let blocks = [0, 3].map { tiny.block($0, 3, tiny.timestep(300), cache) }
-      return (Tensor.cat(blocks, 2) * Self.probe).sum()
-    }
-  }
-
-  @Test func `gradients of the cached pass stop at the cache`() throws {
-    let tiny = try TinyTransformer(frames: 6)
-    let first = tiny.latents.narrow(2, 0, 3).clone()
-    first.requiresGrad = true
-    let cache = tiny.cache(window: 6)
-    let (text, rotary) = (tiny.model.read(text: tiny.text), tiny.model.rotary(for: tiny.latents))
-    func flow(_ x: Tensor, _ start: Int) -> Tensor {
-      tiny.model(
-        block: x, start: start, condition: tiny.condition.narrow(2, start, 3), timestep: tiny.timestep(0), text: text,
-        audio: nil, cache: cache, rotary: rotary)
-    }
-    let one = flow(first, 0)
-    let two = flow(tiny.latents.narrow(2, 3, 3) + first * 0, 3)
-    #expect(Tensor.gradients(of: [one.sum()], with: [first])[0] != nil)
-    let through = try #require(Tensor.gradients(of: [two.sum()], with: [first])[0])
-    #expect(through.abs().max().item == 0)
-  }
-
   // MARK: Conditions
 
   @Test func `sound and text and picture change the flow, and a stream packs its rows as a clip does`() throws {
@@ -141,7 +101,7 @@ import Torch
   func `a model too shallow for audio layers has none and still runs`(layers: Int) throws {
     let tiny = try TinyTransformer(frames: 3, layers: layers)
     #expect(tiny.audio.shape == [0, 1, 3, 48])
-    let flow = withGradients(false) { tiny.block(0, 3, tiny.timestep(0), tiny.cache(window: 3)) }
+    let flow = withGradients(false) { tiny.block(0, 3, tiny.timestep(0), tiny.memory(window: 3)) }
     #expect(flow.isFinite().to(.int64).min().intItem == 1)
   }
 

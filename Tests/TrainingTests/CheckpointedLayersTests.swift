@@ -46,20 +46,18 @@ import Torch
     }
   }
 
-  @Test func `blocks over a cache have the same gradients`() throws {
+  @Test func `blocks over a memory have the same gradients`() throws {
     let tiny = try TinyModel(seed: 1, dim: 48)
     let conditions = tinyConditions(2, 3, latentFrames: 6)
     try compare(tiny, tinyLatents(4, 5, frames: 6)) { model, latents in
-      let cache = KVCache(
-        configuration: model.config, windowFrames: 6, sinkFrames: 0, tokensPerFrame: 6, batch: 2, dtype: .float32,
-        device: .cpu)
+      let memory = RecordedMemory(model.memoryShape(for: latents), frames: 6)
       let audio = model.audioContext(packed: model.pack(audioFeatures: conditions.audioFeatures))
       let flows = (0..<2).map { block in
         model(
           block: latents.narrow(2, 3 * block, 3), start: 3 * block,
           condition: ReferenceLatent.condition(conditions.referenceLatent, frames: 3, startsClip: block == 0),
           timestep: model.read(timesteps: Tensor.full([2, 1], 600)), text: model.read(text: conditions.text),
-          audio: audio.narrow(2, 3 * block, 3), cache: cache, rotary: model.rotary(for: latents))
+          audio: audio.narrow(2, 3 * block, 3), memory: memory, rotary: model.rotary(for: latents))
       }
       return Tensor.cat(flows, 2).square().mean()
     }

@@ -136,23 +136,30 @@ public struct WanTransformer: Sendable {
   ) -> Tensor {
     let factors = rotary(for: latents).factors(start: 0, frames: latents.size(2))
     return run(
-      latents, condition: condition, timestep: timestep, text: text, audio: audio, factors: factors,
-      context: .whole(mask: mask), tap: tap)
+      latents, condition: condition, timestep: timestep, text: text, audio: audio,
+      context: SelfAttentionContext(factors: factors, mask: mask), tap: tap)
   }
 
-  /// The predicted flow of one block `[B, C, n, H, W]` that starts at latent frame `start`, over the cache.
+  /// The predicted flow of one block `[B, C, n, H, W]` that starts at latent frame `start`, over earlier blocks.
   ///
-  /// The cache takes up the block's keys and values; further calls at the same start replace them.
+  /// The memory takes up the block's keys and values; further calls at the same start replace them.
   public func callAsFunction(
     block latents: Tensor, start: Int, condition: Tensor, timestep: TimestepContext, text: TextContext, audio: Tensor?,
-    cache: KVCache, rotary: Rotary, tap: Tap? = nil
+    memory: any AttentionMemory, rotary: Rotary, tap: Tap? = nil
   ) -> Tensor {
-    let frames = latents.size(2)
-    cache.begin(start: start, frames: frames, rotary: rotary)
-    let factors = cache.factors(start: start, frames: frames, rotary: rotary)
+    let block = start..<start + latents.size(2)
+    let factors = memory.begin(block, rotary: rotary)
     return run(
-      latents, condition: condition, timestep: timestep, text: text, audio: audio, factors: factors,
-      context: .cached(cache, start: start, frames: frames), tap: tap)
+      latents, condition: condition, timestep: timestep, text: text, audio: audio,
+      context: SelfAttentionContext(factors: factors, memory: memory, block: block), tap: tap)
+  }
+
+  /// The rows of a memory for latents `[B, C, F, H, W]`.
+  public func memoryShape(for latents: Tensor) -> MemoryShape {
+    MemoryShape(
+      layers: config.numLayers, heads: config.numHeads, headDim: config.headDim,
+      tokensPerFrame: config.tokensPerFrame(height: latents.size(3), width: latents.size(4)), batch: latents.size(0),
+      dtype: latents.dtype, device: latents.device)
   }
 
   /// The rotary factors for latents of this height and width.
@@ -182,7 +189,7 @@ public struct WanTransformer: Sendable {
   // MARK: The pass itself
 
   private func run(
-    _ latents: Tensor, condition: Tensor, timestep: TimestepContext, text: TextContext, audio: Tensor?, factors: Tensor,
+    _ latents: Tensor, condition: Tensor, timestep: TimestepContext, text: TextContext, audio: Tensor?,
     context: SelfAttentionContext, tap: Tap?
   ) -> Tensor {
     let (batch, frames) = (latents.size(0), latents.size(2))
@@ -195,20 +202,12 @@ public struct WanTransformer: Sendable {
         let added = audio.select(0, index - config.audioLayers.lowerBound).unsqueeze(2)  // [B, F, 1, C]
         x = (x.unflatten(1, frames, tokensPerFrame) + added).flatten(1, 2)
       }
-      var context = context
-      if gradientsEnabled, case .cached(let cache, let start, let frames) = context {
-        context = .recorded(older: cache.older(layer: index, than: start), visible: cache.visibleTokens) {
-          cache.write(layer: index, start: start, frames: frames, keys: $0, values: $1)
-        }
-      }
       x =
         gradientsEnabled && checkpointsLayers
         ? layer.checkpointed(
-          x, index: index, modulation: timestep.layers[index], factors: factors, text: text.layers[index],
-          context: context, tap: tap)
+          x, index: index, modulation: timestep.layers[index], text: text.layers[index], context: context, tap: tap)
         : layer(
-          x, index: index, modulation: timestep.layers[index], factors: factors, text: text.layers[index],
-          context: context, tap: tap)
+          x, index: index, modulation: timestep.layers[index], text: text.layers[index], context: context, tap: tap)
       tap?("block\(index)", x)
     }
     let out = head(x.normModulate(shift: timestep.headShift, scale: timestep.headScale, eps: config.eps))

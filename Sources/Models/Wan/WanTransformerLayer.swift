@@ -3,16 +3,18 @@ import Torch
 
 // B batch, F latent frames, T tokens of a frame, L = F·T tokens, H heads, D head width, C = H·D.
 
-/// What self-attention sees beyond the tokens of its call.
-enum SelfAttentionContext {
-  /// Every token sees every token of the call (the teacher), or those that the mask `[L, L]` allows.
-  case whole(mask: Tensor?)
-  /// The tokens are a block at latent frame `start`; they see the cache, which takes them up.
-  case cached(KVCache, start: Int, frames: Int)
-  /// The tokens are a block behind older keys and values `[B, rows, H, D]`, whose newest `visible` tokens they see; the block's
-  /// own are handed to `take`. Gradients flow through these tensors as far as they have a history.
-  case recorded(
-    older: (keys: Tensor, values: Tensor), visible: Int?, take: ((_ keys: Tensor, _ values: Tensor) -> Void)?)
+/// What self-attention sees.
+struct SelfAttentionContext {
+  /// The rotary factors of the call's tokens, `[L, D/2, 2]`.
+  let factors: Tensor
+  /// Keys and values of earlier blocks, of which the call's tokens are the next; nil where they see each other only.
+  var memory: (any AttentionMemory)?
+  /// The latent frames of the call.
+  var block = 0..<0
+  /// True where a token may see another, `[L, L]`; nil for all. Without a memory only.
+  var mask: Tensor?
+  /// Whether activation checkpointing computes the pass again.
+  var isRecomputed = false
 }
 
 /// Query, key, value and output projections with normalised queries and keys.
@@ -45,41 +47,22 @@ struct WanAttention: Sendable {
     return (parts[0], parts[1], parts[2])
   }
 
-  /// Self-attention of x `[B, L, C]` turned by `factors` `[L, D/2, 2]`.
-  func selfAttention(_ x: Tensor, _ factors: Tensor, _ context: SelfAttentionContext, layer: Int) -> Tensor {
-    let (newQueries, newKeys, flatValues) = project(x)
+  /// Self-attention of x `[B, L, C]`.
+  func selfAttention(_ x: Tensor, _ context: SelfAttentionContext, layer: Int) -> Tensor {
+    let (newQueries, projectedKeys, flatValues) = project(x)
+    let queries = split(newQueries.rmsNormRope(normQ.weight, context.factors, heads: heads, eps: normQ.eps))
+    let newKeys = ProjectedKeys(projected: projectedKeys, norm: normK, heads: heads, factors: context.factors)
     let newValues = split(flatValues)
-    let queries = split(newQueries.rmsNormRope(normQ.weight, factors, heads: heads, eps: normQ.eps))
-    let attended: Tensor
-    switch context {
-    case .whole(let mask):
-      let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
-      attended =
-        mask.map {
-          Tensor.scaledDotProductAttention(
-            queries.transpose(1, 2), keys.transpose(1, 2), newValues.transpose(1, 2), mask: $0, scale: scale
-          ).transpose(1, 2)
-        } ?? Tensor.attention(queries, keys, newValues, scale: scale)
-    case .cached(let cache, let start, let frames):
-      for (token, row, count) in cache.runs(start: start, frames: frames) {
-        newKeys.narrow(1, token, count).rmsNormRope(
-          normK.weight, factors.narrow(0, token, count), heads: heads, eps: normK.eps,
-          into: cache.keys[layer].narrow(1, row, count).flatten(2))
-        cache.values[layer].narrow(1, row, count).copy_(newValues.narrow(1, token, count))
-      }
-      let (keys, values) = cache.visible(layer: layer)
-      attended = Tensor.attention(queries, keys, values, scale: scale)
-    case .recorded(let older, let visible, let take):
-      let keys = split(newKeys.rmsNormRope(normK.weight, factors, heads: heads, eps: normK.eps))
-      func behind(_ older: Tensor, _ new: Tensor) -> Tensor {
-        let rows = older.size(1) > 0 ? Tensor.cat([older, new], 1) : new
-        guard let visible, visible < rows.size(1) else { return rows }
-        return rows.narrow(1, rows.size(1) - visible, visible)
-      }
-      attended = Tensor.attention(
-        queries, behind(older.keys, keys), behind(older.values, newValues), scale: scale)
-      take?(keys, newValues)
-    }
+    let (keys, values) =
+      context.memory?.exchange(
+        newKeys, newValues, of: context.block, layer: layer, isRecomputed: context.isRecomputed)
+      ?? (newKeys.rotated(), newValues)
+    let attended =
+      context.mask.map {
+        Tensor.scaledDotProductAttention(
+          queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), mask: $0, scale: scale
+        ).transpose(1, 2)
+      } ?? Tensor.attention(queries, keys, values, scale: scale)
     return o(attended.flatten(2))
   }
 
@@ -147,12 +130,12 @@ struct WanTransformerLayer: Sendable {
 
   /// x `[B, L, C]` → `[B, L, C]`; without gradients x itself is changed, unless it is to be kept.
   func callAsFunction(
-    _ x: Tensor, index: Int, modulation m: LayerModulation, factors: Tensor, text: (keys: Tensor, values: Tensor),
+    _ x: Tensor, index: Int, modulation m: LayerModulation, text: (keys: Tensor, values: Tensor),
     context: SelfAttentionContext, keepsInput: Bool = false, tap: WanTransformer.Tap?
   ) -> Tensor {
     let inPlace = !gradientsEnabled
     let attended = selfAttention.selfAttention(
-      x.normModulate(shift: m.attentionShift, scale: m.attentionScale, eps: eps), factors, context, layer: index)
+      x.normModulate(shift: m.attentionShift, scale: m.attentionScale, eps: eps), context, layer: index)
     tap?("block\(index).self_attn", attended)
     var x = x.gateResidual(attended, m.attentionGate, inPlace: inPlace && !keepsInput)
     let read = crossAttention.crossAttention(norm3(x), text)
@@ -166,19 +149,16 @@ struct WanTransformerLayer: Sendable {
 
   /// As the pass itself, but keeps only its inputs for the gradient and runs again where that is asked for.
   func checkpointed(
-    _ x: Tensor, index: Int, modulation: LayerModulation, factors: Tensor, text: (keys: Tensor, values: Tensor),
+    _ x: Tensor, index: Int, modulation: LayerModulation, text: (keys: Tensor, values: Tensor),
     context: SelfAttentionContext, tap: WanTransformer.Tap?
   ) -> Tensor {
     let tensors = [x] + modulation.tensors + [text.keys, text.values] + tensors
     return Tensor.checkpointed(tensors) { inputs in
       var context = context
-      // The cache has taken up the block's keys and values in the first run.
-      if gradientsEnabled, case .recorded(let older, let visible, _) = context {
-        context = .recorded(older: older, visible: visible, take: nil)
-      }
+      context.isRecomputed = gradientsEnabled
       return self(
-        inputs[0], index: index, modulation: LayerModulation(Array(inputs[1..<7])), factors: factors,
-        text: (inputs[7], inputs[8]), context: context, keepsInput: true, tap: gradientsEnabled ? nil : tap)
+        inputs[0], index: index, modulation: LayerModulation(Array(inputs[1..<7])), text: (inputs[7], inputs[8]),
+        context: context, keepsInput: true, tap: gradientsEnabled ? nil : tap)
     }
   }
 }

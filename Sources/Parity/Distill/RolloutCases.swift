@@ -36,7 +36,7 @@ enum RolloutCases {
       committed: { block, _ in drawn("context_eps.block\(block)") })
   }
 
-  private static func compareCache(_ c: DistillCase, _ prefix: String, _ cache: KVCache) throws {
+  private static func compareCache(_ c: DistillCase, _ prefix: String, _ cache: any AttentionMemory) throws {
     for key in c.outputs.keys.sorted() where key.hasPrefix("\(prefix)cache.layer") {
       let parts = key.dropFirst("\(prefix)cache.layer".count).split(separator: ".")
       guard parts.count == 2, let layer = Int(parts[0]) else { throw ParityError("'\(key)' names no layer") }
@@ -70,7 +70,7 @@ enum RolloutCases {
         if index == 0 {
           try c.compareLatents("\(prefix)latents", clips.latents)
           try c.compare("\(prefix)loss", loss, .losses)
-          try compareCache(c, prefix, clips.rollout.cache)
+          try compareCache(c, prefix, clips.rollout.memory())
           try compareCalls(c, prefix, calls)
           let range = exits.count == 1 ? settings.scoreRange(endingWith: exits[0]) : (from: -1, to: -1)
           try c.compareExactly("\(prefix)denoised_timestep", Tensor([range.from, range.to]))
@@ -234,7 +234,7 @@ enum RolloutCases {
           let pinned = block == 0 ? ReferenceLatent.pinned(start, to: conditions.referenceLatent) : start
           try c.compareLatents("\(prefix)start.block\(block)", pinned)
         }
-        try compareCache(c, prefix, clips.rollout.cache)
+        try compareCache(c, prefix, clips.rollout.memory())
         try c.compareLatents("\(prefix)kl_grad", result.klGradient)
         try c.compare("\(prefix)loss", result.loss, .losses)
         result.loss.backward()

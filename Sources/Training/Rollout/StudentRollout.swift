@@ -2,6 +2,17 @@ import Generation
 import Models
 import Torch
 
+/// How the gradient of a training rollout crosses from a block into earlier ones.
+public enum HistoryGradient: String, Sendable, CaseIterable {
+  /// Not at all: cached keys and values are constants, as the papers say.
+  case cut
+  /// Through the cache, whose values a later pass replaced but whose history stayed: what the published Self-Forcing training does.
+  case selfForcing
+  /// As `selfForcing`, and the text's keys and values are those of the rollout's first pass, so that the text layers have a
+  /// gradient only where that pass has one: what the published LiveTalk code does.
+  case literal
+}
+
 /// How the student rolls out clips in training.
 public struct RolloutSettings: Codable, Hashable, Sendable {
   /// What stays of a block in the cache; see `Commit`.
@@ -77,7 +88,8 @@ public struct StudentRollout {
     /// What the last step of each block began from, `[B, C, n, H, W]`.
     public let inputs: [Tensor]
     public let steps: [Int]
-    public let rollout: BlockRollout
+    public let rollout: BlockRollout<WanTransformer>
+    let memory: RecordedMemory
   }
 
   public let student: WanTransformer
@@ -99,7 +111,7 @@ public struct StudentRollout {
   ///
   /// - Parameter recorded: whether the last steps of the blocks have a gradient.
   /// - Throws: `TorchError` for settings that cannot be, or clips that are no whole number of blocks.
-  public func generate(_ conditions: Conditions, _ draw: Draw, recorded: Bool, tap: BlockRollout.Tap? = nil) throws
+  public func generate(_ conditions: Conditions, _ draw: Draw, recorded: Bool, tap: RolloutTap? = nil) throws
     -> Clips
   {
     let n = settings.framesPerBlock
@@ -115,11 +127,19 @@ public struct StudentRollout {
       case .noised: .noised(sigma: schedule.sigmas.select(0, schedule.count - 1).item)
       case .lastStep: .lastStep
       }
+    if let window = settings.windowFrames, window < n {
+      throw TorchError("A block of \(n) frames must see itself, not only \(window) frames.")
+    }
+    if settings.historyGradient != .cut, student.checkpointsLayers {
+      throw TorchError("Gradients can only cross the memory where layers are not checkpointed.")
+    }
+    let memory = RecordedMemory(
+      student.memoryShape(for: conditions.referenceLatent), frames: frames, visibleFrames: settings.windowFrames,
+      gradient: settings.historyGradient)
     let rollout = try BlockRollout(
-      transformer: student, steps: schedule.steps(at: settings.timesteps, student.dtype), policy: .full,
-      framesPerBlock: n, textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent,
-      clipFrames: frames, visibleFrames: settings.windowFrames, commit: commit,
-      historyGradient: settings.historyGradient, noise: draw.noise, tap: tap)
+      transformer: student, steps: schedule.steps(at: settings.timesteps, student.dtype), memories: [memory],
+      framesPerBlock: n, textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent, commit: commit,
+      keepsFirstText: settings.historyGradient == .literal, noise: draw.noise, tap: tap)
     let audio = withGradients(recorded) { audioContext(conditions) }
     var (blocks, inputs): ([Tensor], [Tensor]) = ([], [])
     for (block, step) in draw.steps.enumerated() {
@@ -129,7 +149,7 @@ public struct StudentRollout {
           recorded: recorded && hasGradient(block: block, latentFrames: frames)))
       inputs.append(rollout.lastInput ?? blocks[block])
     }
-    return Clips(latents: Tensor.cat(blocks, 2), inputs: inputs, steps: draw.steps, rollout: rollout)
+    return Clips(latents: Tensor.cat(blocks, 2), inputs: inputs, steps: draw.steps, rollout: rollout, memory: memory)
   }
 
   /// Gathers the student's gradient of clips that were generated without one, block by block from the newest to the oldest, so
@@ -146,6 +166,7 @@ public struct StudentRollout {
     let conditions = conditions.to(student.dtype)
     for block in clips.steps.indices.reversed() where hasGradient(block: block, latentFrames: clips.latents.size(2)) {
       let audio = withGradients(true) { audioContext(conditions).narrow(2, block * n, n) }
+      clips.memory.rewind(to: block * n)
       let x0 = clips.rollout.repeatLastStep(
         block: block, from: clips.inputs[block], step: clips.steps[block], audio: audio)
       x0.backward(gradient: gradient.narrow(2, block * n, n).to(x0.dtype))

@@ -1,0 +1,113 @@
+import NN
+import Torch
+
+// B batch, n frames of a block, T tokens of a frame, H heads, D head width, C = H·D.
+
+/// The keys and values of earlier blocks, of every layer: what self-attention reads beside the block in work.
+///
+/// A block is a range of latent frames. A pass of the model over a block calls `begin` once and `exchange` in every layer; later
+/// passes over the same block replace its keys and values.
+public protocol AttentionMemory: AnyObject {
+  /// The end of the newest block.
+  var endFrame: Int { get }
+
+  /// Makes room for a block that follows the newest one, or is it.
+  ///
+  /// - Returns: the rotary factors of its queries, `[n·T, D/2, 2]`.
+  func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor
+
+  /// Takes up a layer's keys and values of a block, and returns those that its queries attend to, each `[B, rows, H, D]`.
+  ///
+  /// - Parameters:
+  ///   - values: `[B, n·T, H, D]`.
+  ///   - isRecomputed: whether activation checkpointing computes an earlier pass again: nothing is taken up then.
+  func exchange(_ keys: ProjectedKeys, _ values: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool) -> (
+    keys: Tensor, values: Tensor
+  )
+
+  /// A layer's keys, rotated, and values from the oldest token to the newest, `[B, rows, C]`; for inspection.
+  func ordered(layer: Int) -> (keys: Tensor, values: Tensor)
+}
+
+/// A layer's keys `[B, n·T, C]` as they come from its projection: each memory normalises and rotates them as it keeps them.
+public struct ProjectedKeys {
+  let projected: Tensor
+  let norm: RMSNorm
+  let heads: Int
+  /// `[n·T, D/2, 2]`.
+  let factors: Tensor
+
+  /// Normalised and rotated, `[B, n·T, H, D]`.
+  public func rotated() -> Tensor {
+    projected.rmsNormRope(norm.weight, factors, heads: heads, eps: norm.eps).unflatten(-1, heads, -1)
+  }
+
+  /// Normalised only, `[B, n·T, H, D]`.
+  public func unrotated() -> Tensor { norm(projected).unflatten(-1, heads, -1) }
+
+  /// Writes `count` tokens from `token` on, normalised and rotated, into `rows` `[B, count, H, D]`.
+  func write(_ token: Int, _ count: Int, into rows: Tensor) {
+    projected.narrow(1, token, count).rmsNormRope(
+      norm.weight, factors.narrow(0, token, count), heads: heads, eps: norm.eps, into: rows.flatten(2))
+  }
+}
+
+/// The sizes of a memory's rows.
+public struct MemoryShape: Sendable {
+  public var layers: Int
+  public var heads: Int
+  public var headDim: Int
+  public var tokensPerFrame: Int
+  public var batch: Int
+  public var dtype: DType
+  public var device: Device
+
+  public init(
+    layers: Int, heads: Int, headDim: Int, tokensPerFrame: Int, batch: Int = 1, dtype: DType, device: Device
+  ) {
+    (self.layers, self.heads, self.headDim, self.tokensPerFrame) = (layers, heads, headDim, tokensPerFrame)
+    (self.batch, self.dtype, self.device) = (batch, dtype, device)
+  }
+
+  /// Bytes of the keys and values of so many latent frames: what admission counts with.
+  public func byteCount(frames: Int) -> Int {
+    2 * layers * batch * frames * tokensPerFrame * heads * headDim * dtype.size
+  }
+
+  /// Zeros for the keys or the values of so many latent frames, `[B, frames·T, H, D]` for each layer.
+  package func rows(frames: Int) -> [Tensor] {
+    (0..<layers).map { _ in .zeros([batch, frames * tokensPerFrame, heads, headDim], dtype, device: device) }
+  }
+}
+
+/// Where latent frames stand in time for the rotary embedding.
+public struct TimePositions: Sendable {
+  /// Positions stay below this: a block that would pass it is placed last instead, and older frames are turned back by the same
+  /// distance. Nil lets positions grow without end.
+  public let limit: Int?
+  /// How far positions lie behind frame numbers.
+  public private(set) var offset = 0
+  private var known: (position: Int, frames: Int, factors: Tensor)?
+
+  public init(limit: Int? = nil) { self.limit = limit }
+
+  /// The position of a frame of the current block.
+  public func position(of frame: Int) -> Int { frame - offset }
+
+  /// Places a block; returns the distance by which older frames have to be turned back.
+  mutating func place(_ block: Range<Int>) -> Int {
+    guard let limit, block.upperBound - offset > limit else { return 0 }
+    let distance = block.upperBound - offset - limit
+    offset += distance
+    return distance
+  }
+
+  /// The rotary factors of a placed block, which all passes over it share.
+  mutating func factors(_ block: Range<Int>, _ rotary: Rotary) -> Tensor {
+    let position = position(of: block.lowerBound)
+    if let known, known.position == position, known.frames == block.count { return known.factors }
+    let factors = rotary.factors(start: position, frames: block.count)
+    known = (position, block.count, factors)
+    return factors
+  }
+}

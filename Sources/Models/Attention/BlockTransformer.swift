@@ -1,0 +1,52 @@
+import Torch
+
+// B batch, C latent channels, n latent frames of a block, H and W latent pixels.
+
+/// A transformer that generates a video block by block, under a picture, a text and sound: what a model family implements to be
+/// rolled out, in training and in serving.
+public protocol BlockTransformer: Sendable {
+  /// A picture, read once for a session.
+  associatedtype Reference
+  /// A text, read once for as long as it holds.
+  associatedtype TextContext
+  /// A timestep, read once for a schedule.
+  associatedtype TimestepContext
+
+  /// Whether a pass with gradients keeps only the input of each layer and computes the rest again when it goes back.
+  var checkpointsLayers: Bool { get }
+
+  /// - Parameters:
+  ///   - reference: the encoded picture `[B, C, 1, H, W]`.
+  ///   - framesPerBlock: n.
+  func read(reference: Tensor, framesPerBlock: Int) -> Reference
+  /// - Parameter text: the text encoder's output `[B, L, textDim]`.
+  func read(text: Tensor) -> TextContext
+  /// - Parameter timesteps: `[B, 1]`.
+  func read(timesteps: Tensor) -> TimestepContext
+
+  /// The rows of a memory, and the rotary embedding, for latents of this size.
+  func memoryShape(for latents: Tensor) -> MemoryShape
+  func rotary(for latents: Tensor) -> Rotary
+
+  /// Writes what every block sees into a memory that is new, such as tokens of the picture.
+  func prefill(
+    _ memory: any AttentionMemory, reference: Reference, timestep: TimestepContext, text: TextContext, rotary: Rotary)
+
+  /// Noisy latents of a block with what is given in them, such as the clip's first frame, in its place.
+  func pinned(_ latents: Tensor, block: Range<Int>, to reference: Reference) -> Tensor
+
+  /// The predicted flow `[B, C, n, H, W]` of a block of latent frames, over the earlier ones in the memory, which takes up its keys
+  /// and values; further calls for the same block replace them.
+  ///
+  /// - Parameter audio: the block's part of what the model makes of sound.
+  func flow(
+    _ latents: Tensor, block: Range<Int>, reference: Reference, timestep: TimestepContext, text: TextContext,
+    audio: Tensor, memory: any AttentionMemory, rotary: Rotary
+  ) -> Tensor
+}
+
+extension BlockTransformer {
+  public func prefill(
+    _ memory: any AttentionMemory, reference: Reference, timestep: TimestepContext, text: TextContext, rotary: Rotary
+  ) {}
+}

@@ -1,0 +1,79 @@
+import Torch
+
+/// A memory whose keys are kept without their rotation and rotated when they are read, so that a frame's time position may change:
+/// sinks that move with the newest block (Rolling RoPE of Live Avatar, arXiv 2512.04677).
+///
+/// Frames are kept and replaced as in `RingMemory`, whose result it has where sinks stay in place.
+public final class UnrotatedMemory: AttentionMemory {
+  public let shape: MemoryShape
+  public let windowFrames: Int
+  public let sinkFrames: Int
+  /// How many positions the first sink lies before the end of the newest block, once that is further; nil where sinks stay.
+  public var sinkDistance: Int?
+  public private(set) var endFrame = 0
+
+  private var keys: [Tensor]  // per layer [B, rows, H, D], oldest first, before rotation
+  private var values: [Tensor]
+  private var frames: [Int] = []
+  private var rotary: Rotary?
+
+  /// - Precondition: the window holds the sinks and at least one frame more.
+  public init(_ shape: MemoryShape, windowFrames: Int, sinkFrames: Int = 0, sinkDistance: Int? = nil) {
+    precondition(sinkFrames >= 0 && windowFrames > sinkFrames, "the window must be larger than its sinks")
+    self.shape = shape
+    self.windowFrames = windowFrames
+    self.sinkFrames = sinkFrames
+    self.sinkDistance = sinkDistance
+    (keys, values) = (shape.rows(frames: windowFrames), shape.rows(frames: windowFrames))
+  }
+
+  public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
+    require(block.lowerBound <= endFrame && block.upperBound >= endFrame, "Blocks are written to the memory in order.")
+    let room = block.lowerBound == 0 ? windowFrames : windowFrames - sinkFrames
+    require(block.count <= room, "A block of \(block.count) frames does not fit into the memory beside its sinks.")
+    self.rotary = rotary
+    let new = block.filter { !frames.contains($0) }
+    let excess = frames.count + new.count - windowFrames
+    if excess > 0 {
+      // The oldest frames behind the sinks leave; what stays moves up.
+      let (head, tail) = (sinkFrames * shape.tokensPerFrame, (sinkFrames + excess) * shape.tokensPerFrame)
+      let count = frames.count * shape.tokensPerFrame - tail
+      for rows in keys + values { rows.narrow(1, head, count).copy_(rows.narrow(1, tail, count).clone()) }
+      frames.removeSubrange(sinkFrames..<sinkFrames + excess)
+    }
+    frames += new
+    endFrame = block.upperBound
+    return rotary.factors(start: block.lowerBound, frames: block.count)
+  }
+
+  public func exchange(
+    _ newKeys: ProjectedKeys, _ newValues: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
+  ) -> (keys: Tensor, values: Tensor) {
+    require(!gradientsEnabled, "Gradients do not cross kept keys and values.")
+    let first = ((frames.firstIndex(of: block.lowerBound)) ?? 0) * shape.tokensPerFrame
+    let count = block.count * shape.tokensPerFrame
+    keys[layer].narrow(1, first, count).copy_(newKeys.unrotated())
+    values[layer].narrow(1, first, count).copy_(newValues)
+    return (rotated(layer), used(values[layer]))
+  }
+
+  public func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
+    (rotated(layer).flatten(2), used(values[layer]).flatten(2))
+  }
+
+  private func used(_ rows: Tensor) -> Tensor { rows.narrow(1, 0, frames.count * shape.tokensPerFrame) }
+
+  /// The keys of a layer at the positions that their frames have now.
+  private func rotated(_ layer: Int) -> Tensor {
+    guard let rotary, !frames.isEmpty else { return used(keys[layer]) }
+    let factors = Tensor.cat(frames.map { rotary.factors(start: position(of: $0), frames: 1) }, 0)
+    let keys = used(keys[layer]).clone()
+    keys.rotate_(factors)
+    return keys
+  }
+
+  private func position(of frame: Int) -> Int {
+    guard let sinkDistance, frame < sinkFrames else { return frame }
+    return frame + max(0, endFrame - sinkDistance)
+  }
+}

@@ -1,0 +1,101 @@
+import Models
+import Torch
+
+/// The memory of rollouts in training: it holds the whole clip, can go back to an earlier block, and passes with gradients read
+/// the rows of older blocks where they are.
+///
+/// A pass with gradients writes copies. Its own keys and values are part of the graph; those of older blocks are constants, unless
+/// gradients are to cross into the passes that recorded them.
+public final class RecordedMemory: AttentionMemory {
+  public let frames: Int
+  public private(set) var endFrame = 0
+
+  private let shape: MemoryShape
+  /// Attention sees only this many of the newest frames, as with a rolling window; nil for all.
+  private let visibleFrames: Int?
+  /// Whether keys and values that a recorded pass wrote keep their history when a later pass replaces their values.
+  private let crossesBlocks: Bool
+  private let keys: [Tensor]  // per layer [B, F·T, H, D]
+  private let values: [Tensor]
+  /// What recorded passes wrote, by layer and first frame of the block.
+  private var history: [Int: [Int: (keys: Tensor, values: Tensor)]] = [:]
+  private var known: (block: Range<Int>, factors: Tensor)?
+
+  /// - Parameters:
+  ///   - frames: of the clip.
+  ///   - gradient: how it crosses from a block into earlier ones. With activation checkpointing it cannot.
+  public init(
+    _ shape: MemoryShape, frames: Int, visibleFrames: Int? = nil, gradient: HistoryGradient = .cut
+  ) {
+    (self.shape, self.frames, self.visibleFrames) = (shape, frames, visibleFrames)
+    crossesBlocks = gradient != .cut
+    (keys, values) = (shape.rows(frames: frames), shape.rows(frames: frames))
+  }
+
+  public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
+    require(block.lowerBound <= endFrame && block.upperBound >= endFrame, "Blocks are written to the memory in order.")
+    require(block.upperBound <= frames, "The clip is longer than the memory that was to hold all of it.")
+    endFrame = block.upperBound
+    if let known, known.block == block { return known.factors }
+    let factors = rotary.factors(start: block.lowerBound, frames: block.count)
+    known = (block, factors)
+    return factors
+  }
+
+  /// Goes back to the state in which the blocks before `frame` were the newest ones.
+  public func rewind(to frame: Int) {
+    require(frame <= endFrame, "The memory has not come to frame \(frame).")
+    endFrame = frame
+  }
+
+  public func exchange(
+    _ newKeys: ProjectedKeys, _ newValues: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
+  ) -> (keys: Tensor, values: Tensor) {
+    let keys = newKeys.rotated()
+    if !isRecomputed { write(keys, newValues, of: block, layer) }
+    let older = older(layer, than: block.lowerBound)
+    guard older.keys.size(1) > 0 else { return (newest(keys), newest(newValues)) }
+    return (newest(Tensor.cat([older.keys, keys], 1)), newest(Tensor.cat([older.values, newValues], 1)))
+  }
+
+  public func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
+    let rows = endFrame * shape.tokensPerFrame
+    return (keys[layer].narrow(1, 0, rows).flatten(2), values[layer].narrow(1, 0, rows).flatten(2))
+  }
+
+  /// The rows that attention sees.
+  private func newest(_ rows: Tensor) -> Tensor {
+    let visible = min(visibleFrames ?? frames, frames) * shape.tokensPerFrame
+    return visible < rows.size(1) ? rows.narrow(1, rows.size(1) - visible, visible) : rows
+  }
+
+  private func write(_ newKeys: Tensor, _ newValues: Tensor, of block: Range<Int>, _ layer: Int) {
+    if crossesBlocks, gradientsEnabled { history[layer, default: [:]][block.lowerBound] = (newKeys, newValues) }
+    let (first, count) = (block.lowerBound * shape.tokensPerFrame, block.count * shape.tokensPerFrame)
+    keys[layer].narrow(1, first, count).copy_(newKeys.detach())
+    values[layer].narrow(1, first, count).copy_(newValues.detach())
+  }
+
+  /// The keys and values of frames before `start`. Where gradients cross blocks, their values are those of the newest pass, and the
+  /// gradient goes to the pass that was recorded.
+  private func older(_ layer: Int, than start: Int) -> (keys: Tensor, values: Tensor) {
+    let rows = start * shape.tokensPerFrame
+    let older = (keys: keys[layer].narrow(1, 0, rows), values: values[layer].narrow(1, 0, rows))
+    guard crossesBlocks, gradientsEnabled else { return older }
+    let recorded = (history[layer] ?? [:]).filter { $0.key < start }.sorted { $0.key < $1.key }
+    guard !recorded.isEmpty else { return older }
+    func joined(_ older: Tensor, _ part: ((keys: Tensor, values: Tensor)) -> Tensor) -> Tensor {
+      var (parts, end) = ([Tensor](), 0)
+      for (first, block) in recorded {
+        let tokens = first * shape.tokensPerFrame
+        if end < tokens { parts.append(older.narrow(1, end, tokens - end) * 0) }
+        let new = part(block)
+        parts.append(new - new.detach())
+        end = tokens + new.size(1)
+      }
+      if end < rows { parts.append(older.narrow(1, end, rows - end) * 0) }
+      return older + Tensor.cat(parts, 1)
+    }
+    return (joined(older.keys) { $0.keys }, joined(older.values) { $0.values })
+  }
+}

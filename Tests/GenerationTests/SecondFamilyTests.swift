@@ -1,0 +1,151 @@
+import Models
+import NN
+import Testing
+import Torch
+
+@testable import Generation
+@testable import Models
+
+/// A made-up family of five latent channels and one layer, with the picture as a token of its own that every block sees: nothing of it
+/// is like LiveTalk's, and it goes through the same rollout.
+struct MadeUpTransformer: BlockTransformer {
+  struct Reference { let token: Tensor }
+
+  let attention: WanAttention
+  let input, output, sound: Linear
+  let checkpointsLayers = false
+  static let (width, channels) = (24, 5)
+
+  init(_ path: ParameterPath) {
+    let config = WanTransformerConfiguration(
+      dim: Self.width, inDim: 5, ffnDim: 8, outDim: 5, textDim: 4, freqDim: 4, numHeads: 2, numLayers: 1,
+      patchSize: [1, 1, 1], eps: 1e-6, audioInputDim: 3, audioHiddenSize: 4)
+    attention = WanAttention(config, joinsProjections: false, path / "attention")
+    input = Linear(Self.channels, Self.width, path / "input")
+    output = Linear(Self.width, Self.channels, path / "output")
+    sound = Linear(3, Self.width, path / "sound")
+  }
+
+  func read(reference: Tensor, framesPerBlock: Int) -> Reference { Reference(token: tokens(reference)) }
+  func read(text: Tensor) -> Tensor { text.mean(1, keep: true) }
+  func read(timesteps: Tensor) -> Tensor { (timesteps / 1000).unsqueeze(-1) }
+  func memoryShape(for latents: Tensor) -> MemoryShape {
+    MemoryShape(
+      layers: 1, heads: 2, headDim: Self.width / 2, tokensPerFrame: latents.size(3) * latents.size(4),
+      batch: latents.size(0), dtype: .float32, device: .cpu)
+  }
+  func rotary(for latents: Tensor) -> Rotary {
+    Rotary(headDim: Self.width / 2, grid: (latents.size(3), latents.size(4)), device: .cpu)
+  }
+  func pinned(_ latents: Tensor, block: Range<Int>, to reference: Reference) -> Tensor { latents }
+
+  /// The picture is frame 0 of the memory; the video begins at frame 1.
+  func prefill(
+    _ memory: any AttentionMemory, reference: Reference, timestep: Tensor, text: Tensor, rotary: Rotary
+  ) {
+    let context = SelfAttentionContext(factors: memory.begin(0..<1, rotary: rotary), memory: memory, block: 0..<1)
+    _ = attention.selfAttention(reference.token, context, layer: 0)
+  }
+
+  func flow(
+    _ latents: Tensor, block: Range<Int>, reference: Reference, timestep: Tensor, text: Tensor, audio: Tensor,
+    memory: any AttentionMemory, rotary: Rotary
+  ) -> Tensor {
+    let shifted = block.lowerBound + 1..<block.upperBound + 1
+    let context = SelfAttentionContext(
+      factors: memory.begin(shifted, rotary: rotary), memory: memory, block: shifted)
+    let spoken = sound(audio).repeatInterleave(latents.size(3) * latents.size(4), 1)
+    let x = tokens(latents) + spoken + timestep + text.mean(-1, keep: true)
+    let y = output(attention.selfAttention(x, context, layer: 0) + x)
+    return y.unflatten(1, latents.size(2), latents.size(3), latents.size(4)).permute(0, 4, 1, 2, 3)
+  }
+
+  private func tokens(_ latents: Tensor) -> Tensor { input(latents.permute(0, 2, 3, 4, 1).flatten(1, 3)) }
+}
+
+@Suite struct SecondFamilyTests {
+  private let model = MadeUpTransformer(ParameterStore(random: RandomGenerator(seed: 4)).root)
+  private let reference = RandomGenerator(seed: 5).normal([1, 5, 1, 2, 3])
+  private let text = RandomGenerator(seed: 6).normal([1, 4, 4])
+  private let steps = FlowMatchingSchedule(shift: 3, steps: 3).steps(.float32)
+  private func audio(_ block: Int) -> Tensor { RandomGenerator(seed: 10 + UInt64(block)).normal([1, 2, 3]) }
+
+  private func memories(_ count: Int) -> [any AttentionMemory] {
+    let shape = model.memoryShape(for: reference)
+    return (0..<count).map { _ in UnrotatedMemory(shape, windowFrames: 7, sinkFrames: 1, sinkDistance: 9) }
+  }
+
+  /// Noise that depends on the block and the step alone, as every stage of a pipeline draws it.
+  private var noise: NoiseSource {
+    NoiseSource(
+      initial: { block, shape in RandomGenerator(seed: 100 + UInt64(block)).normal(shape) },
+      renewed: { block, step, shape in RandomGenerator(seed: 1000 + 10 * UInt64(block) + UInt64(step)).normal(shape) })
+  }
+
+  private func rollout(
+    _ sampler: Sampler = .euler, memories: [any AttentionMemory], commit: Commit = .lastStep, tap: RolloutTap? = nil
+  ) throws -> BlockRollout<MadeUpTransformer> {
+    try BlockRollout(
+      transformer: model, steps: steps, sampler: sampler, memories: memories, framesPerBlock: 2, textEmbedding: text,
+      referenceLatent: reference, commit: commit, noise: noise, tap: tap)
+  }
+
+  @Test func `Euler's steps go along the flow, without a commit pass`() throws {
+    var passes: [(x: Tensor, flow: Tensor)] = []
+    let rollout = try rollout(memories: memories(3)) { passes.append(($0.clone(), $2.clone())) }
+    let clean = withInferenceMode { rollout.next(audio: audio(0)) }
+    #expect(passes.count == 3 && clean.shape == [1, 5, 2, 2, 3])
+    for index in 0..<3 {
+      let next = index < 2 ? steps[index + 1].sigma : 0
+      let expected = passes[index].x + passes[index].flow * (next - steps[index].sigma)
+      #expect((index < 2 ? passes[index + 1].x : clean).maxAbsDifference(expected) < 1e-6)
+    }
+  }
+
+  @Test(arguments: [Sampler.euler, .renoise])
+  func `Stages that each hold one step make what one process makes`(sampler: Sampler) throws {
+    let whole = try rollout(sampler, memories: memories(3))
+    let expected = withInferenceMode { (0..<6).map { whole.next(audio: audio($0)) } }
+    // Three rollouts with all memories, of which each uses its own step's.
+    let stages = try (0..<3).map { _ in try rollout(sampler, memories: memories(3)) }
+    let actual = withInferenceMode {
+      (0..<6).map { block in
+        var x = stages[0].startingNoise()
+        for (index, stage) in stages.enumerated() {
+          x = stage.step(index, x, audio: audio(block))
+          stage.commit(x, audio(block))
+        }
+        return x
+      }
+    }
+    #expect(zip(expected, actual).allSatisfy { $0.equals($1) })
+    #expect(stages.allSatisfy { $0.block == 6 })
+  }
+
+  @Test func `A memory of its own for every step is not one that all share`() throws {
+    let own = try rollout(memories: memories(3))
+    let shared = try rollout(memories: memories(1))
+    let (one, other) = withInferenceMode {
+      ((0..<3).map { own.next(audio: audio($0)) }, (0..<3).map { shared.next(audio: audio($0)) })
+    }
+    #expect(one[0].maxAbsDifference(other[0]) < 1e-6)
+    #expect(one[2].maxAbsDifference(other[2]) > 1e-5)
+  }
+
+  @Test func `The picture in the memory counts, for ever`() throws {
+    func last(_ picture: Tensor) throws -> Tensor {
+      let rollout = try BlockRollout(
+        transformer: model, steps: steps, sampler: .euler, memories: memories(3), framesPerBlock: 2,
+        textEmbedding: text,
+        referenceLatent: picture, commit: .lastStep, noise: noise)
+      return withInferenceMode { (0..<8).map { rollout.next(audio: audio($0)) }[7] }
+    }
+    #expect(try last(reference).maxAbsDifference(last(reference * -1)) > 1e-4)
+  }
+
+  @Test func `A commit pass needs one memory, and memories are one or as many as steps`() throws {
+    #expect(throws: TorchError.self) { try rollout(memories: memories(3), commit: .clean) }
+    #expect(throws: TorchError.self) { try rollout(memories: memories(2)) }
+    #expect(throws: TorchError.self) { try rollout(memories: []) }
+  }
+}

@@ -46,10 +46,10 @@ public struct ModelPreset: Sendable {
   public static let mini = ModelPreset(
     name: "mini",
     transformer: WanTransformerConfiguration(
-      dim: 256, inDim: 65, ffnDim: 1024, outDim: 32, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8,
+      dim: 256, inDim: 97, ffnDim: 1024, outDim: 48, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8,
       patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 6 * 96, audioHiddenSize: 128),
     vae: WanVAEConfiguration(
-      width: 16, latentChannels: 32, widthMultipliers: [1, 4, 4], residualBlocks: 1,
+      width: 32, decoderWidth: 24, latentChannels: 48, widthMultipliers: [1, 2, 2], residualBlocks: 1,
       temporalDownsampling: [true, true], patchSize: 4, isResidual: true),
     textEncoder: UMT5Configuration(
       vocabulary: 1024, width: 128, attentionWidth: 128, feedForwardWidth: 256, heads: 4, layers: 3),

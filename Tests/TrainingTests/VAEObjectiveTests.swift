@@ -127,10 +127,16 @@ import Torch
     let statistics = try LatentStatistics(of: vae, over: clips)
     let latents = clips.map { vae.moments(video: $0).narrow(1, 0, 4).transpose(0, 1).flatten(1) }
     let all = Tensor.cat(latents, 1)
-    for (channel, (mean, deviation)) in zip(statistics.mean, statistics.deviation).enumerated() {
+    let own = (0..<4).map { all.select(0, $0).variance(unbiased: false).sqrt().item }
+    let average = own.reduce(0, +) / 4
+    for (channel, (mean, divisor)) in zip(statistics.mean, statistics.deviation).enumerated() {
       #expect(abs(mean - all.select(0, channel).mean().item) < 1e-12)
-      #expect(abs(deviation - all.select(0, channel).variance(unbiased: false).sqrt().item) < 1e-12)
+      #expect(abs(divisor - (own[channel] * average).squareRoot()) < 1e-12)
     }
+    // What transformers see has a mean square of 1, and strong channels stay stronger.
+    let normalised = zip(own, statistics.deviation).map { $0 / $1 }
+    #expect(abs(normalised.reduce(0) { $0 + $1 * $1 } / 4 - 1) < 1e-9)
+    #expect(zip(own, normalised).max { $0.0 < $1.0 }?.1 == normalised.max())
     #expect(message { _ = try LatentStatistics(of: vae, over: []) } == "There is no clip to measure latents over.")
   }
 }

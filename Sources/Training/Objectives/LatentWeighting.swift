@@ -1,7 +1,7 @@
 /// How the elements of latents count in a loss of the transformers.
 package struct LatentWeighting: CheckedSettings {
   package var regions = FaceRegionSettings()
-  /// Whether a channel counts by the root of its deviation before it was normalised: those that hold most of the picture more.
+  /// Whether a channel counts by what it was divided by when it was normalised: those that hold most of the picture more.
   package var byDeviation = false
 
   package init() {}

@@ -115,7 +115,11 @@ package struct VAEObjective: Sendable {
 }
 
 extension LatentStatistics {
-  /// Measures the latents that an encoder gives, each channel over all clips, as serving encodes them: without sampling.
+  /// The statistics by which a transformer's latents are normalised, of what an encoder gives over all clips, without sampling.
+  ///
+  /// A channel is not divided by its own deviation, but by the root of that times the channels' mean deviation: strong channels stay
+  /// stronger. A transformer errs alike in all channels, more or less; of all divisors that leave latents a mean square of 1, these
+  /// let the errors have the smallest sum of squares in the autoencoder's own units.
   ///
   /// - Parameter clips: videos `[B, 3, T, H, W]` in [-1, 1], one after the other in memory.
   /// - Throws: `TrainingError` where there is no clip, or a channel is the same everywhere.
@@ -143,7 +147,9 @@ extension LatentStatistics {
       count = total
     }
     guard count > 0 else { throw TrainingError("There is no clip to measure latents over.") }
-    self.init(mean: mean, deviation: squares.map { ($0 / count).squareRoot() })
+    let deviation = squares.map { ($0 / count).squareRoot() }
+    let average = deviation.reduce(0, +) / Double(channels)
+    self.init(mean: mean, deviation: deviation.map { ($0 * average).squareRoot() })
     if let problem { throw TrainingError("The autoencoder is not trained enough: \(problem).") }
   }
 }

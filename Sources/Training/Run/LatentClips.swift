@@ -108,8 +108,8 @@ struct LatentClips {
     var weights: Tensor?
     if !settings.regions.isEven { weights = Tensor.cat(try numbers.map { try regionWeights($0, settings.regions) }, 0) }
     if settings.byDeviation, let statistics {
-      let roots = Tensor(statistics.deviation.map { Float($0.squareRoot()) }, [1, statistics.deviation.count, 1, 1, 1])
-      weights = weights.map { $0 * roots } ?? roots
+      let channels = Tensor(statistics.deviation.map(Float.init), [1, statistics.deviation.count, 1, 1, 1])
+      weights = weights.map { $0 * channels } ?? channels
     }
     return weights.map { ($0 / $0.mean()).to(device) }
   }

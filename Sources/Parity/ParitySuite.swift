@@ -6,6 +6,8 @@ package struct ParityResult: Sendable {
   package let component: String
   package let name: String
   package let comparisons: [ParityRecorder.Comparison]
+  /// Intermediate results that the case does not hold.
+  package var notHeld: [String] = []
   /// Why the case could not run, or nil.
   package let failure: String?
 
@@ -24,7 +26,7 @@ package struct ParityResult: Sendable {
       + (tolerance.rtol > 0 ? " + \(format(tolerance.rtol))·|x|" : "")
     let verdict =
       failed.isEmpty
-      ? "(\(comparisons.count) compared)"
+      ? "(\(comparisons.count) compared\(notHeld.isEmpty ? "" : ", \(notHeld.count) not held"))"
       : "FAILED: "
         + failed.prefix(8).map { "\($0.name) \(format($0.maxDifference)) > \(format($0.tolerance.atol))" }
         .joined(separator: ", ")
@@ -32,11 +34,11 @@ package struct ParityResult: Sendable {
     return "\(component)/\(name): \(stated) \(verdict)"
   }
 
-  /// A line for each comparison.
+  /// A line for each comparison, and for each that could not be made.
   package var details: [String] {
     comparisons.map {
       "\($0.passed ? "ok" : "FAILED") \($0.name): \(format($0.maxDifference)), tolerance \(format($0.tolerance.atol))"
-    }
+    } + notHeld.map { "not held \($0)" }
   }
 
   private func format(_ value: Double) -> String { value == 0 ? "0" : String(format: "%.1e", value) }
@@ -58,15 +60,17 @@ package enum ParitySuite {
     "wav2vec2": Wav2Vec2Cases.run,
   ]
 
-  /// Every directory with a `case.json` under the given ones, in order of path.
+  /// Every directory with a `case.json` under the given ones, in order of path. Links to directories are followed, each once.
   package static func directories(under roots: [URL]) -> [URL] {
-    var found: [URL] = []
-    for root in roots {
-      let files = FileManager.default.enumerator(at: root, includingPropertiesForKeys: nil)
-      while let url = files?.nextObject() as? URL {
-        if url.lastPathComponent == "case.json" { found.append(url.deletingLastPathComponent()) }
-      }
+    var (found, seen) = ([URL](), Set<String>())
+    func search(_ directory: URL) {
+      guard seen.insert(directory.resolvingSymlinksInPath().path).inserted,
+        let names = try? FileManager.default.contentsOfDirectory(atPath: directory.path)
+      else { return }
+      if names.contains("case.json") { found.append(directory) }
+      for name in names { search(directory.appendingPathComponent(name)) }
     }
+    for root in roots { search(root) }
     return found.sorted { $0.path < $1.path }
   }
 
@@ -75,6 +79,11 @@ package enum ParitySuite {
     let recorder = ParityRecorder()
     var component = directory.deletingLastPathComponent().lastPathComponent
     var name = directory.lastPathComponent
+    func result(_ failure: String?) -> ParityResult {
+      ParityResult(
+        component: component, name: name, comparisons: recorder.comparisons, notHeld: recorder.notHeld, failure: failure
+      )
+    }
     do {
       let golden = try ParityCase(directory: directory, device: device, media: media)
       (component, name) = (golden.component, golden.name)
@@ -82,9 +91,9 @@ package enum ParitySuite {
       try withTorchErrors {
         component == "distill" ? try runner(golden, recorder) : try withInferenceMode { try runner(golden, recorder) }
       }
-      return ParityResult(component: component, name: name, comparisons: recorder.comparisons, failure: nil)
+      return result(nil)
     } catch {
-      return ParityResult(component: component, name: name, comparisons: recorder.comparisons, failure: "\(error)")
+      return result("\(error)")
     }
   }
 }

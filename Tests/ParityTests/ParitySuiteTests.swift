@@ -124,4 +124,50 @@ import Torch
     #expect(ParitySuite.directories(under: [copy.root]).isEmpty)
     #expect(ParitySuite.directories(under: [copy.root.appendingPathComponent("nowhere")]).isEmpty)
   }
+
+  @Test func `links to directories are followed, once`() throws {
+    let copy = try Copy()
+    let other = FileManager.default.temporaryDirectory.appendingPathComponent("parity-link-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: other, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: other) }
+    for (name, target) in [("cases", copy.root), ("again", copy.root), ("itself", other)] {
+      try FileManager.default.createSymbolicLink(at: other.appendingPathComponent(name), withDestinationURL: target)
+    }
+    let found = ParitySuite.directories(under: [other])
+    #expect(found.count == 1)
+    #expect(found.first.map { ParitySuite.run($0, device: .cpu).passed } == true)
+  }
+
+  @Test func `what leads to a result is counted where a case does not hold it, and a result must be there`() throws {
+    let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../Goldens")
+    let golden = try #require(
+      ParitySuite.directories(under: [goldens.appendingPathComponent("dit").standardized]).first {
+        (try? JSON(contentsOf: $0.appendingPathComponent("case.json"))["calls"].list.isEmpty) == false
+      })
+    let copy = FileManager.default.temporaryDirectory.appendingPathComponent("parity-\(UUID().uuidString)")
+    try FileManager.default.copyItem(at: golden, to: copy)
+    defer { try? FileManager.default.removeItem(at: copy) }
+    func keep(_ isKept: (String) -> Bool) throws {
+      let file = copy.appendingPathComponent("outputs.safetensors")
+      let kept = try readWeights(file).mapValues { $0.copied(to: .cpu, $0.dtype) }.filter { isKept($0.key) }
+      try writeSafetensors(kept, to: file)
+      let url = copy.appendingPathComponent("case.json")
+      var json = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: url)) as? [String: Any])
+      var tensors = try #require(json["tensors"] as? [String: Any])
+      let listed = try #require(tensors["outputs.safetensors"] as? [String: Any])
+      tensors["outputs.safetensors"] = listed.filter { isKept($0.key) }
+      json["tensors"] = tensors
+      try JSONSerialization.data(withJSONObject: json).write(to: url)
+    }
+    let before = ParitySuite.run(copy, device: .cpu)
+    #expect(before.passed)
+    try keep { $0.hasSuffix("flow") || $0.hasSuffix("global_end_index") }
+    let after = ParitySuite.run(copy, device: .cpu)
+    #expect(after.passed && after.comparisons.count < before.comparisons.count, "\(after.line)")
+    #expect(after.notHeld.count > before.notHeld.count && after.line.contains("\(after.notHeld.count) not held"))
+    let last = try #require(try JSON(contentsOf: copy.appendingPathComponent("case.json"))["calls"].list.last)
+    let result = try last["flow"].string()
+    try keep { $0 != result }
+    #expect(ParitySuite.run(copy, device: .cpu).failure?.contains(result) == true)
+  }
 }

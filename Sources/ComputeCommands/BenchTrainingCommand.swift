@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Generation
+import Models
 import Torch
 import Training
 
@@ -64,7 +65,7 @@ package struct BenchTrainingCommand: ParsableCommand {
       throw ValidationError(
         "'\(preset)' is not a preset: use \(ModelPreset.all.map(\.name).joined(separator: ", ")).")
     }
-    let block = GenerationDefaults.framesPerBlock
+    let block = LatentGeometry.livetalk.framesPerBlock
     guard steps > 0, textTokens > 0, latentFrames > 0, latentFrames % block == 0 else {
       throw ValidationError("Give at least one step and one row of text, and latent frames in blocks of \(block).")
     }

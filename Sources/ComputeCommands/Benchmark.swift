@@ -127,7 +127,7 @@ enum Benchmark {
     }
     _ = pending?.read()
     let total = (ContinuousClock.now - start).milliseconds
-    let frameCount = plan.blocks * plan.options.framesPerBlock * GenerationDefaults.videoFramesPerLatentFrame
+    let frameCount = plan.blocks * plan.options.framesPerBlock * live.geometry.temporalStride
 
     progress("stages")
     var audioTimes: [Double] = []
@@ -156,21 +156,21 @@ enum Benchmark {
 
 /// Sound as a live session has it: each block is encoded in a window of two seconds that ends with it.
 private struct SpeechWindow {
-  private static let frames = 2 * GenerationDefaults.fps
+  private static let frames = 2 * LatentGeometry.livetalk.framesPerSecond
   private let encoder: Wav2Vec2
   /// Noise: the encoder's work does not depend on what is said.
   private let samples: [Float]
 
   init(_ encoder: Wav2Vec2) {
     self.encoder = encoder
-    samples = (RandomGenerator(seed: 2).normal([2 * GenerationDefaults.sampleRate]) * 0.1).array()
+    samples = (RandomGenerator(seed: 2).normal([2 * LatentGeometry.livetalk.sampleRate]) * 0.1).array()
   }
 
   /// The features of the session's next block. The first block has no past.
   func features(for session: AvatarSession) throws -> Tensor {
     let rows = session.videoFramesInNextBlock
     guard session.rollout.block > 0 else {
-      let count = rows * GenerationDefaults.sampleRate / GenerationDefaults.fps
+      let count = rows * session.geometry.sampleRate / session.geometry.framesPerSecond
       return try encoder.encode(Array(samples.prefix(count)), frameCount: rows)
     }
     return try encoder.encode(samples, frameCount: SpeechWindow.frames).narrow(1, SpeechWindow.frames - rows, rows)

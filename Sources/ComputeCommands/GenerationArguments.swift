@@ -1,5 +1,6 @@
 import ArgumentParser
 import Generation
+import Models
 
 /// Values of options that `generate` and `bench` share.
 package enum GenerationArguments {
@@ -21,7 +22,7 @@ package enum GenerationArguments {
     guard let policy = KVCachePolicy(text) else {
       throw ValidationError("a policy is full, rolling:W or anchor:S/W")
     }
-    if let problem = policy.problem(framesPerBlock: GenerationDefaults.framesPerBlock) {
+    if let problem = policy.problem(framesPerBlock: LatentGeometry.livetalk.framesPerBlock) {
       throw ValidationError(problem)
     }
     return policy

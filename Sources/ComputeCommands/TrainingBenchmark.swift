@@ -151,7 +151,7 @@ enum TrainingBenchmark {
       conditions = Conditions(
         text: noise([1, plan.textTokens, config.textDim], generator),
         audioFeatures: noise(
-          [1, AudioFeatures.videoFrames(latentFrames: plan.latentFrames), config.audioInputDim], generator),
+          [1, LatentGeometry.livetalk.videoFrames(latentFrames: plan.latentFrames), config.audioInputDim], generator),
         referenceLatent: noise(
           [1, config.outDim, 1, plan.size.height / plan.latentStride, plan.size.width / plan.latentStride], generator))
       negativeText = noise([1, plan.textTokens, config.textDim], generator)
@@ -164,7 +164,7 @@ enum TrainingBenchmark {
     /// All blocks end with the plan's step; the scores are taken in the middle of the noise levels.
     func draw() -> DMDPasses.Draw {
       let picture = conditions.referenceLatent.shape
-      let blocks = plan.latentFrames / GenerationDefaults.framesPerBlock
+      let blocks = plan.latentFrames / LatentGeometry.livetalk.framesPerBlock
       return .init(
         rollout: .init(steps: [Int](repeating: plan.exitStep, count: blocks), noise: NoiseSource(generator)),
         score: ScoreDraw(

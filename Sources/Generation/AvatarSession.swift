@@ -15,7 +15,7 @@ public struct SessionOptions: Sendable {
 
   public init(
     policy: KVCachePolicy = .livetalk, steps: Int = 4, shift: Double = 5,
-    framesPerBlock: Int = GenerationDefaults.framesPerBlock, positionLimit: Int = GenerationDefaults.positionLimit,
+    framesPerBlock: Int = LatentGeometry.livetalk.framesPerBlock, positionLimit: Int = TimePositions.publishedLimit,
     seed: UInt64 = 0, clipFrames: Int? = nil
   ) {
     self.policy = policy
@@ -33,7 +33,7 @@ extension SessionOptions {
   public init(_ settings: CheckpointSettings, policy: KVCachePolicy? = nil, positionLimit: Int? = nil) {
     let limit = policy == nil ? settings.positionLimit : nil
     self.init(
-      policy: policy ?? settings.policy, positionLimit: positionLimit ?? limit ?? GenerationDefaults.positionLimit)
+      policy: policy ?? settings.policy, positionLimit: positionLimit ?? limit ?? TimePositions.publishedLimit)
   }
 }
 
@@ -44,6 +44,7 @@ extension SessionOptions {
 public final class AvatarSession {
   /// Height and width of the video in pixels.
   public let size: ReferencePicture.Size
+  public let geometry: LatentGeometry
   public let framesPerBlock: Int
   public let rollout: BlockRollout<WanTransformer>
 
@@ -64,6 +65,7 @@ public final class AvatarSession {
     self.transformer = transformer
     let stride = vae.configuration.spatialStride
     size = ReferencePicture.Size(height: referenceLatent.size(3) * stride, width: referenceLatent.size(4) * stride)
+    geometry = LatentGeometry.livetalk.over(vae.configuration)
     framesPerBlock = options.framesPerBlock
     let reference = referenceLatent.to(device, vae.dtype)
     let memory = try options.policy.memory(
@@ -79,15 +81,9 @@ public final class AvatarSession {
     decoding = Stream(device: device)
   }
 
-  /// Video frames that the next block gives: the clip's first latent frame gives one, every other four.
+  /// Video frames that the next block gives: the clip's first latent frame gives one.
   public var videoFramesInNextBlock: Int {
-    AvatarSession.videoFrames(block: rollout.block, framesPerBlock: framesPerBlock)
-  }
-
-  /// Video frames of a block.
-  public static func videoFrames(block: Int, framesPerBlock: Int) -> Int {
-    framesPerBlock * GenerationDefaults.videoFramesPerLatentFrame
-      - (block == 0 ? GenerationDefaults.videoFramesPerLatentFrame - 1 : 0)
+    geometry.videoFrames(inBlock: rollout.block, framesPerBlock: framesPerBlock)
   }
 
   /// Generates the next block from its audio features `[1, videoFramesInNextBlock, audioInputDim]`.

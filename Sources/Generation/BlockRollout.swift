@@ -261,17 +261,3 @@ public final class BlockRollout<Transformer: BlockTransformer> {
     return flow
   }
 }
-
-/// Figures of the published system that are not sizes of a model.
-public enum GenerationDefaults {
-  /// Video frames per second.
-  public static let fps = 16
-  /// Samples of sound per second.
-  public static let sampleRate = 16000
-  /// Latent frames generated together.
-  public static let framesPerBlock = 3
-  /// Video frames that one latent frame decodes to, after the first, which gives one.
-  public static let videoFramesPerLatentFrame = 4
-  /// Where the reference's table of time positions ends, and generation with it; here the window is turned back instead.
-  public static let positionLimit = 1024
-}

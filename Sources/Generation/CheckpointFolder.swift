@@ -58,6 +58,9 @@ public struct CheckpointFolder: Sendable {
     self.settings = settings
   }
 
+  /// What its models' video, latents and sound have in common.
+  public var geometry: LatentGeometry { .livetalk }
+
   /// The file of a part, or nil where none of its candidates is there.
   public func file(_ part: Part) -> URL? {
     part.candidates.map { root.appendingPathComponent($0) }.first { FileManager.default.fileExists(atPath: $0.path) }
@@ -173,11 +176,11 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
       guard let policy = KVCachePolicy(cachePolicy) else {
         throw FileError(url, "its 'cachePolicy' is '\(cachePolicy)', not full, rolling:W or anchor:S/W")
       }
-      if let problem = policy.problem(framesPerBlock: GenerationDefaults.framesPerBlock) {
+      if let problem = policy.problem(framesPerBlock: LatentGeometry.livetalk.framesPerBlock) {
         throw FileError(url, problem)
       }
     }
-    guard (positionLimit ?? GenerationDefaults.positionLimit) >= (policy.window(clipFrames: nil) ?? 1) else {
+    guard (positionLimit ?? TimePositions.publishedLimit) >= (policy.window(clipFrames: nil) ?? 1) else {
       throw FileError(url, "its 'positionLimit' is less than the window of its cache")
     }
   }

@@ -3,22 +3,26 @@ import Torch
 
 /// A clip to generate: how long, under which sound.
 public struct Clip: Sendable {
-  /// Samples at 16 kHz that the clip plays, cut to its length.
+  /// Samples at the model's rate that the clip plays, cut to its length.
   public let samples: [Float]
   /// Video frames of the clip.
   public let videoFrames: Int
   /// Blocks that are generated for them.
   public let blocks: Int
 
+  public let geometry: LatentGeometry
   private let framesPerBlock: Int
 
   /// A clip as long as the sound, or as `seconds` if that is shorter.
   ///
-  /// It has a frame at 0 and one more for every further sixteenth of a second, as the published system has: 81 for 5 seconds.
+  /// It has a frame at 0 and one more for every further frame's time, as the published systems have: 81 for 5 seconds at 16 a second.
   /// The last block is cut to it.
   /// - Throws: `TorchError` for no sound, or a length that is not positive.
-  public init(samples: [Float], seconds: Double?, framesPerBlock: Int = GenerationDefaults.framesPerBlock) throws {
-    let rate = Double(GenerationDefaults.sampleRate)
+  public init(
+    samples: [Float], seconds: Double?, geometry: LatentGeometry = .livetalk, framesPerBlock: Int? = nil
+  ) throws {
+    let rate = Double(geometry.sampleRate)
+    let framesPerBlock = framesPerBlock ?? geometry.framesPerBlock
     guard !samples.isEmpty else { throw TorchError("The sound is empty.") }
     if let seconds, !(seconds > 0) {
       throw TorchError("A clip of \(seconds) seconds has no picture; give a positive length.")
@@ -26,23 +30,24 @@ public struct Clip: Sendable {
     let length = min(Double(samples.count) / rate, seconds ?? .infinity)
     self.samples = Array(samples.prefix(Int((length * rate).rounded())))
     // Rounded to a thousandth of a frame first: 5 s of sound must not lose a frame to the last bit of a division.
-    let frames = (length * Double(GenerationDefaults.fps) * 1000).rounded() / 1000
+    let frames = (length * Double(geometry.framesPerSecond) * 1000).rounded() / 1000
     videoFrames = Int(frames) + 1
-    let latentFrames = (videoFrames + 2) / GenerationDefaults.videoFramesPerLatentFrame + 1
+    let latentFrames = geometry.latentFrames(holding: videoFrames)
     blocks = (latentFrames + framesPerBlock - 1) / framesPerBlock
     self.framesPerBlock = framesPerBlock
+    self.geometry = geometry
   }
 
   public var latentFrames: Int { blocks * framesPerBlock }
+  /// Video frames that the blocks give; those past the clip's end are cut off.
+  public var generatedFrames: Int { geometry.videoFrames(latentFrames: latentFrames) }
 
   /// The samples that the blocks take, silence behind the clip's end.
   ///
   /// The speech encoder stretches what it is given over the frames: without the silence a clip whose end is not that of a block
   /// would run late.
   public var paddedSamples: [Float] {
-    let count = AudioFeatures.sampleCount(
-      latentFrames: latentFrames, framesPerSecond: Double(GenerationDefaults.fps),
-      sampleRate: GenerationDefaults.sampleRate)
+    let count = geometry.sampleCount(latentFrames: latentFrames)
     return samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
   }
 }
@@ -52,7 +57,7 @@ extension AvatarSession {
   ///
   /// While one block decodes, the next is denoised, where the device can do both; the first one is delivered at once.
   /// - Parameters:
-  ///   - audioFeatures: of the padded samples, `[1, 4·latentFrames - 3, audioInputDim]`.
+  ///   - audioFeatures: of the padded samples, `[1, generatedFrames, audioInputDim]`.
   ///   - deliver: takes each frame in order, packed RGB; what it throws ends the generation.
   ///   - progress: told how many blocks are done.
   public func generate(

@@ -67,7 +67,7 @@ public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
   ///   which the window would run into its sinks.
   public func memory(
     _ shape: MemoryShape, framesPerBlock: Int, clipFrames: Int? = nil,
-    positionLimit: Int? = GenerationDefaults.positionLimit
+    positionLimit: Int? = TimePositions.publishedLimit
   ) throws -> RingMemory {
     if let problem = problem(framesPerBlock: framesPerBlock) {
       throw TorchError("The cache policy is impossible: \(problem).")

@@ -25,10 +25,11 @@ enum PipelineCases {
     let sampleRate = try args["sample_rate"].int()
     let sound = golden.directory.appendingPathComponent(try golden.config["audio"].string())
     let samples = try golden.media?.sound(sound, sampleRate) ?? WaveFile(contentsOf: sound).samples
-    let trimmed = AudioFeatures.trimmed(
-      samples, latentFrames: latentFrames, framesPerSecond: try args["fps"].double(), sampleRate: sampleRate)
+    var geometry = LatentGeometry.livetalk
+    (geometry.framesPerSecond, geometry.sampleRate) = (try args["fps"].int(), sampleRate)
     let features = try models.audioEncoder.encode(
-      trimmed, frameCount: AudioFeatures.videoFrames(latentFrames: latentFrames))
+      geometry.trimmed(samples, latentFrames: latentFrames),
+      frameCount: geometry.videoFrames(latentFrames: latentFrames))
     let audio = models.transformer.audioContext(packed: models.transformer.pack(audioFeatures: features))
     try recorder.compareIntermediate(
       "audio_embed", audio.squeeze(1).unsqueeze(2).unsqueeze(2), outputs["audio_embed"], latentTolerance)

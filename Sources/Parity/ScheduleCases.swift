@@ -53,13 +53,13 @@ enum ScheduleCases {
       let list = Tensor.cat(steps.map { $0.timestep.flatten() }, 0)
       let timesteps = dtype == .float32 ? timestepTolerance : .exact
       try recorder.compare("warped.\(name)", list, outputs["warped.\(name)"], timesteps)
-      let perFrame = list.unsqueeze(1).expand(steps.count, GenerationDefaults.framesPerBlock)
+      let perFrame = list.unsqueeze(1).expand(steps.count, LatentGeometry.livetalk.framesPerBlock)
       try recorder.compare("model_timesteps.\(name)", perFrame, outputs["model_timesteps.\(name)"], timesteps)
       let embedding = sinusoidalEmbedding(list, width: width)
       try recorder.compare(
         "embedding.\(name)", embedding, outputs["embedding.\(name)"], dtype == .float32 ? tolerance : .exact)
     }
-    let perFrame = unwarped.unsqueeze(1).expand(listed.count, GenerationDefaults.framesPerBlock)
+    let perFrame = unwarped.unsqueeze(1).expand(listed.count, LatentGeometry.livetalk.framesPerBlock)
     try recorder.compare("model_timesteps.unwarped", perFrame, outputs["model_timesteps.unwarped"], .exact)
     let truncated = sinusoidalEmbedding(unwarped, width: width)
     try recorder.compare("embedding.int64", truncated, outputs["embedding.int64"], .exact)

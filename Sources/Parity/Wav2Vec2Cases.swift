@@ -16,7 +16,7 @@ enum Wav2Vec2Cases {
       for (file, encoder) in encoders {
         var taps: [String: Tensor] = [:]
         let features = try encoder.encode(
-          samples, frameCount: AudioFeatures.videoFrames(latentFrames: latentFrames)
+          samples, frameCount: LatentGeometry.livetalk.videoFrames(latentFrames: latentFrames)
         ) { taps[$0] = $1 }
         taps["audio_embeddings"] = features
         let packed = projections.pack(features)
@@ -36,10 +36,11 @@ enum Wav2Vec2Cases {
     let name = try run["name"].string()
     guard let expected = outputs["\(name).samples"] else { throw ParityError("the case has no '\(name).samples'") }
     let rate = try golden.config["sample_rate"].int()
-    let fps = try golden.config["fps"].double()
+    var geometry = LatentGeometry.livetalk
+    (geometry.framesPerSecond, geometry.sampleRate) = (try golden.config["fps"].int(), rate)
     let latentFrames = try run["num_frames"].int()
     func trimmed(_ samples: [Float]) -> [Float] {
-      AudioFeatures.trimmed(samples, latentFrames: latentFrames, framesPerSecond: fps, sampleRate: rate)
+      geometry.trimmed(samples, latentFrames: latentFrames)
     }
     let file = golden.directory.appendingPathComponent(try run["audio"].string())
     let wave = try WaveFile(contentsOf: file)
@@ -85,7 +86,8 @@ private struct AudioProjections {
     let width = try golden.config["audio_hidden_size"].int()
     let dim = try golden.config["dim"].int()
     audioPack = AudioPack(
-      channels: try golden.config["audio_input_dim"].int(), patch: [AudioPack.rowsPerLatentFrame, 1, 1], width: width,
+      channels: try golden.config["audio_input_dim"].int(),
+      patch: [LatentGeometry.livetalk.audioRowsPerLatentFrame, 1, 1], width: width,
       layerNorm: true, store.root / "audio_proj")
     projections = (0..<(try golden.config["num_audio_cond_projs"].int())).map {
       Linear(width, dim, store.root / "audio_cond_projs" / $0)

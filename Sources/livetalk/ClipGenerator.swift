@@ -47,7 +47,7 @@ final class ClipGenerator {
       let image = ReferencePicture.prepared(RGBPixels(picture), size).to(models.device)
       let reference = models.vae.encode(image: image)
       let features = try models.audioEncoder.encode(
-        clip.paddedSamples, frameCount: AudioFeatures.videoFrames(latentFrames: clip.latentFrames))
+        clip.paddedSamples, frameCount: clip.generatedFrames)
       if let teacher {
         try solve(teacher, clip, text, features, reference, seed: options.seed, deliver)
       } else {

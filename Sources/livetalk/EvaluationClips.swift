@@ -81,7 +81,7 @@ struct EvaluationClip {
   func mouth(frames: Int) throws -> MouthSeries? {
     guard let truth else { return nil }
     let track = MouthTrack(try Truth(contentsOf: truth).phonemes)
-    let rate = Double(GenerationDefaults.fps)
+    let rate = Double(LatentGeometry.livetalk.framesPerSecond)
     let shapes = (0..<frames).map { track.shape(from: Double($0) / rate, to: Double($0 + 1) / rate) }
     // As pictures show it: see `FrameState.mouthWidth`.
     return MouthSeries(open: shapes.map(\.open), width: shapes.map { $0.width / 1.2 })
@@ -108,14 +108,15 @@ struct EvaluationClip {
 
   /// The sound at the rate that models hear.
   func samples() throws -> [Float] {
-    try Sound(contentsOf: sound.path, sampleRate: GenerationDefaults.sampleRate).samples
+    try Sound(contentsOf: sound.path, sampleRate: LatentGeometry.livetalk.sampleRate).samples
   }
 
   /// The reference picture.
   func reference() throws -> Picture {
     if let picture { return try Picture(contentsOf: picture.path) }
     guard let video,
-      let first = try VideoReader(path: video.path, framesPerSecond: Double(GenerationDefaults.fps)).next()
+      let first = try VideoReader(path: video.path, framesPerSecond: Double(LatentGeometry.livetalk.framesPerSecond))
+        .next()
     else { throw CommandFailure("The clip '\(id)' has neither a picture nor a video.") }
     return first
   }

@@ -3,6 +3,7 @@ import ComputeCommands
 import Foundation
 import Generation
 import Media
+import Models
 import Torch
 
 /// `livetalk generate`.
@@ -117,7 +118,7 @@ struct GenerateCommand: ParsableCommand {
     }
     guard (1...1000).contains(steps) else { throw ValidationError("--steps is a number from 1 to 1000, not \(steps)") }
     // The window must fit under the limit, or its positions would turn negative.
-    let least = ((policy ?? .livetalk).windowFrames ?? 0) + GenerationDefaults.framesPerBlock
+    let least = ((policy ?? .livetalk).windowFrames ?? 0) + LatentGeometry.livetalk.framesPerBlock
     if let positionLimit, positionLimit < least {
       throw ValidationError("--position-limit is at least \(least) with this policy, not \(positionLimit)")
     }
@@ -129,7 +130,7 @@ struct GenerateCommand: ParsableCommand {
     try folder.requireAll()
     let picture = try Picture(contentsOf: image)
     try PictureLimits.check(picture, path: image)
-    let voice = try Sound(contentsOf: audio, sampleRate: GenerationDefaults.sampleRate)
+    let voice = try Sound(contentsOf: audio, sampleRate: folder.geometry.sampleRate)
     let given = ReferencePicture.Size(height: picture.height, width: picture.width)
     guard
       let target = size
@@ -137,7 +138,7 @@ struct GenerateCommand: ParsableCommand {
     else { throw CommandFailure("The checkpoint \(checkpoint) names no size of video.") }
     var job = GenerationJob(
       folder: folder, picture: RGBPixels(picture), size: target,
-      clip: try Clip(samples: voice.samples, seconds: seconds),
+      clip: try Clip(samples: voice.samples, seconds: seconds, geometry: folder.geometry),
       prompt: prompt,
       // The product plays the sound as it was, not as the model hears it.
       sound: try Sound(contentsOf: audio, sampleRate: GenerationJob.soundRate).samples, output: output, device: device,
@@ -153,7 +154,7 @@ struct GenerateCommand: ParsableCommand {
   }
 
   private func printSummary(_ job: GenerationJob, _ took: GenerationJob.Times) {
-    let seconds = Double(job.clip.videoFrames) / Double(GenerationDefaults.fps)
+    let seconds = Double(job.clip.videoFrames) / Double(job.clip.geometry.framesPerSecond)
     let summary =
       String(
         format: "%@: %d frames, %.2f s, %d×%d; generated in %.1f s (%.3g frames a second, %.3g times real time)",

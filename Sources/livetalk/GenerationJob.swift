@@ -41,7 +41,7 @@ struct GenerationJob {
         path: output, format: VideoFormat(width: size.width, height: size.height, soundSampleRate: Self.soundRate)))
     defer { sink.cancel() }
     Interruption.onStop { sink.cancelWithinLock() }
-    let seconds = Double(clip.samples.count) / Double(GenerationDefaults.sampleRate)
+    let seconds = Double(clip.samples.count) / Double(clip.geometry.sampleRate)
     try withInferenceMode {
       let (models, text) = try load(report)
       try models.check(size)
@@ -52,7 +52,7 @@ struct GenerationJob {
         transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
         textEmbedding: text, options: options)
       let features = try models.audioEncoder.encode(
-        clip.paddedSamples, frameCount: AudioFeatures.videoFrames(latentFrames: clip.latentFrames))
+        clip.paddedSamples, frameCount: clip.generatedFrames)
       report.begin(frames: clip.videoFrames, blocks: clip.blocks)
       try generate(session, features, into: sink, report)
     }
@@ -79,7 +79,7 @@ struct GenerationJob {
   private func generate(
     _ session: AvatarSession, _ features: Tensor, into sink: GuardedSink, _ report: ProgressReport
   ) throws {
-    let samplesPerFrame = Self.soundRate / GenerationDefaults.fps
+    let samplesPerFrame = Self.soundRate / clip.geometry.framesPerSecond
     var frame = 0
     try session.generate(
       clip, audioFeatures: features,
@@ -95,7 +95,7 @@ struct GenerationJob {
 
   /// Samples between `start` and the clip's end: a clip shorter than its sound ends in silence, not in the next word.
   private func soundLeft(_ start: Int) -> Int {
-    max(0, clip.samples.count * (Self.soundRate / GenerationDefaults.sampleRate) - start)
+    max(0, clip.samples.count * (Self.soundRate / clip.geometry.sampleRate) - start)
   }
 }
 

@@ -15,7 +15,7 @@ struct Measuring {
   let clips: [EvaluationClip]
   let swapsSound: Bool
 
-  private static let rate = GenerationDefaults.fps
+  private static let rate = LatentGeometry.livetalk.framesPerSecond
 
   /// The clip whose sound drives a clip's person.
   func driver(of index: Int) -> Int { swapsSound ? (index + 1) % clips.count : index }
@@ -42,7 +42,7 @@ struct Measuring {
     let other = clips.count > 1 ? clips[(sound + 1) % clips.count] : nil
     func envelope(_ clip: EvaluationClip) throws -> [Double] {
       speechEnvelope(
-        try clip.samples(), sampleRate: GenerationDefaults.sampleRate, frames: reading.frames,
+        try clip.samples(), sampleRate: LatentGeometry.livetalk.sampleRate, frames: reading.frames,
         framesPerSecond: Self.rate)
     }
     return ClipMeasures(

@@ -4,6 +4,7 @@ import ComputeCommands
 import Datasets
 import Foundation
 import Generation
+import Models
 import Torch
 
 /// `livetalk data prepare`.
@@ -70,7 +71,7 @@ struct PrepareCommand: ParsableCommand {
   var latentFrames = 21
 
   @Option(help: ArgumentHelp("Latent frames are a multiple of these.", valueName: "n"))
-  var framesPerBlock = GenerationDefaults.framesPerBlock
+  var framesPerBlock = LatentGeometry.livetalk.framesPerBlock
 
   @Option(help: ArgumentHelp("Seconds by which picture and sound may differ in length.", valueName: "s"))
   var tolerance = 0.5

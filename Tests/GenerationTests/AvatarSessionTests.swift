@@ -43,8 +43,9 @@ import Torch
   @Test func `the first block gives nine frames and every further one twelve`() throws {
     let session = try TinySystem().session()
     #expect(session.videoFramesInNextBlock == 9)
-    #expect((0..<3).map { AvatarSession.videoFrames(block: $0, framesPerBlock: 3) } == [9, 12, 12])
-    #expect(AvatarSession.videoFrames(block: 0, framesPerBlock: 1) == 1)
+    #expect((0..<3).map { session.geometry.videoFrames(inBlock: $0, framesPerBlock: 3) } == [9, 12, 12])
+    #expect(session.geometry.videoFrames(inBlock: 0, framesPerBlock: 1) == 1)
+    #expect(session.geometry.latentChannels == 16 && session.geometry.spatialStride == 8)
   }
 
   @Test func `what a delivery throws ends the generation there`() throws {

@@ -31,11 +31,22 @@ import Torch
   func `other lengths are cut from the next whole block`(seconds: Double) throws {
     let clip = try clip(seconds, of: 70)
     #expect(clip.videoFrames == Int(seconds * 16) + 1)
-    let generated = AudioFeatures.videoFrames(latentFrames: clip.latentFrames)
+    let generated = clip.generatedFrames
     #expect(generated >= clip.videoFrames && generated - clip.videoFrames < 12)
     #expect(clip.paddedSamples.count == (generated - 1) * 1000)
     #expect(clip.paddedSamples.prefix(clip.samples.count).allSatisfy { $0 == 0.5 })
     #expect(clip.paddedSamples.dropFirst(clip.samples.count).allSatisfy { $0 == 0 })
+  }
+
+  @Test func `25 frames a second, two frames a latent one, other sound`() throws {
+    let geometry = LatentGeometry(
+      framesPerSecond: 25, sampleRate: 24_000, spatialStride: 16, temporalStride: 2, latentChannels: 5,
+      audioRowsPerLatentFrame: 2, framesPerBlock: 4)
+    let clip = try Clip(samples: [Float](repeating: 0.5, count: 48_000), seconds: nil, geometry: geometry)
+    #expect(clip.videoFrames == 51 && clip.latentFrames == 28 && clip.blocks == 7 && clip.generatedFrames == 55)
+    // 54 frames' time at 960 samples each.
+    #expect(clip.paddedSamples.count == 51_840)
+    #expect((0..<3).map { geometry.videoFrames(inBlock: $0, framesPerBlock: 4) } == [7, 8, 8])
   }
 
   @Test func `one sample is one frame`() throws {

@@ -14,7 +14,7 @@ import Torch
     #expect(transformer.inDim == 2 * vae.latentChannels + 1)
     #expect(transformer.textDim == preset.textEncoder.width)
     #expect(transformer.audioInputDim == preset.audioEncoder.featureWidth)
-    #expect(vae.temporalStride == GenerationDefaults.videoFramesPerLatentFrame)
+    #expect(vae.temporalStride == LatentGeometry.livetalk.temporalStride)
     #expect(preset.size.height % (vae.spatialStride * transformer.patchSize[1]) == 0)
     #expect(preset.size.width % (vae.spatialStride * transformer.patchSize[2]) == 0)
   }

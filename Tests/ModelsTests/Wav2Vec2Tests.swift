@@ -214,16 +214,19 @@ import Torch
 
 @Suite struct AudioFeaturesTests {
   @Test func `21 latent frames are 81 video frames and 80000 samples`() {
-    #expect(AudioFeatures.videoFrames(latentFrames: 21) == 81)
-    #expect(AudioFeatures.sampleCount(latentFrames: 21, framesPerSecond: 16) == 80_000)
-    #expect(AudioFeatures.sampleCount(latentFrames: 12, framesPerSecond: 16) == 44_000)
-    #expect(AudioFeatures.sampleCount(latentFrames: 2, framesPerSecond: 30) == 2133)
+    var geometry = LatentGeometry.livetalk
+    #expect(geometry.videoFrames(latentFrames: 21) == 81)
+    #expect(geometry.sampleCount(latentFrames: 21) == 80_000)
+    #expect(geometry.sampleCount(latentFrames: 12) == 44_000)
+    #expect((1...82).map { geometry.latentFrames(holding: $0) } == (1...82).map { ($0 + 2) / 4 + 1 })
+    geometry.framesPerSecond = 30
+    #expect(geometry.sampleCount(latentFrames: 2) == 2133)
   }
 
   @Test func `a long sound is cut and a short one stays`() {
-    let long = AudioFeatures.trimmed([Float](repeating: 1, count: 9000), latentFrames: 3, framesPerSecond: 16)
+    let long = LatentGeometry.livetalk.trimmed([Float](repeating: 1, count: 9000), latentFrames: 3)
     #expect(long.count == 8000)
-    #expect(AudioFeatures.trimmed([1, 2, 3], latentFrames: 3, framesPerSecond: 16) == [1, 2, 3])
+    #expect(LatentGeometry.livetalk.trimmed([1, 2, 3], latentFrames: 3) == [1, 2, 3])
   }
 
   @Test func `normalised samples have zero mean and unit variance, and silence stays silent`() {

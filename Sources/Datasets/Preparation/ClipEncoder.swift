@@ -8,6 +8,7 @@ import Torch
 /// a session: what is trained on is what is served.
 package final class ClipEncoder {
   package let device: Device
+  private let geometry: LatentGeometry
   private let vae: WanVAE
   private let audioEncoder: Wav2Vec2
   private let prompts: PromptEncoder
@@ -23,12 +24,14 @@ package final class ClipEncoder {
     loading folder: CheckpointFolder, device: Device, dtype: DType, report: (String) -> Void = { _ in }
   ) throws {
     self.device = device
+    geometry = folder.geometry
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
-    guard vae.configuration.temporalStride == GenerationDefaults.videoFramesPerLatentFrame else {
+    guard vae.configuration.temporalStride == folder.geometry.temporalStride else {
       throw FileError(
         try folder.require(.vae),
-        "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of 4")
+        "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of \(folder.geometry.temporalStride)"
+      )
     }
     report("speech encoder")
     audioEncoder = try Wav2Vec2(
@@ -64,11 +67,9 @@ package final class ClipEncoder {
   /// - Throws: `Wav2Vec2Error` for sound too short.
   func audioFeatures(_ samples: [Float], latentFrames: Int) throws -> Tensor {
     // As a session does that is given this sound: it plays what belongs to the frames after the first.
-    let count = AudioFeatures.sampleCount(
-      latentFrames: latentFrames, framesPerSecond: Double(GenerationDefaults.fps),
-      sampleRate: GenerationDefaults.sampleRate)
+    let count = geometry.sampleCount(latentFrames: latentFrames)
     let padded = samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
-    let frames = AudioFeatures.videoFrames(latentFrames: latentFrames)
+    let frames = geometry.videoFrames(latentFrames: latentFrames)
     return try audioEncoder.encode(Array(padded), frameCount: frames).squeeze(0)
   }
 

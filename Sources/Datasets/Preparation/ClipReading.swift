@@ -1,14 +1,15 @@
 import Foundation
 import Generation
 import Media
+import Models
 import Torch
 
 /// What a clip must be, to be prepared.
 package struct ClipRequirements: Sendable, Equatable {
   /// Pixels of the frames that are made.
   package var size: ReferencePicture.Size
-  package var framesPerSecond = GenerationDefaults.fps
-  package var sampleRate = GenerationDefaults.sampleRate
+  package var framesPerSecond = LatentGeometry.livetalk.framesPerSecond
+  package var sampleRate = LatentGeometry.livetalk.sampleRate
   /// Seconds by which picture and sound may differ in length.
   package var tolerance = 0.5
   /// The longest clip that is read, in seconds.

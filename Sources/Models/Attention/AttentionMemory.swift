@@ -85,6 +85,8 @@ public struct TimePositions: Sendable {
   /// Positions stay below this: a block that would pass it is placed last instead, and older frames are turned back by the same
   /// distance. Nil lets positions grow without end.
   public let limit: Int?
+  /// Where LiveTalk's published table of positions ends, and generation with it; here older frames are turned back instead.
+  public static let publishedLimit = 1024
   /// How far positions lie behind frame numbers.
   public private(set) var offset = 0
   private var known: (position: Int, frames: Int, factors: Tensor)?

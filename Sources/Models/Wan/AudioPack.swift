@@ -4,9 +4,6 @@ import Torch
 /// Packs patches of audio features into one vector each: patches flattened with channels fastest, a linear layer, and a layer
 /// normalisation (eps 1e-5, unlike the rest of the model).
 public struct AudioPack: Sendable {
-  /// Rows of audio features (video frames) that make one latent frame.
-  public static let rowsPerLatentFrame = 4
-
   private let projection: Linear
   private let norm: LayerNorm?
   private let patch: [Int]

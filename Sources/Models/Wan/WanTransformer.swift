@@ -63,7 +63,8 @@ public struct WanTransformer: Sendable {
       "modulation", [1, 2, dim], .normal(deviation: 1 / Double(dim).squareRoot()))
     head = Linear(dim, config.outDim * patch.reduce(1, *), path / "head" / "head")
     audioPack = AudioPack(
-      channels: config.audioInputDim, patch: [AudioPack.rowsPerLatentFrame, 1, 1], width: config.audioHiddenSize,
+      channels: config.audioInputDim, patch: [LatentGeometry.livetalk.audioRowsPerLatentFrame, 1, 1],
+      width: config.audioHiddenSize,
       layerNorm: true, path / "audio_proj")
     audioProjections = config.audioLayers.indices.map {
       Linear(config.audioHiddenSize, dim, path / "audio_cond_projs" / ($0 - config.audioLayers.lowerBound))
@@ -103,8 +104,9 @@ public struct WanTransformer: Sendable {
   ///
   /// Three more copies of the first row go in front, so that the first latent frame, one video frame long, has four rows too.
   public func pack(audioFeatures: Tensor) -> Tensor {
+    let copies = LatentGeometry.livetalk.audioRowsPerLatentFrame - 1
     let first = audioFeatures.narrow(1, 0, 1)
-    return pack(rows: Tensor.cat([first, first, first, audioFeatures], 1))
+    return pack(rows: Tensor.cat([Tensor](repeating: first, count: copies) + [audioFeatures], 1))
   }
 
   /// Packs rows of audio features `[B, 4F, audioInputDim]` into `[B, F, audioHiddenSize]`; for streams past the first frame.

@@ -80,7 +80,7 @@ public struct WanTransformerConfiguration: Codable, Hashable, Sendable {
       outDim: try shape("head.head.weight", 2)[0] / (patch[2] * patch[3] * patch[4]),
       textDim: try shape("text_embedding.0.weight", 2)[1], freqDim: try shape("time_embedding.0.weight", 2)[1],
       numHeads: patch[0] / headDim, numLayers: layers, patchSize: Array(patch[2...]), eps: 1e-6,
-      audioInputDim: packed[1] / AudioPack.rowsPerLatentFrame, audioHiddenSize: packed[0])
+      audioInputDim: packed[1] / LatentGeometry.livetalk.audioRowsPerLatentFrame, audioHiddenSize: packed[0])
   }
 
   /// Why no model can have these sizes, or nil.

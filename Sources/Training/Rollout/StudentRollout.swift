@@ -43,7 +43,7 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
 
   public init(
     timesteps: [Double] = [1000, 936, 832, 624], shift: Double = 5,
-    framesPerBlock: Int = GenerationDefaults.framesPerBlock, windowFrames: Int? = nil, gradientFrames: Int = 21,
+    framesPerBlock: Int = LatentGeometry.livetalk.framesPerBlock, windowFrames: Int? = nil, gradientFrames: Int = 21,
     sameStepInAllBlocks: Bool = true, commit: CommitPass = .clean, historyGradient: HistoryGradient = .cut
   ) {
     self.timesteps = timesteps
@@ -116,7 +116,7 @@ public struct StudentRollout {
   {
     let n = settings.framesPerBlock
     let frames = draw.steps.count * n
-    guard conditions.audioFeatures.size(1) == AudioFeatures.videoFrames(latentFrames: frames) else {
+    guard conditions.audioFeatures.size(1) == LatentGeometry.livetalk.videoFrames(latentFrames: frames) else {
       throw TorchError(
         "\(conditions.audioFeatures.size(1)) rows of audio are not those of \(draw.steps.count) blocks of \(n) frames.")
     }

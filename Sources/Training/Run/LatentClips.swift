@@ -94,7 +94,7 @@ struct LatentClips {
     return Conditions(
       text: Tensor.stack(texts, 0),
       audioFeatures: try stacked(
-        numbers, "audioFeatures", frames: (0, AudioFeatures.videoFrames(latentFrames: latentFrames))),
+        numbers, "audioFeatures", frames: (0, LatentGeometry.livetalk.videoFrames(latentFrames: latentFrames))),
       referenceLatent: try stacked(numbers, "referenceLatent"))
   }
 
@@ -120,7 +120,7 @@ struct LatentClips {
       return .ones([1, 1, latentFrames] + shape[2...])
     }
     return FaceRegions(try clips.tensor(number, FaceTruth.tensor)).weights(
-      latentFrames: latentFrames, temporalStride: GenerationDefaults.videoFramesPerLatentFrame, rows: shape[2],
+      latentFrames: latentFrames, temporalStride: LatentGeometry.livetalk.temporalStride, rows: shape[2],
       columns: shape[3], cell: clips.index.width / shape[3], settings)
   }
 

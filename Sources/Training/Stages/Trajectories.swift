@@ -104,7 +104,7 @@ package struct Trajectories: @unchecked Sendable {
       for name in clip.tensors.keys { tensors[name] = try source.clips.tensor(number, name) }
       tensors["latents"] = tensors["latents"]?.narrow(1, 0, source.latentFrames)
       for name in ["audioFeatures", FaceTruth.tensor] {
-        let rows = AudioFeatures.videoFrames(latentFrames: source.latentFrames)
+        let rows = LatentGeometry.livetalk.videoFrames(latentFrames: source.latentFrames)
         tensors[name] = tensors[name]?.narrow(0, 0, rows)
       }
       tensors["trajectory"] = states.squeeze(0).to(tensors["latents"]?.dtype ?? .float32)

@@ -18,6 +18,9 @@ stage() {
   say "   $title: $((SECONDS - start)) s"
 }
 
+# scaled N [LEAST]: N times SHARE, at least LEAST.
+scaled() { awk -v n="$1" -v least="${2:-4}" -v share="${SHARE:-1}" 'BEGIN { n = int(n * share); print (n < least ? least : n) }'; }
+
 # Every run can be stopped and started again.
 # LAUNCH starts the processes of a run on several GPUs.
 # shellcheck disable=SC2086

@@ -12,9 +12,6 @@ cd "$(dirname "$0")/.."
 
 out=${1:?"usage: Recipes/mini.sh OUT"}
 
-# scaled N [LEAST]: N times SHARE, at least LEAST.
-scaled() { awk -v n="$1" -v least="${2:-4}" -v share="${SHARE:-1}" 'BEGIN { n = int(n * share); print (n < least ? least : n) }'; }
-
 # first N FOLDER OUT: a dataset folder with the first N clips of another.
 first() {
   mkdir -p "$3"
@@ -36,14 +33,15 @@ stage "media: pictures" prepare "$out/pictures" --out "$out/pictures-media" --ki
 stage "media: clips" prepare "$out/speech-first" --out "$out/clips-media" --kind media --size 256x256 --latent-frames 9
 stage "media: sound" prepare "$out/speech" --out "$out/sound" --kind media --size 64x64 --latent-frames 9
 
-# Pictures first: they cost a fifth of clips. What a video frame after the second latent one needs, only longer clips show.
-stage "autoencoder: pictures" train vae --config mini.vae --data "$out/pictures-media" --checkpoint "$out/base" \
-  --out "$out/vae-pictures" --set frames=1 --set run.batch=16 --set "run.steps=$(scaled 700)"
-stage "autoencoder: 5 frames" train vae --config mini.vae --data "$out/pictures-media" \
-  --checkpoint "$out/vae-pictures/final" --out "$out/vae-clips" --set optimizer.learningRate=3e-3 \
-  --set "run.steps=$(scaled 500)"
-stage "autoencoder: 13 frames" train vae --config mini.vae --data "$out/clips-media" --checkpoint "$out/vae-clips/final" \
-  --out "$out/vae" --set frames=13 --set run.batch=4 --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 350)"
+# The encoder computes principal components, and stays as it is: latents are known from the start, so that the decoder may train
+# beside the transformers. Pictures first: they cost a fifth of clips; frames after the second latent one, only longer clips show.
+decoder() { train vae --config mini.vae --set trainsEncoder=false "$@"; }
+stage "autoencoder: principal components, pictures" decoder --data "$out/clips-media" --checkpoint "$out/base" \
+  --out "$out/vae-pictures" --set start=principal --set frames=1 --set run.batch=16 --set "run.steps=$(scaled 500)"
+stage "autoencoder: 5 frames" decoder --data "$out/pictures-media" --checkpoint "$out/vae-pictures/final" \
+  --out "$out/vae-clips" --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 700)"
+stage "autoencoder: 13 frames" decoder --data "$out/clips-media" --checkpoint "$out/vae-clips/final" --out "$out/vae" \
+  --set frames=13 --set run.batch=4 --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 2600)"
 stage "speech encoder" train audio --config mini.audio --data "$out/sound" --checkpoint "$out/vae/final" \
   --out "$out/audio" --set "run.steps=$(scaled 1200)"
 
@@ -53,13 +51,13 @@ stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$ou
   --out "$out/teacher-short" --set run.latentFrames=4 --set "run.steps=$(scaled 450)"
 stage "teacher: 9 latent frames" train teacher --config mini.teacher --data "$out/latents" \
   --checkpoint "$out/teacher-short/final" --out "$out/teacher" --set run.batch=6 --set optimizer.learningRate=2e-3 \
-  --set "run.steps=$(scaled 110)"
+  --set "run.steps=$(scaled 120)"
 stage "trajectories of the teacher" "$livetalk" trajectories --data "$out/latents" --teacher "$out/teacher/final" \
-  --out "$out/trajectories" --steps 8 --text-guidance 1 --audio-guidance 2 --precision float32
+  --out "$out/trajectories" --count "$(scaled 150)" --steps 8 --text-guidance 1 --audio-guidance 2 --precision float32
 stage "student: ODE initialisation" train ode --config mini.ode --data "$out/trajectories" --checkpoint "$out/teacher/final" \
   --out "$out/ode" --set "run.steps=$(scaled 200)"
 stage "student: distribution matching" train dmd --config mini.dmd --data "$out/latents" --checkpoint "$out/ode/final" \
-  --teacher "$out/teacher/final" --out "$out/dmd" --set "run.steps=$(scaled 100)"
+  --teacher "$out/teacher/final" --out "$out/dmd" --set "run.steps=$(scaled 50)"
 
 stage "the face reader, for evaluation" train reader --config mini.reader --data "$out/pictures-media" \
   --checkpoint "$out/dmd/final" --out "$out/reader" --set "run.steps=$(scaled 800)"

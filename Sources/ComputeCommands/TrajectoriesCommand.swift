@@ -45,6 +45,9 @@ package struct TrajectoriesCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Latent frames of each clip that are solved, from its start; 0 for all.", valueName: "n"))
   package var latentFrames = 0
 
+  @Option(help: ArgumentHelp("How many clips, from the first; by default all.", valueName: "n"))
+  package var count: Int?
+
   @Option(help: ArgumentHelp("Where the noise comes from.", valueName: "number"))
   package var seed = 0
 
@@ -57,6 +60,10 @@ package struct TrajectoriesCommand: ParsableCommand {
   package var quiet = false
 
   package init() {}
+
+  package func validate() throws {
+    if let count, count < 1 { throw ValidationError("--count is at least 1, not \(count)") }
+  }
 
   package func run() throws {
     var settings = TrajectorySettings()
@@ -80,7 +87,7 @@ package struct TrajectoriesCommand: ParsableCommand {
       try? trajectories.save()
     }
     let start = Date()
-    try trajectories.make { done, count in
+    try trajectories.make(first: count) { done, count in
       status.show {
         let left = Date().timeIntervalSince(start) / Double(done) * Double(count - done)
         return "clip \(done) of \(count), \(timeText(left)) left"
@@ -88,7 +95,7 @@ package struct TrajectoriesCommand: ParsableCommand {
     }
     Interruption.forget()
     status.showNow(
-      "\(out) is complete: \(trajectories.count) trajectories in \(timeText(Date().timeIntervalSince(start)))")
+      "\(out) is complete: \(min(count ?? .max, trajectories.count)) trajectories in \(timeText(Date().timeIntervalSince(start)))")
     status.end()
   }
 }

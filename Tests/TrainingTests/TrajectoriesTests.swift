@@ -48,6 +48,21 @@ import Torch
     #expect(noise[0].maxAbsDifference(noise[1]) > 1)
   }
 
+  @Test func `the first clips alone are those of all, and the rest can follow`() throws {
+    var settings = TrajectorySettings()
+    (settings.solverSteps, settings.guidance) = (4, .none)
+    let first = try Trajectories(
+      settings, data: try tiny.latents().path, teacher: tiny.folder["teacher"].path, out: tiny.folder["first"].path,
+      device: .cpu, precision: .float32)
+    var told: [Int] = []
+    try first.make(first: 2) { done, count in told += [done, count] }
+    #expect(told == [1, 2, 2, 2])
+    #expect(try PreparedClips(tiny.folder["first"]).count == 2)
+    try make("first")
+    try make("whole")
+    #expect(try tiny.weights("first") == tiny.weights("whole"))
+  }
+
   @Test func `what goes on is what was not stopped`() throws {
     try make("whole")
     try make("parts", stoppingAfter: 1)

@@ -86,14 +86,17 @@ package struct Trajectories: @unchecked Sendable {
 
   /// Solves all clips that are not in the folder yet.
   ///
-  /// - Parameter progress: told how many clips of how many are done.
-  package func make(progress: (Int, Int) -> Void) throws {
+  /// - Parameters:
+  ///   - limit: how many clips, from the first; nil for all.
+  ///   - progress: told how many clips of how many are done.
+  package func make(first limit: Int? = nil, progress: (Int, Int) -> Void) throws {
+    let wanted = min(limit ?? source.count, source.count)
     if writer.index.shared == nil {
       try writer.writeShared(["negativeText": try source.clips.shared("negativeText")])
     }
     var saved = Date()
-    for (number, clip) in source.clips.index.clips.enumerated() {
-      defer { progress(number + 1, source.count) }
+    for (number, clip) in source.clips.index.clips.prefix(wanted).enumerated() {
+      defer { progress(number + 1, wanted) }
       if writer.isDone(clip.id) { continue }
       let states = try withTorchErrors {
         let noise = Draws(seed: UInt64(settings.seed)).generator(.noise, number)

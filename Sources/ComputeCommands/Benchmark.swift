@@ -96,21 +96,22 @@ enum Benchmark {
         transformer: models.transformer, vae: models.vae, referenceLatent: reference, textEmbedding: textEmbedding,
         options: plan.options, tap: { _, _, _ in clock.tick() })
     }
-    let sound = SpeechWindow(models.audioEncoder)
 
     progress("time to first frame")
     var live = try session()
-    _ = live.next(audioFeatures: try sound.features(for: live)).read()  // what is made on first use is made now
+    var sound = try LiveSound(models, plan.options)
+    _ = live.next(audioFeatures: try sound.features()).read()  // what is made on first use is made now
     var firsts: [Double] = []
     repeat {
       live = try session()
-      firsts.append(
-        try milliseconds(device) { _ = live.next(audioFeatures: try sound.features(for: live)).read() })
+      sound = try LiveSound(models, plan.options)
+      firsts.append(try milliseconds(device) { _ = live.next(audioFeatures: try sound.features()).read() })
     } while firsts.count < 3 && firsts[0] < 10_000
 
     progress("warming up with the cache full")
     live.rollout.skip(blocks: plan.cacheBlocks - 1)
-    for _ in 0..<plan.warmUpBlocks { _ = live.next(audioFeatures: try sound.features(for: live)).read() }
+    sound = try LiveSound(models, plan.options, after: min(plan.cacheBlocks, 8))
+    for _ in 0..<plan.warmUpBlocks { _ = live.next(audioFeatures: try sound.features()).read() }
 
     progress("the whole loop: \(plan.blocks) blocks")
     var blockTimes: [Double] = []
@@ -118,7 +119,7 @@ enum Benchmark {
     let start = ContinuousClock.now
     var last = start
     for _ in 0..<plan.blocks {
-      let frames = live.next(audioFeatures: try sound.features(for: live))
+      let frames = live.next(audioFeatures: try sound.features())
       _ = pending?.read()
       pending = frames
       let now = ContinuousClock.now
@@ -136,7 +137,7 @@ enum Benchmark {
     var commits: [Double] = []
     for _ in 0..<plan.blocks {
       var rows: Tensor?
-      audioTimes.append(try milliseconds(device) { rows = try sound.features(for: live) })
+      audioTimes.append(try milliseconds(device) { rows = try sound.features() })
       guard let rows else { continue }
       let (latents, passes) = clock.time { live.denoise(audioFeatures: rows) }
       calls += passes.dropLast()
@@ -154,26 +155,23 @@ enum Benchmark {
   }
 }
 
-/// Sound as a live session has it: each block is encoded in a window of two seconds that ends with it.
-private struct SpeechWindow {
-  private static let frames = 2 * LatentGeometry.livetalk.framesPerSecond
-  private let encoder: Wav2Vec2
-  /// Noise: the encoder's work does not depend on what is said.
-  private let samples: [Float]
+/// Sound as a live session hears it: as much as the next block needs, of noise, since the encoder's work does not depend on what is said.
+private struct LiveSound {
+  private let noise: [Float]
+  private var stream: SpeechFeatureStream
 
-  init(_ encoder: Wav2Vec2) {
-    self.encoder = encoder
-    samples = (RandomGenerator(seed: 2).normal([2 * LatentGeometry.livetalk.sampleRate]) * 0.1).array()
+  /// - Parameter blocks: how many were heard before: the first ones have less past to be encoded with.
+  init(_ models: AvatarModels, _ options: SessionOptions, after blocks: Int = 0) throws {
+    noise = (RandomGenerator(seed: 2).normal([4000]) * 0.1).array()
+    stream = SpeechFeatureStream(models.audioEncoder, framesPerBlock: options.framesPerBlock)
+    for _ in 0..<blocks { _ = try features() }
   }
 
-  /// The features of the session's next block. The first block has no past.
-  func features(for session: AvatarSession) throws -> Tensor {
-    let rows = session.videoFramesInNextBlock
-    guard session.rollout.block > 0 else {
-      let count = rows * session.geometry.sampleRate / session.geometry.framesPerSecond
-      return try encoder.encode(Array(samples.prefix(count)), frameCount: rows)
+  mutating func features() throws -> Tensor {
+    while true {
+      if let features = try stream.next() { return features }
+      stream.append(noise)
     }
-    return try encoder.encode(samples, frameCount: SpeechWindow.frames).narrow(1, SpeechWindow.frames - rows, rows)
   }
 }
 

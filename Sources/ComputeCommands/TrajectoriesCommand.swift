@@ -95,7 +95,8 @@ package struct TrajectoriesCommand: ParsableCommand {
     }
     Interruption.forget()
     status.showNow(
-      "\(out) is complete: \(min(count ?? .max, trajectories.count)) trajectories in \(timeText(Date().timeIntervalSince(start)))")
+      "\(out) is complete: \(min(count ?? .max, trajectories.count)) trajectories in \(timeText(Date().timeIntervalSince(start)))"
+    )
     status.end()
   }
 }

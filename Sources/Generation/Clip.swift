@@ -57,11 +57,12 @@ extension AvatarSession {
   ///
   /// While one block decodes, the next is denoised, where the device can do both; the first one is delivered at once.
   /// - Parameters:
-  ///   - audioFeatures: of the padded samples, `[1, generatedFrames, audioInputDim]`.
+  ///   - audioFeatures: asked once for each block in order, for `[1, videoFramesInNextBlock, audioInputDim]`.
   ///   - deliver: takes each frame in order, packed RGB; what it throws ends the generation.
   ///   - progress: told how many blocks are done.
   public func generate(
-    _ clip: Clip, audioFeatures: Tensor, deliver: ([UInt8]) throws -> Void, progress: (Int) -> Void = { _ in }
+    _ clip: Clip, audioFeatures: () throws -> Tensor, deliver: ([UInt8]) throws -> Void,
+    progress: (Int) -> Void = { _ in }
   ) throws {
     var remaining = clip.videoFrames
     func finish(_ pending: PendingFrames, block: Int) throws {
@@ -69,12 +70,9 @@ extension AvatarSession {
       remaining -= min(remaining, pending.count)
       progress(block + 1)
     }
-    var row = 0
     var waiting: (frames: PendingFrames, block: Int)?
     for block in 0..<clip.blocks {
-      let rows = videoFramesInNextBlock
-      let frames = next(audioFeatures: audioFeatures.narrow(1, row, rows))
-      row += rows
+      let frames = next(audioFeatures: try audioFeatures())
       if let waiting { try finish(waiting.frames, block: waiting.block) }
       waiting = (frames, block)
       if block == 0 {
@@ -83,5 +81,32 @@ extension AvatarSession {
       }
     }
     if let waiting { try finish(waiting.frames, block: waiting.block) }
+  }
+}
+
+extension Clip {
+  /// The features of the clip's blocks, one after the other.
+  ///
+  /// A minute of sound is encoded as a whole, as published; a longer one as it would be heard live, so that memory does not grow with its
+  /// length.
+  /// - Parameter isLive: whether a short one is encoded so too.
+  /// - Throws: `Wav2Vec2Error` for a sound too short to be encoded.
+  public func audioFeatures(_ encoder: Wav2Vec2, isLive: Bool = false) throws -> () throws -> Tensor {
+    if isLive || generatedFrames > Wav2Vec2.Windows.standard.longest {
+      var stream = SpeechFeatureStream(encoder, geometry: geometry, framesPerBlock: framesPerBlock)
+      stream.append(samples)
+      stream.end()
+      return {
+        guard let features = try stream.next() else { throw TorchError("The sound has no further block.") }
+        return features
+      }
+    }
+    let whole = try encoder.encode(paddedSamples, frameCount: generatedFrames)
+    var (row, block) = (0, 0)
+    return {
+      let rows = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)
+      defer { (row, block) = (row + rows, block + 1) }
+      return whole.narrow(1, row, rows)
+    }
   }
 }

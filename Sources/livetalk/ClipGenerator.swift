@@ -18,6 +18,8 @@ final class ClipGenerator {
   private let models: AvatarModels
   private let prompts: PromptEncoder
   private let teacher: Teacher?
+  /// Whether sound is encoded as it would be heard live.
+  private let isLive: Bool
   /// Seconds and frames of generation so far.
   private(set) var seconds = 0.0
   private(set) var frames = 0
@@ -26,11 +28,14 @@ final class ClipGenerator {
   var framesPerSecond: Double? { frames > 0 ? Double(frames) / max(seconds, 1e-6) : nil }
 
   /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
-  init(loading folder: CheckpointFolder, device: Device, dtype: DType, teacher: Teacher? = nil) throws {
+  init(loading folder: CheckpointFolder, device: Device, dtype: DType, teacher: Teacher? = nil, isLive: Bool = false)
+    throws
+  {
     try folder.verifyWeights()
     prompts = try PromptEncoder(loading: folder, device: device, dtype: PromptEncoder.type(for: dtype))
     models = try AvatarModels(loading: folder, device: device, dtype: dtype)
     self.teacher = teacher
+    self.isLive = isLive
   }
 
   /// - Parameters:
@@ -46,15 +51,15 @@ final class ClipGenerator {
       let text = try prompts.encode(prompt).context
       let image = ReferencePicture.prepared(RGBPixels(picture), size).to(models.device)
       let reference = models.vae.encode(image: image)
-      let features = try models.audioEncoder.encode(
-        clip.paddedSamples, frameCount: clip.generatedFrames)
       if let teacher {
+        let features = try models.audioEncoder.encode(clip.paddedSamples, frameCount: clip.generatedFrames)
         try solve(teacher, clip, text, features, reference, seed: options.seed, deliver)
       } else {
         let session = try AvatarSession(
           transformer: models.transformer, vae: models.vae, referenceLatent: reference, textEmbedding: text,
           options: options)
-        try session.generate(clip, audioFeatures: features, deliver: deliver)
+        try session.generate(
+          clip, audioFeatures: clip.audioFeatures(models.audioEncoder, isLive: isLive), deliver: deliver)
       }
     }
     seconds += Date().timeIntervalSince(start)

@@ -82,6 +82,9 @@ struct EvaluateCommand: ParsableCommand {
   @Flag(help: "Drive each person by the sound of the next clip.")
   var swapSound = false
 
+  @Flag(help: "Encode the sound as it would be heard live: in windows with 0.4 s of look-ahead.")
+  var liveSound = false
+
   @Option(
     help: ArgumentHelp(
       "The checkpoint is a bidirectional teacher: solve whole clips in so many steps.", valueName: "n"))
@@ -175,7 +178,8 @@ struct EvaluateCommand: ParsableCommand {
     let way =
       teacherSteps.map { "teacher, \($0) steps, guidance \(textGuidance) by text and \(audioGuidance) by sound" }
       ?? "\(steps) steps\(policy.map { ", \($0)" } ?? "")"
-    return "\(checkpoint ?? ""): \(way)\(swapSound ? ", each with the next clip's sound" : "")"
+    return
+      "\(checkpoint ?? ""): \(way)\(liveSound ? ", live sound" : "")\(swapSound ? ", each with the next clip's sound" : "")"
   }
 
   private func generator(_ device: Device) throws -> ClipGenerator {
@@ -184,7 +188,7 @@ struct EvaluateCommand: ParsableCommand {
     }
     return try ClipGenerator(
       loading: try CheckpointFolder(URL(fileURLWithPath: checkpoint ?? "")), device: device,
-      dtype: dtype.resolve(on: device), teacher: teacher)
+      dtype: dtype.resolve(on: device), teacher: teacher, isLive: liveSound)
   }
 
   /// The size of the videos: what is asked for, or what the checkpoint was trained for; nil to take videos as they are.

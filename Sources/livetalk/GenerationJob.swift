@@ -51,8 +51,7 @@ struct GenerationJob {
       let session = try AvatarSession(
         transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
         textEmbedding: text, options: options)
-      let features = try models.audioEncoder.encode(
-        clip.paddedSamples, frameCount: clip.generatedFrames)
+      let features = try clip.audioFeatures(models.audioEncoder)
       report.begin(frames: clip.videoFrames, blocks: clip.blocks)
       try generate(session, features, into: sink, report)
     }
@@ -77,7 +76,7 @@ struct GenerationJob {
   }
 
   private func generate(
-    _ session: AvatarSession, _ features: Tensor, into sink: GuardedSink, _ report: ProgressReport
+    _ session: AvatarSession, _ features: () throws -> Tensor, into sink: GuardedSink, _ report: ProgressReport
   ) throws {
     let samplesPerFrame = Self.soundRate / clip.geometry.framesPerSecond
     var frame = 0

@@ -18,7 +18,7 @@ import Torch
     try withInferenceMode {
       var frames: [[UInt8]] = []
       var progress: [Int] = []
-      try system.session().generate(clip, audioFeatures: features, deliver: { frames.append($0) }) {
+      try system.session().generate(clip, audioFeatures: inBlocks(features), deliver: { frames.append($0) }) {
         progress.append($0)
       }
       #expect(frames.count == 39 && clip.videoFrames == 39 && progress == Array(1...clip.blocks))
@@ -56,7 +56,7 @@ import Torch
     #expect(throws: Stop.self) {
       try withInferenceMode {
         try session.generate(
-          clip, audioFeatures: system.features(45),
+          clip, audioFeatures: inBlocks(system.features(45)),
           deliver: { _ in
             delivered += 1
             if delivered == 5 { throw Stop() }

@@ -57,6 +57,16 @@ struct TinySystem {
   }
 }
 
+/// The rows of features `[1, 4F - 3, C]`, block by block of three latent frames.
+func inBlocks(_ features: Tensor) -> () -> Tensor {
+  var row = 0
+  return {
+    let rows = row == 0 ? 9 : 12
+    defer { row += rows }
+    return features.narrow(1, row, rows)
+  }
+}
+
 /// A folder that is there as long as the test.
 final class TemporaryFolder {
   let url = FileManager.default.temporaryDirectory.appendingPathComponent("generation-\(UUID().uuidString)")

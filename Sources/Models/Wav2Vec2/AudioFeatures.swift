@@ -9,4 +9,9 @@ public enum AudioFeatures {
     let centred = x - x.mean()
     return (centred / (centred.square().mean() + 1e-7).sqrt()).to(.float32)
   }
+
+  /// The same by the mean and the variance of more than these samples.
+  static func normalized(_ samples: [Float], _ known: (mean: Double, variance: Double)) -> Tensor {
+    ((Tensor(samples).to(.float64) - known.mean) / (known.variance + 1e-7).squareRoot()).to(.float32)
+  }
 }

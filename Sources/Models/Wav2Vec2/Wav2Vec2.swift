@@ -225,25 +225,31 @@ public struct Wav2Vec2: Sendable {
   /// `windows.longest` is encoded in overlapping windows, of which the middle is kept. The normalisation of the samples, the
   /// group norm and the stretching are those of the whole sound in any case.
   /// - Parameters:
-  ///   - samples: 16 kHz mono, `[S]`, as `AudioFeatures.trimmed` leaves them; they fill exactly `frameCount` video frames.
+  ///   - samples: 16 kHz mono, `[S]`, as `LatentGeometry.trimmed` leaves them; they fill exactly `frameCount` video frames.
   ///   - frameCount: how many video frames there are.
+  ///   - known: mean and variance of the sound that these samples are a part of; nil for their own.
+  ///   - samplesPerFrame: keeps this distance between frames, for a part of a longer sound; nil stretches what there is over all frames,
+  ///     as published, which puts the last ones up to 25 ms early.
   /// - Returns: `[1, frameCount, (layers + 2)·C]`: the last hidden state, then all of them from the first.
   /// - Throws: `Wav2Vec2Error` for a sound too short to have a single feature.
-  public func encode(_ samples: [Float], frameCount: Int, windows: Windows = .standard, tap: Tap? = nil) throws
-    -> Tensor
-  {
+  public func encode(
+    _ samples: [Float], frameCount: Int, normalisedBy known: (mean: Double, variance: Double)? = nil,
+    samplesPerFrame: Double? = nil, windows: Windows = .standard, tap: Tap? = nil
+  ) throws -> Tensor {
     guard samples.count >= configuration.receptiveField, frameCount > 0 else {
       throw Wav2Vec2Error(
         "A sound of \(samples.count) samples for \(frameCount) video frames cannot be encoded: "
           + "it takes at least \(configuration.receptiveField) samples and one frame.")
     }
-    let input = AudioFeatures.normalized(samples)
+    let input = known.map { AudioFeatures.normalized(samples, $0) } ?? AudioFeatures.normalized(samples)
     tap?("input_values", input)
     let x = input.to(device, dtype).reshape(1, 1, -1)
     let isLong = frameCount > windows.longest
     let convolved = isLong ? extractor.inParts(x, rows: 1000) : extractor(x)  // [1, conv, T]
     tap?("conv_features", convolved)
-    let features = convolved.interpolateLinear(frameCount, alignCorners: true).transpose(1, 2)  // [1, N, conv]
+    let features =  // [1, N, conv]
+      samplesPerFrame.map { convolved.linearSamples(frameCount, every: $0 / Double(configuration.hop)) }
+      ?? convolved.interpolateLinear(frameCount, alignCorners: true).transpose(1, 2)
     tap?("interpolated", features)
     guard isLong else { return transformed(features, tap: tap) }
     let parts = stride(from: 0, to: frameCount, by: windows.length).map { start in
@@ -288,5 +294,20 @@ public struct Wav2Vec2: Sendable {
       tap("last_hidden_state", last)
     }
     return Tensor.cat([last] + states, -1)
+  }
+}
+
+extension Tensor {
+  /// Values of x `[1, C, T]` at 0, `step`, 2·`step`, … between its places, `[1, count, C]`; past its end the last.
+  fileprivate func linearSamples(_ count: Int, every step: Double) -> Tensor {
+    let places = (0..<count).map { Swift.min(Double($0) * step, Double(size(2) - 1)) }
+    let below = places.map { Int($0) }
+    let above = below.map { Swift.min($0 + 1, size(2) - 1) }
+    let share = Tensor(zip(places, below).map { Float($0 - Double($1)) }, [1, count, 1], device: device).to(dtype)
+    let rows = transpose(1, 2)
+    let (low, high) = (
+      rows.indexSelect(1, Tensor(below, device: device)), rows.indexSelect(1, Tensor(above, device: device))
+    )
+    return low + (high - low) * share
   }
 }

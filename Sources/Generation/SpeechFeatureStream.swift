@@ -1,0 +1,111 @@
+import Models
+import Torch
+
+/// Features of speech as it comes, block by block: each block is encoded in a window of some sound before it and a bounded
+/// look-ahead, so that an endless session costs the same for every block.
+///
+/// Samples are normalised by all that was heard up to the window's end, as a whole clip is by all of it; a window alone would raise
+/// silence to the level of speech. The result does not depend on the sizes in which sound arrives.
+public struct SpeechFeatureStream {
+  /// What a block is encoded with.
+  public struct Window: Hashable, Sendable {
+    /// Seconds of sound before the block.
+    public var past: Double
+    /// Seconds behind it: how long a block waits for sound beyond its own.
+    public var lookAhead: Double
+
+    public init(past: Double = 4, lookAhead: Double = 0.4) {
+      (self.past, self.lookAhead) = (past, lookAhead)
+    }
+  }
+
+  /// Index of the next block.
+  public private(set) var block = 0
+
+  private let encoder: Wav2Vec2
+  private let geometry: LatentGeometry
+  private let framesPerBlock: Int
+  private let pastFrames, lookAheadFrames: Int
+  /// Samples that a feature sees from its place on.
+  private let reach: Int
+  private var samples: [Float] = []
+  /// Samples that are no longer kept, before `samples`.
+  private var forgotten = 0
+  private var hasEnded = false
+  private var loudness = SoundStatistics()
+
+  public init(
+    _ encoder: Wav2Vec2, geometry: LatentGeometry = .livetalk, framesPerBlock: Int? = nil, window: Window = Window()
+  ) {
+    self.encoder = encoder
+    self.geometry = geometry
+    self.framesPerBlock = framesPerBlock ?? geometry.framesPerBlock
+    let rate = Double(geometry.framesPerSecond)
+    pastFrames = Int((window.past * rate).rounded())
+    // The last frame's feature sees a little past its own place.
+    reach = encoder.configuration.receptiveField
+    lookAheadFrames = max(
+      0, Int(((window.lookAhead - Double(reach) / Double(geometry.sampleRate)) * rate).rounded(.down)))
+  }
+
+  /// Takes further samples, any number of them.
+  public mutating func append(_ new: some Sequence<Float>) {
+    require(!hasEnded, "The sound has ended.")
+    samples.append(contentsOf: new)
+  }
+
+  /// Says that no more sound will come: the blocks that are left are encoded with silence behind it.
+  public mutating func end() { hasEnded = true }
+
+  /// The features of the next block, `[1, frames, audioInputDim]`, or nil where its sound and look-ahead are not there yet.
+  ///
+  /// - Throws: `Wav2Vec2Error` for frames too short to be encoded.
+  public mutating func next() throws -> Tensor? {
+    let frames = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)
+    let first = block == 0 ? 0 : geometry.videoFrames(latentFrames: block * framesPerBlock)
+    let last = first + frames - 1
+    let end = last + lookAheadFrames
+    let lacking = sample(end) + reach - forgotten - samples.count
+    if lacking > 0 {
+      guard hasEnded else { return nil }
+      samples += [Float](repeating: 0, count: lacking)
+    }
+    let start = max(0, first - pastFrames)
+    forget(before: sample(start))
+    let window = Array(samples.prefix(sample(end) + reach - forgotten))
+    loudness.take(window, from: forgotten)
+    let features = try encoder.encode(
+      window, frameCount: end - start + 1, normalisedBy: loudness.meanAndVariance,
+      samplesPerFrame: Double(geometry.sampleRate) / Double(geometry.framesPerSecond))
+    block += 1
+    return features.narrow(1, first - start, frames)
+  }
+
+  /// Where the sound of a frame begins.
+  private func sample(_ frame: Int) -> Int { frame * geometry.sampleRate / geometry.framesPerSecond }
+
+  private mutating func forget(before sample: Int) {
+    guard sample > forgotten else { return }
+    samples.removeFirst(sample - forgotten)
+    forgotten = sample
+  }
+}
+
+/// Mean and variance of all samples so far.
+private struct SoundStatistics {
+  private var (count, sum, squares) = (0, 0.0, 0.0)
+
+  /// Takes those of `samples`, whose first has the number `start`, that are new.
+  mutating func take(_ samples: some Collection<Float>, from start: Int) {
+    for sample in samples.dropFirst(max(0, count - start)) {
+      sum += Double(sample)
+      squares += Double(sample) * Double(sample)
+      count += 1
+    }
+  }
+
+  var meanAndVariance: (mean: Double, variance: Double) {
+    let mean = sum / Double(max(count, 1))
+    return (mean, max(0, squares / Double(max(count, 1)) - mean * mean))
+  }
+}

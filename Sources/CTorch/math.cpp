@@ -20,16 +20,13 @@ CT_BINARY(BINARY)
 
 #define PAIR(name) \
   ct_status ct_##name(ct_tensor a, ct_tensor b, ct_tensor *out) { return make(out, [&] { return at::name(ref(a), ref(b)); }); }
-PAIR(maximum) PAIR(minimum) PAIR(logical_and) PAIR(logical_or) PAIR(matmul)
+PAIR(maximum) PAIR(logical_and) PAIR(logical_or) PAIR(matmul)
 
 ct_status ct_gelu(ct_tensor a, bool tanh_form, ct_tensor *out) {
   return make(out, [&] { return at::gelu(ref(a), tanh_form ? "tanh" : "none"); });
 }
 ct_status ct_clamp(ct_tensor a, double low, double high, ct_tensor *out) {
   return make(out, [&] { return at::clamp(ref(a), at::Scalar(low), at::Scalar(high)); });
-}
-ct_status ct_leaky_relu(ct_tensor a, double slope, ct_tensor *out) {
-  return make(out, [&] { return at::leaky_relu(ref(a), slope); });
 }
 ct_status ct_number_sub(double a, ct_tensor b, ct_tensor *out) {
   return make(out, [&] { return at::rsub(ref(b), number(ref(b), a)); });
@@ -42,9 +39,6 @@ ct_status ct_where(ct_tensor condition, ct_tensor a, ct_tensor b, ct_tensor *out
 }
 ct_status ct_masked_fill(ct_tensor a, ct_tensor mask, double value, ct_tensor *out) {
   return make(out, [&] { return at::masked_fill(ref(a), ref(mask), value); });
-}
-ct_status ct_lerp(ct_tensor a, ct_tensor b, double weight, ct_tensor *out) {
-  return make(out, [&] { return at::lerp(ref(a), ref(b), weight); });
 }
 
 // MARK: In place
@@ -67,17 +61,8 @@ ct_status ct_add_number_(ct_tensor a, double b) {
 ct_status ct_mul_number_(ct_tensor a, double b) {
   return checked([&] { mut(a).mul_(number(ref(a), b)); });
 }
-ct_status ct_clamp_(ct_tensor a, double low, double high) {
-  return checked([&] { mut(a).clamp_(at::Scalar(low), at::Scalar(high)); });
-}
 ct_status ct_fill_(ct_tensor a, double value) {
   return checked([&] { mut(a).fill_(value); });
-}
-ct_status ct_addcmul_(ct_tensor a, ct_tensor b, ct_tensor c, double value) {
-  return checked([&] { mut(a).addcmul_(ref(b), ref(c), value); });
-}
-ct_status ct_addcdiv_(ct_tensor a, ct_tensor b, ct_tensor c, double value) {
-  return checked([&] { mut(a).addcdiv_(ref(b), ref(c), value); });
 }
 ct_status ct_lerp_(ct_tensor a, ct_tensor b, double weight) {
   return checked([&] { mut(a).lerp_(ref(b), weight); });
@@ -87,9 +72,6 @@ ct_status ct_normal_(ct_tensor a, double mean, double deviation, ct_generator g)
 }
 ct_status ct_uniform_(ct_tensor a, double low, double high, ct_generator g) {
   return checked([&] { mut(a).uniform_(low, high, generator(g)); });
-}
-ct_status ct_index_copy_(ct_tensor a, intptr_t dim, ct_tensor index, ct_tensor source) {
-  return checked([&] { mut(a).index_copy_(dim, ref(index), ref(source)); });
 }
 
 // MARK: Reductions
@@ -125,9 +107,6 @@ ct_status ct_argmin(ct_tensor a, intptr_t dim, bool keep, ct_tensor *out) {
 }
 ct_status ct_norm(ct_tensor a, double p, const intptr_t *dims, int32_t count, bool keep, ct_tensor *out) {
   return make(out, [&] { return at::norm(ref(a), p, axes(ref(a), dims, count), keep); });
-}
-ct_status ct_cumsum(ct_tensor a, intptr_t dim, ct_tensor *out) {
-  return make(out, [&] { return at::cumsum(ref(a), dim); });
 }
 ct_status ct_all_equal(ct_tensor a, ct_tensor b, bool *out) {
   return checked([&] { *out = at::equal(ref(a), ref(b)); });

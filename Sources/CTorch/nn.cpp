@@ -59,9 +59,6 @@ ct_status ct_embedding(ct_tensor table, ct_tensor ids, ct_tensor *out) {
 ct_status ct_softmax(ct_tensor x, intptr_t dim, ct_tensor *out) {
   return make(out, [&] { return at::softmax(ref(x), dim); });
 }
-ct_status ct_log_softmax(ct_tensor x, intptr_t dim, ct_tensor *out) {
-  return make(out, [&] { return at::log_softmax(ref(x), dim); });
-}
 ct_status ct_scaled_dot_product_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, double scale,
                                           ct_tensor *out) {
   return make(out, [&] {

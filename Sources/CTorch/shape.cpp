@@ -24,9 +24,6 @@ ct_status ct_expand(ct_tensor a, const intptr_t *sizes, int32_t rank, ct_tensor 
 ct_status ct_repeat(ct_tensor a, const intptr_t *repeats, int32_t rank, ct_tensor *out) {
   return make(out, [&] { return ref(a).repeat(ints(repeats, rank)); });
 }
-ct_status ct_repeat_interleave(ct_tensor a, int64_t times, intptr_t dim, ct_tensor *out) {
-  return make(out, [&] { return at::repeat_interleave(ref(a), times, dim); });
-}
 ct_status ct_unsqueeze(ct_tensor a, intptr_t dim, ct_tensor *out) {
   return make(out, [&] { return ref(a).unsqueeze(dim); });
 }
@@ -79,10 +76,4 @@ ct_status ct_flip(ct_tensor a, const intptr_t *dims, int32_t count, ct_tensor *o
 }
 ct_status ct_roll(ct_tensor a, intptr_t shift, intptr_t dim, ct_tensor *out) {
   return make(out, [&] { return ref(a).roll(shift, dim); });
-}
-ct_status ct_tril(ct_tensor a, intptr_t diagonal, ct_tensor *out) {
-  return make(out, [&] { return at::tril(ref(a), diagonal); });
-}
-ct_status ct_triu(ct_tensor a, intptr_t diagonal, ct_tensor *out) {
-  return make(out, [&] { return at::triu(ref(a), diagonal); });
 }

@@ -5,31 +5,22 @@ import CTorch
 extension Tensor {
   public func exp() -> Tensor { Tensor { ct_exp(c, $0) } }
   public func log() -> Tensor { Tensor { ct_log(c, $0) } }
-  public func log1p() -> Tensor { Tensor { ct_log1p(c, $0) } }
-  public func expm1() -> Tensor { Tensor { ct_expm1(c, $0) } }
   public func sqrt() -> Tensor { Tensor { ct_sqrt(c, $0) } }
   public func rsqrt() -> Tensor { Tensor { ct_rsqrt(c, $0) } }
   public func abs() -> Tensor { Tensor { ct_abs(c, $0) } }
   public func sign() -> Tensor { Tensor { ct_sign(c, $0) } }
   public func sin() -> Tensor { Tensor { ct_sin(c, $0) } }
   public func cos() -> Tensor { Tensor { ct_cos(c, $0) } }
-  public func erf() -> Tensor { Tensor { ct_erf(c, $0) } }
   public func tanh() -> Tensor { Tensor { ct_tanh(c, $0) } }
-  public func sigmoid() -> Tensor { Tensor { ct_sigmoid(c, $0) } }
-  public func logSigmoid() -> Tensor { Tensor { ct_log_sigmoid(c, $0) } }
-  public func softplus() -> Tensor { Tensor { ct_softplus(c, $0) } }
   public func silu() -> Tensor { Tensor { ct_silu(c, $0) } }
   public func relu() -> Tensor { Tensor { ct_relu(c, $0) } }
-  public func leakyRelu(_ slope: Double) -> Tensor { Tensor { ct_leaky_relu(c, slope, $0) } }
   /// GELU, exact or in its tanh form.
   public func gelu(tanhForm: Bool = false) -> Tensor { Tensor { ct_gelu(c, tanhForm, $0) } }
   public func square() -> Tensor { Tensor { ct_square(c, $0) } }
   public func reciprocal() -> Tensor { Tensor { ct_reciprocal(c, $0) } }
   public func floor() -> Tensor { Tensor { ct_floor(c, $0) } }
-  public func ceil() -> Tensor { Tensor { ct_ceil(c, $0) } }
   /// To the nearest whole number, halves to the even one.
   public func round() -> Tensor { Tensor { ct_round(c, $0) } }
-  public func trunc() -> Tensor { Tensor { ct_trunc(c, $0) } }
   public func isNaN() -> Tensor { Tensor { ct_isnan(c, $0) } }
   public func isFinite() -> Tensor { Tensor { ct_isfinite(c, $0) } }
   public func logicalNot() -> Tensor { Tensor { ct_logical_not(c, $0) } }
@@ -68,13 +59,11 @@ extension Tensor {
   public static func .| (a: Tensor, b: Tensor) -> Tensor { Tensor { ct_logical_or(a.c, b.c, $0) } }
 
   public static func maximum(_ a: Tensor, _ b: Tensor) -> Tensor { Tensor { ct_maximum(a.c, b.c, $0) } }
-  public static func minimum(_ a: Tensor, _ b: Tensor) -> Tensor { Tensor { ct_minimum(a.c, b.c, $0) } }
   /// `a` where `condition` holds, else `b`.
   public static func `where`(_ condition: Tensor, _ a: Tensor, _ b: Tensor) -> Tensor {
     Tensor { ct_where(condition.c, a.c, b.c, $0) }
   }
   public func maskedFill(_ mask: Tensor, _ value: Double) -> Tensor { Tensor { ct_masked_fill(c, mask.c, value, $0) } }
-  public func lerp(_ other: Tensor, _ weight: Double) -> Tensor { Tensor { ct_lerp(c, other.c, weight, $0) } }
   public func matmul(_ other: Tensor) -> Tensor { Tensor { ct_matmul(c, other.c, $0) } }
 
   // MARK: Reductions; no dimensions means all of them
@@ -99,7 +88,6 @@ extension Tensor {
   }
   public func argmax(_ dim: Int, keep: Bool = false) -> Tensor { Tensor { ct_argmax(c, dim, keep, $0) } }
   public func argmin(_ dim: Int, keep: Bool = false) -> Tensor { Tensor { ct_argmin(c, dim, keep, $0) } }
-  public func cumulativeSum(_ dim: Int) -> Tensor { Tensor { ct_cumsum(c, dim, $0) } }
 }
 
 infix operator .& : LogicalConjunctionPrecedence
@@ -115,12 +103,6 @@ extension Tensor {
   public func mul_(_ other: Tensor) { check(ct_mul_(c, other.c)) }
   public func mul_(_ value: Double) { check(ct_mul_number_(c, value)) }
   public func div_(_ other: Tensor) { check(ct_div_(c, other.c)) }
-  public func clamp_(_ low: Double, _ high: Double) { check(ct_clamp_(c, low, high)) }
   public func fill_(_ value: Double) { check(ct_fill_(c, value)) }
-  public func addcmul_(_ a: Tensor, _ b: Tensor, value: Double = 1) { check(ct_addcmul_(c, a.c, b.c, value)) }
-  public func addcdiv_(_ a: Tensor, _ b: Tensor, value: Double = 1) { check(ct_addcdiv_(c, a.c, b.c, value)) }
   public func lerp_(_ other: Tensor, _ weight: Double) { check(ct_lerp_(c, other.c, weight)) }
-  public func indexCopy_(_ dim: Int, _ index: Tensor, _ source: Tensor) {
-    check(ct_index_copy_(c, dim, index.c, source.c))
-  }
 }

@@ -32,7 +32,6 @@ extension Tensor {
   /// Rows of this table `[N, C]` for `ids` of any shape.
   public func embedding(_ ids: Tensor) -> Tensor { Tensor { ct_embedding(c, ids.c, $0) } }
   public func softmax(_ dim: Int) -> Tensor { Tensor { ct_softmax(c, dim, $0) } }
-  public func logSoftmax(_ dim: Int) -> Tensor { Tensor { ct_log_softmax(c, dim, $0) } }
   /// `softmax(q·kᵀ·scale + mask)·v` with q, k, v `[B, H, L, D]`; a boolean mask is true where to attend, another is added.
   public static func scaledDotProductAttention(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, mask: Tensor? = nil, scale: Double

@@ -17,9 +17,6 @@ extension Tensor {
   public func expand(_ shape: [Int]) -> Tensor { Tensor { ct_expand(c, shape, Int32(shape.count), $0) } }
   public func expand(_ shape: Int...) -> Tensor { expand(shape) }
   public func repeated(_ times: Int...) -> Tensor { Tensor { ct_repeat(c, times, Int32(times.count), $0) } }
-  public func repeatInterleave(_ times: Int, _ dim: Int) -> Tensor {
-    Tensor { ct_repeat_interleave(c, Int64(times), dim, $0) }
-  }
   public func unsqueeze(_ dim: Int) -> Tensor { Tensor { ct_unsqueeze(c, dim, $0) } }
   public func squeeze(_ dim: Int) -> Tensor { Tensor { ct_squeeze(c, dim, $0) } }
   public func flatten(_ start: Int = 0, _ end: Int = -1) -> Tensor { Tensor { ct_flatten(c, start, end, $0) } }
@@ -38,8 +35,6 @@ extension Tensor {
   public func gather(_ dim: Int, _ index: Tensor) -> Tensor { Tensor { ct_gather(c, dim, index.c, $0) } }
   public func flip(_ dims: Int...) -> Tensor { Tensor { ct_flip(c, dims, Int32(dims.count), $0) } }
   public func roll(_ shift: Int, _ dim: Int) -> Tensor { Tensor { ct_roll(c, shift, dim, $0) } }
-  public func lowerTriangle(_ diagonal: Int = 0) -> Tensor { Tensor { ct_tril(c, diagonal, $0) } }
-  public func upperTriangle(_ diagonal: Int = 0) -> Tensor { Tensor { ct_triu(c, diagonal, $0) } }
 
   /// Pads with a constant. Widths come in pairs (before, after), last dimension first; negative widths crop.
   public func pad(_ widths: Int..., value: Double = 0) -> Tensor {

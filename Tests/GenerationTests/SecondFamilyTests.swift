@@ -54,7 +54,8 @@ struct MadeUpTransformer: BlockTransformer {
     let shifted = block.lowerBound + 1..<block.upperBound + 1
     let context = SelfAttentionContext(
       factors: memory.begin(shifted, rotary: rotary), memory: memory, block: shifted)
-    let spoken = sound(audio).repeatInterleave(latents.size(3) * latents.size(4), 1)
+    let rows = sound(audio).unsqueeze(2)
+    let spoken = rows.expand(rows.size(0), rows.size(1), latents.size(3) * latents.size(4), Self.width).flatten(1, 2)
     let x = tokens(latents) + spoken + timestep + text.mean(-1, keep: true)
     let y = output(attention.selfAttention(x, context, layer: 0) + x)
     return y.unflatten(1, latents.size(2), latents.size(3), latents.size(4)).permute(0, 4, 1, 2, 3)

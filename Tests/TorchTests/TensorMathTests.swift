@@ -9,21 +9,14 @@ import Torch
   static let functions: [(name: String, of: @Sendable (Tensor) -> Tensor, reference: @Sendable (Double) -> Double)] = [
     ("exp", { $0.exp() }, { exp($0) }),
     ("log", { $0.abs().log() }, { log(abs($0)) }),
-    ("log1p", { $0.abs().log1p() }, { log1p(abs($0)) }),
-    ("expm1", { $0.expm1() }, { expm1($0) }),
     ("sqrt", { $0.abs().sqrt() }, { sqrt(abs($0)) }),
     ("rsqrt", { $0.abs().rsqrt() }, { 1 / sqrt(abs($0)) }),
     ("sign", { $0.sign() }, { $0 < 0 ? -1 : 1 }),
     ("sin", { $0.sin() }, { sin($0) }),
     ("cos", { $0.cos() }, { cos($0) }),
-    ("erf", { $0.erf() }, { erf($0) }),
     ("tanh", { $0.tanh() }, { tanh($0) }),
-    ("sigmoid", { $0.sigmoid() }, { 1 / (1 + exp(-$0)) }),
-    ("logSigmoid", { $0.logSigmoid() }, { -log1p(exp(-$0)) }),
-    ("softplus", { $0.softplus() }, { log1p(exp($0)) }),
     ("silu", { $0.silu() }, { $0 / (1 + exp(-$0)) }),
     ("relu", { $0.relu() }, { max($0, 0) }),
-    ("leakyRelu", { $0.leakyRelu(0.1) }, { $0 < 0 ? 0.1 * $0 : $0 }),
     ("gelu", { $0.gelu() }, { 0.5 * $0 * (1 + erf($0 / sqrt(2))) }),
     (
       "gelu tanh", { $0.gelu(tanhForm: true) },
@@ -32,9 +25,7 @@ import Torch
     ("square", { $0.square() }, { $0 * $0 }),
     ("reciprocal", { $0.reciprocal() }, { 1 / $0 }),
     ("floor", { $0.floor() }, { floor($0) }),
-    ("ceil", { $0.ceil() }, { ceil($0) }),
     ("round", { $0.round() }, { $0.rounded(.toNearestOrEven) }),
-    ("trunc", { $0.trunc() }, { trunc($0) }),
     ("clamp", { $0.clamp(-0.5, 1) }, { min(max($0, -0.5), 1) }),
     ("pow", { $0.abs().pow(2.5) }, { pow(abs($0), 2.5) }),
     ("pow of a tensor", { $0.abs().pow($0) }, { pow(abs($0), $0) }),
@@ -43,7 +34,6 @@ import Torch
     ("minus", { 2 - ($0 - 1) }, { 3 - $0 }),
     ("times", { 2 * $0 * 3 }, { 6 * $0 }),
     ("over", { 2 / $0 / 4 }, { 0.5 / $0 }),
-    ("lerp", { $0.lerp($0 * 2, 0.25) }, { 1.25 * $0 }),
   ]
 
   @Test(arguments: functions.map(\.name))
@@ -95,7 +85,6 @@ import Torch
 
   @Test func `choices take one or the other`() {
     expectValues(Tensor.maximum(a, b), [4, 2, 3, 4])
-    expectValues(Tensor.minimum(a, b), [1, 2, 1, 2])
     expectValues(Tensor.where(a .> 2, a, b), [4, 2, 3, 4])
     expectValues(a.maskedFill(a .> 2, -1), [1, 2, -1, -1])
   }
@@ -114,7 +103,6 @@ import Torch
     expectValues(a.norm(1, 1), [3, 7])
     #expect(b.argmax(1).array(Int.self) == [0, 1])
     #expect(b.argmin(0).array(Int.self) == [1, 0])
-    expectValues(a.cumulativeSum(1), [1, 3, 3, 7])
   }
 
   @Test func `changes in place are those of the operations`() {
@@ -129,11 +117,7 @@ import Torch
     expectValues(changed { $0.mul_(b) }, [4, 4, 3, 8])
     expectValues(changed { $0.mul_(2) }, [2, 4, 6, 8])
     expectValues(changed { $0.div_(b) }, [0.25, 1, 3, 2])
-    expectValues(changed { $0.clamp_(2, 3) }, [2, 2, 3, 3])
     expectValues(changed { $0.fill_(7) }, [7, 7, 7, 7])
-    expectValues(changed { $0.addcmul_(a, b, value: 0.5) }, [3, 4, 4.5, 8])
-    expectValues(changed { $0.addcdiv_(a, b) }, [1.25, 3, 6, 6])
     expectValues(changed { $0.lerp_(b, 0.5) }, [2.5, 2, 2, 3])
-    expectValues(changed { $0.indexCopy_(0, Tensor([1]), b.narrow(0, 0, 1)) }, [1, 2, 4, 2])
   }
 }

@@ -128,14 +128,13 @@ CT_API ct_alias(ct_in t, ct_out out);                      // another handle of 
 
 // MARK: Element-wise, one operand
 #define CT_UNARY(X) \
-  X(neg) X(abs) X(exp) X(log) X(sqrt) X(rsqrt) X(sin) X(cos) X(tanh) X(sigmoid) X(silu) X(relu) X(square) X(reciprocal) \
-  X(floor) X(ceil) X(round) X(trunc) X(erf) X(isnan) X(isfinite) X(logical_not) X(sign) X(log1p) X(expm1) X(softplus) X(log_sigmoid)
+  X(neg) X(abs) X(exp) X(log) X(sqrt) X(rsqrt) X(sin) X(cos) X(tanh) X(silu) X(relu) X(square) X(reciprocal) \
+  X(floor) X(round) X(isnan) X(isfinite) X(logical_not) X(sign)
 #define CT_DECLARE(name) CT_API ct_##name(ct_in a, ct_out out);
 CT_UNARY(CT_DECLARE)
 #undef CT_DECLARE
 CT_API ct_gelu(ct_in a, bool tanh_form, ct_out out);
 CT_API ct_clamp(ct_in a, double low, double high, ct_out out);
-CT_API ct_leaky_relu(ct_in a, double slope, ct_out out);
 
 // MARK: Element-wise, two operands (broadcast), and with a number
 #define CT_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
@@ -145,7 +144,6 @@ CT_API ct_leaky_relu(ct_in a, double slope, ct_out out);
 CT_BINARY(CT_DECLARE)
 #undef CT_DECLARE
 CT_API ct_maximum(ct_in a, ct_in b, ct_out out);
-CT_API ct_minimum(ct_in a, ct_in b, ct_out out);
 CT_API ct_logical_and(ct_in a, ct_in b, ct_out out);
 CT_API ct_logical_or(ct_in a, ct_in b, ct_out out);
 CT_API ct_number_sub(double a, ct_in b, ct_out out);
@@ -153,7 +151,6 @@ CT_API ct_number_div(double a, ct_in b, ct_out out);
 CT_API ct_matmul(ct_in a, ct_in b, ct_out out);
 CT_API ct_where(ct_in condition, ct_in a, ct_in b, ct_out out);
 CT_API ct_masked_fill(ct_in a, ct_in mask, double value, ct_out out);
-CT_API ct_lerp(ct_in a, ct_in b, double weight, ct_out out);
 
 // MARK: In place (autograd refuses what would corrupt a saved value)
 CT_API ct_copy_(ct_in a, ct_in source);
@@ -162,14 +159,10 @@ CT_API ct_mul_(ct_in a, ct_in b);
 CT_API ct_div_(ct_in a, ct_in b);
 CT_API ct_add_number_(ct_in a, double b);
 CT_API ct_mul_number_(ct_in a, double b);
-CT_API ct_clamp_(ct_in a, double low, double high);
 CT_API ct_fill_(ct_in a, double value);
-CT_API ct_addcmul_(ct_in a, ct_in b, ct_in c, double value);
-CT_API ct_addcdiv_(ct_in a, ct_in b, ct_in c, double value);
 CT_API ct_lerp_(ct_in a, ct_in b, double weight);
 CT_API ct_normal_(ct_in a, double mean, double deviation, ct_generator _Nonnull g);
 CT_API ct_uniform_(ct_in a, double low, double high, ct_generator _Nonnull g);
-CT_API ct_index_copy_(ct_in a, intptr_t dim, ct_in index, ct_in source);
 
 // MARK: Reductions; rank 0 of dims means all of them
 CT_API ct_sum(ct_in a, ct_ints dims, int32_t count, bool keep, ct_out out);
@@ -180,7 +173,6 @@ CT_API ct_amin(ct_in a, ct_ints dims, int32_t count, bool keep, ct_out out);
 CT_API ct_argmax(ct_in a, intptr_t dim, bool keep, ct_out out);
 CT_API ct_argmin(ct_in a, intptr_t dim, bool keep, ct_out out);
 CT_API ct_norm(ct_in a, double p, ct_ints dims, int32_t count, bool keep, ct_out out);
-CT_API ct_cumsum(ct_in a, intptr_t dim, ct_out out);
 CT_API ct_all_equal(ct_in a, ct_in b, bool *_Nonnull out);
 
 // MARK: Shape
@@ -191,7 +183,6 @@ CT_API ct_transpose(ct_in a, intptr_t d0, intptr_t d1, ct_out out);
 CT_API ct_as_strided(ct_in a, ct_ints sizes, ct_ints strides, int32_t rank, ct_out out);
 CT_API ct_expand(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
 CT_API ct_repeat(ct_in a, ct_ints repeats, int32_t rank, ct_out out);
-CT_API ct_repeat_interleave(ct_in a, int64_t times, intptr_t dim, ct_out out);
 CT_API ct_unsqueeze(ct_in a, intptr_t dim, ct_out out);
 CT_API ct_squeeze(ct_in a, intptr_t dim, ct_out out);
 CT_API ct_flatten(ct_in a, intptr_t start, intptr_t end, ct_out out);
@@ -207,8 +198,6 @@ CT_API ct_pad(ct_in a, ct_ints widths, int32_t count, double value, ct_out out);
 CT_API ct_pad_replicate(ct_in a, ct_ints widths, int32_t count, ct_out out);
 CT_API ct_flip(ct_in a, ct_ints dims, int32_t count, ct_out out);
 CT_API ct_roll(ct_in a, intptr_t shift, intptr_t dim, ct_out out);
-CT_API ct_tril(ct_in a, intptr_t diagonal, ct_out out);
-CT_API ct_triu(ct_in a, intptr_t diagonal, ct_out out);
 
 // MARK: Neural-network operations
 CT_API ct_linear(ct_in x, ct_in weight, ct_opt bias, ct_out out);
@@ -219,7 +208,6 @@ CT_API ct_layer_norm(ct_in x, intptr_t width, ct_opt weight, ct_opt bias, double
 CT_API ct_group_norm(ct_in x, int64_t groups, ct_opt weight, ct_opt bias, double eps, ct_out out);
 CT_API ct_embedding(ct_in table, ct_in ids, ct_out out);
 CT_API ct_softmax(ct_in x, intptr_t dim, ct_out out);
-CT_API ct_log_softmax(ct_in x, intptr_t dim, ct_out out);
 // q, k, v: [B, H, L, D]; mask: boolean (true = attend) or additive
 CT_API ct_scaled_dot_product_attention(ct_in q, ct_in k, ct_in v, ct_opt mask, double scale, ct_out out);
 CT_API ct_interpolate_linear(ct_in x, int64_t length, bool align_corners, ct_out out);              // [B, C, L]

@@ -40,8 +40,12 @@ stage "autoencoder: principal components, pictures" decoder --data "$out/clips-m
   --out "$out/vae-pictures" --set start=principal --set frames=1 --set run.batch=16 --set "run.steps=$(scaled 500)"
 stage "autoencoder: 5 frames" decoder --data "$out/pictures-media" --checkpoint "$out/vae-pictures/final" \
   --out "$out/vae-clips" --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 700)"
-stage "autoencoder: 13 frames" decoder --data "$out/clips-media" --checkpoint "$out/vae-clips/final" --out "$out/vae" \
+stage "autoencoder: 13 frames" decoder --data "$out/clips-media" --checkpoint "$out/vae-clips/final" --out "$out/vae-long" \
   --set frames=13 --set run.batch=4 --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 2600)"
+# A transformer misses details: a decoder that has seen only true ones draws seams where they contradict each other.
+stage "autoencoder: noisy latents" decoder --data "$out/clips-media" --checkpoint "$out/vae-long/final" --out "$out/vae" \
+  --set loss.noise=1.3 --set frames=13 --set run.batch=4 --set optimizer.learningRate=1.5e-3 --set optimizer.warmupSteps=20 \
+  --set "run.steps=$(scaled 420)"
 stage "speech encoder" train audio --config mini.audio --data "$out/sound" --checkpoint "$out/vae/final" \
   --out "$out/audio" --set "run.steps=$(scaled 1200)"
 

@@ -29,6 +29,15 @@ public protocol AttentionMemory: AnyObject {
   func ordered(layer: Int) -> (keys: Tensor, values: Tensor)
 }
 
+extension AttentionMemory {
+  /// Fails where a block neither follows the newest one nor is it, or has no room beside the sinks of a window.
+  package func check(_ block: Range<Int>, windowFrames: Int, sinkFrames: Int = 0) {
+    require(block.lowerBound <= endFrame && block.upperBound >= endFrame, "Blocks are written to the memory in order.")
+    let room = block.lowerBound == 0 ? windowFrames : windowFrames - sinkFrames
+    require(block.count <= room, "A block of \(block.count) frames does not fit into the memory beside its sinks.")
+  }
+}
+
 /// A layer's keys `[B, n·T, C]` as they come from its projection: each memory normalises and rotates them as it keeps them.
 public struct ProjectedKeys {
   let projected: Tensor
@@ -105,7 +114,7 @@ public struct TimePositions: Sendable {
   }
 
   /// The rotary factors of a placed block, which all passes over it share.
-  mutating func factors(_ block: Range<Int>, _ rotary: Rotary) -> Tensor {
+  package mutating func factors(_ block: Range<Int>, _ rotary: Rotary) -> Tensor {
     let position = position(of: block.lowerBound)
     if let known, known.position == position, known.frames == block.count { return known.factors }
     let factors = rotary.factors(start: position, frames: block.count)

@@ -49,9 +49,7 @@ public final class RingMemory: AttentionMemory {
 
   /// - Precondition: the block fits beside the sinks.
   public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
-    require(block.lowerBound <= endFrame && block.upperBound >= endFrame, "Blocks are written to the memory in order.")
-    let room = block.lowerBound == 0 ? windowFrames : windowFrames - sinkFrames
-    require(block.count <= room, "A block of \(block.count) frames does not fit into the memory beside its sinks.")
+    check(block, windowFrames: windowFrames, sinkFrames: sinkFrames)
     require(
       !holdsWholeClip || block.upperBound <= windowFrames,
       "The clip is longer than the window that was to hold all of it.")

@@ -9,13 +9,16 @@ public final class UnrotatedMemory: AttentionMemory {
   public let windowFrames: Int
   public let sinkFrames: Int
   /// How many positions the first sink lies before the end of the newest block, once that is further; nil where sinks stay.
-  public var sinkDistance: Int?
+  public var sinkDistance: Int? { didSet { factors = nil } }
   public private(set) var endFrame = 0
 
   private var keys: [Tensor]  // per layer [B, rows, H, D], oldest first, before rotation
   private var values: [Tensor]
   private var frames: [Int] = []
+  private var positions = TimePositions()
   private var rotary: Rotary?
+  /// The rotary factors of all frames, `[rows, D/2, 2]`: the same for every layer of a pass, and from pass to pass of a block.
+  private var factors: Tensor?
 
   /// - Precondition: the window holds the sinks and at least one frame more.
   public init(_ shape: MemoryShape, windowFrames: Int, sinkFrames: Int = 0, sinkDistance: Int? = nil) {
@@ -28,9 +31,7 @@ public final class UnrotatedMemory: AttentionMemory {
   }
 
   public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
-    require(block.lowerBound <= endFrame && block.upperBound >= endFrame, "Blocks are written to the memory in order.")
-    let room = block.lowerBound == 0 ? windowFrames : windowFrames - sinkFrames
-    require(block.count <= room, "A block of \(block.count) frames does not fit into the memory beside its sinks.")
+    check(block, windowFrames: windowFrames, sinkFrames: sinkFrames)
     self.rotary = rotary
     let new = block.filter { !frames.contains($0) }
     let excess = frames.count + new.count - windowFrames
@@ -42,8 +43,9 @@ public final class UnrotatedMemory: AttentionMemory {
       frames.removeSubrange(sinkFrames..<sinkFrames + excess)
     }
     frames += new
+    if block.upperBound > endFrame || excess > 0 { factors = nil }
     endFrame = block.upperBound
-    return rotary.factors(start: block.lowerBound, frames: block.count)
+    return positions.factors(block, rotary)
   }
 
   public func exchange(
@@ -66,7 +68,8 @@ public final class UnrotatedMemory: AttentionMemory {
   /// The keys of a layer at the positions that their frames have now.
   private func rotated(_ layer: Int) -> Tensor {
     guard let rotary, !frames.isEmpty else { return used(keys[layer]) }
-    let factors = Tensor.cat(frames.map { rotary.factors(start: position(of: $0), frames: 1) }, 0)
+    let factors = factors ?? Tensor.cat(frames.map { rotary.factors(start: position(of: $0), frames: 1) }, 0)
+    self.factors = factors
     let keys = used(keys[layer]).clone()
     keys.rotate_(factors)
     return keys

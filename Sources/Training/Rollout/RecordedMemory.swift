@@ -19,7 +19,7 @@ public final class RecordedMemory: AttentionMemory {
   private let values: [Tensor]
   /// What recorded passes wrote, by layer and first frame of the block.
   private var history: [Int: [Int: (keys: Tensor, values: Tensor)]] = [:]
-  private var known: (block: Range<Int>, factors: Tensor)?
+  private var positions = TimePositions()
 
   /// - Parameters:
   ///   - frames: of the clip.
@@ -33,13 +33,10 @@ public final class RecordedMemory: AttentionMemory {
   }
 
   public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
-    require(block.lowerBound <= endFrame && block.upperBound >= endFrame, "Blocks are written to the memory in order.")
+    check(block, windowFrames: frames)
     require(block.upperBound <= frames, "The clip is longer than the memory that was to hold all of it.")
     endFrame = block.upperBound
-    if let known, known.block == block { return known.factors }
-    let factors = rotary.factors(start: block.lowerBound, frames: block.count)
-    known = (block, factors)
-    return factors
+    return positions.factors(block, rotary)
   }
 
   /// Goes back to the state in which the blocks before `frame` were the newest ones.

@@ -68,7 +68,7 @@ public struct WanVAEConfiguration: Equatable, Sendable {
   var levelWidths: [Int] { widthMultipliers.map { $0 * width } }
   var decoderLevelWidths: [Int] { widthMultipliers.map { $0 * decoderWidth } }
   /// Channels of a folded video.
-  var pixelChannels: Int { 3 * patchSize * patchSize }
+  package var pixelChannels: Int { 3 * patchSize * patchSize }
 }
 
 // MARK: - Read off the weights

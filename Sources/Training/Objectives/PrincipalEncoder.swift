@@ -60,6 +60,15 @@ package struct PrincipalEncoder {
         "An encoder of principal components is for autoencoders of Wan 2.2's kind whose levels only widen and whose last two "
           + "are equally wide.")
     }
+    let widths = multipliers.map { $0 * configuration.width }
+    let fits = zip([configuration.width] + widths, widths.dropLast()).allSatisfy { $1 <= 4 * $0 }
+    guard fits, configuration.width <= configuration.pixelChannels,
+      configuration.latentChannels < widths[widths.count - 1]
+    else {
+      throw TrainingError(
+        "There are not so many principal components: the first level has at most the \(configuration.pixelChannels) values of a "
+          + "folded pixel, a level at most four times the one before, and the latent fewer channels than the last.")
+    }
     let stride = configuration.temporalStride
     guard !videos.isEmpty, videos.allSatisfy({ $0.video.size(2) > stride }) else {
       throw TrainingError("Principal components need clips of at least \(stride + 1) frames.")

@@ -94,11 +94,18 @@ extension Clip {
   public func audioFeatures(_ encoder: Wav2Vec2, isLive: Bool = false) throws -> () throws -> Tensor {
     if isLive || generatedFrames > Wav2Vec2.Windows.standard.longest {
       var stream = SpeechFeatureStream(encoder, geometry: geometry, framesPerBlock: framesPerBlock)
-      stream.append(samples)
-      stream.end()
+      // Second by second: what the stream has not forgotten yet is all that it moves.
+      var rest = samples[...]
       return {
-        guard let features = try stream.next() else { throw TorchError("The sound has no further block.") }
-        return features
+        while true {
+          if let features = try stream.next() { return features }
+          if rest.isEmpty {
+            stream.end()
+          } else {
+            stream.append(rest.prefix(geometry.sampleRate))
+            rest = rest.dropFirst(geometry.sampleRate)
+          }
+        }
       }
     }
     let whole = try encoder.encode(paddedSamples, frameCount: generatedFrames)

@@ -14,7 +14,7 @@ public struct SpeechFeatureStream {
     /// Seconds behind it: how long a block waits for sound beyond its own.
     public var lookAhead: Double
 
-    public init(past: Double = 4, lookAhead: Double = 0.4) {
+    public init(past: Double = 2, lookAhead: Double = 0.4) {
       (self.past, self.lookAhead) = (past, lookAhead)
     }
   }

@@ -38,33 +38,13 @@ public struct AvatarModels: Sendable {
   ) throws {
     try folder.requireAll()
     settings = folder.settings
+    try folder.verifyFit()
     report("diffusion transformer")
-    let file = try folder.require(.transformer)
-    let weights = try readWeights(file)
-    let config = try WanTransformerConfiguration(readingFrom: weights, headDim: settings.headDim)
-    let store = ParameterStore(
-      weights: weights, name: file.path, device: device, dtype: dtype, isFrozen: true)
-    transformer = try WanTransformer(config, store.root)
-    try store.finish()
+    transformer = try folder.loadTransformer(device: device, dtype: dtype)
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
-    guard vae.configuration.latentChannels == config.outDim else {
-      throw FileError(
-        folder.root,
-        "its video autoencoder has \(vae.configuration.latentChannels) latent channels but the transformer makes "
-          + "\(config.outDim)")
-    }
     report("speech encoder")
-    audioEncoder = try Wav2Vec2(
-      try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),
-      weights: try readWeights(try folder.require(.audioEncoder)), name: try folder.require(.audioEncoder).path,
-      device: device, dtype: dtype, isFrozen: true)
-    let width = audioEncoder.configuration.featureWidth
-    guard width == config.audioInputDim else {
-      throw FileError(
-        folder.root,
-        "its speech encoder gives \(width) features a frame but the transformer takes \(config.audioInputDim)")
-    }
+    audioEncoder = try folder.loadAudioEncoder(device: device, dtype: dtype)
   }
 
   /// Models of a preset's sizes with random weights, for benchmarks.

@@ -2,7 +2,7 @@ import Foundation
 import Models
 import Torch
 
-/// The published files of a LiveTalk checkpoint, in the layout of its README: three folders side by side.
+/// A checkpoint: a folder with the files of a model family, as they were published.
 public struct CheckpointFolder: Sendable {
   /// A file of a checkpoint: all that generation needs, and what measures its results.
   public enum Part: String, CaseIterable, Sendable {
@@ -23,25 +23,10 @@ public struct CheckpointFolder: Sendable {
       case .faceReader: "face reader"
       }
     }
-
-    /// Where it may be, first choice first. The first name is the published one.
-    public var candidates: [String] {
-      let transformer = "LiveTalk-1.3B-V0.1"
-      let wan = "Wan2.1-T2V-1.3B"
-      return switch self {
-      case .transformer: ["\(transformer)/model.safetensors", "\(transformer)/model.safetensors.index.json"]
-      case .vae: ["\(wan)/Wan2.1_VAE.pth", "\(wan)/Wan2.1_VAE.safetensors"]
-      case .textEncoder:
-        ["\(wan)/models_t5_umt5-xxl-enc-bf16.pth", "\(wan)/models_t5_umt5-xxl-enc-bf16.safetensors"]
-      case .tokenizer: ["\(wan)/google/umt5-xxl/tokenizer.json"]
-      case .audioEncoder: ["wav2vec2/model.safetensors", "wav2vec2/pytorch_model.bin"]
-      case .audioConfiguration: ["wav2vec2/config.json"]
-      case .faceReader: ["face-reader/model.safetensors"]
-      }
-    }
   }
 
   public let root: URL
+  public let family: ModelFamily
   public let settings: CheckpointSettings
 
   /// - Parameter headDim: overrides what the settings say.
@@ -53,17 +38,19 @@ public struct CheckpointFolder: Sendable {
     }
     guard isFolder.boolValue else { throw FileError(root, "a checkpoint is a folder, not a file") }
     self.root = root
+    family = ModelFamily(of: root)
     var settings = try CheckpointSettings(in: root)
     if let headDim { settings.headDim = headDim }
     self.settings = settings
   }
 
   /// What its models' video, latents and sound have in common.
-  public var geometry: LatentGeometry { .livetalk }
+  public var geometry: LatentGeometry { family.geometry }
 
-  /// The file of a part, or nil where none of its candidates is there.
+  /// The file of a part, or nil where none of its names is there.
   public func file(_ part: Part) -> URL? {
-    part.candidates.map { root.appendingPathComponent($0) }.first { FileManager.default.fileExists(atPath: $0.path) }
+    let places = family.file(part).names.map { root.appendingPathComponent($0) }
+    return places.first { FileManager.default.fileExists(atPath: $0.path) }
   }
 
   /// The file of a part.
@@ -71,27 +58,9 @@ public struct CheckpointFolder: Sendable {
   /// - Throws: `FileError` that names where it was looked for.
   public func require(_ part: Part) throws -> URL {
     guard let url = file(part) else {
-      throw FileError(root, "the \(part.title) is missing (\(part.candidates.joined(separator: " or ")))")
+      throw FileError(root, "the \(part.title) is missing (\(family.file(part).names.joined(separator: " or ")))")
     }
     return url
-  }
-
-  /// The video autoencoder, with the statistics of its latents that the settings state.
-  ///
-  /// - Throws: `FileError`, `TorchError`, or `CheckpointMismatch` with all keys that are wrong.
-  public func loadVAE(device: Device = .cpu, dtype: DType? = nil) throws -> WanVAE {
-    let file = try require(.vae)
-    return try WanVAE(
-      weights: try readWeights(file), name: file.path, statistics: settings.latentStatistics, device: device,
-      dtype: dtype)
-  }
-
-  /// The network that reads faces off frames.
-  ///
-  /// - Throws: `FileError`, `TorchError`, or `CheckpointMismatch` with all keys that are wrong.
-  public func loadFaceReader(device: Device = .cpu) throws -> FaceReader {
-    let file = try require(.faceReader)
-    return try FaceReader(weights: try readWeights(file), name: file.path, device: device)
   }
 
   /// Checks that every file is there that generation needs.
@@ -100,7 +69,7 @@ public struct CheckpointFolder: Sendable {
   public func requireAll() throws {
     let missing = Part.allCases.filter { !$0.isOptional && file($0) == nil }
     guard !missing.isEmpty else { return }
-    let list = missing.map { "\($0.title) (\($0.candidates[0]))" }.joined(separator: ", ")
+    let list = missing.map { "\($0.title) (\(family.file($0).names[0]))" }.joined(separator: ", ")
     throw FileError(root, "the checkpoint lacks the \(list)")
   }
 }

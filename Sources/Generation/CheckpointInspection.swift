@@ -48,8 +48,8 @@ public struct CheckpointInspection: Sendable, Codable {
 
   private static func item(_ part: CheckpointFolder.Part, _ folder: CheckpointFolder) -> Item {
     var item = Item(
-      part: part.rawValue, title: part.title, path: folder.root.appendingPathComponent(part.candidates[0]).path,
-      source: part.source)
+      part: part.rawValue, title: part.title, path: folder.family.place(of: part, in: folder.root).path,
+      source: folder.family.file(part).source)
     guard let file = folder.file(part) else {
       item.problem = "missing"
       return item
@@ -72,7 +72,10 @@ public struct CheckpointInspection: Sendable, Codable {
         item.model = published.first { $0.tensors == item.tensors && $0.parameters == item.parameters }?.name
         item.sizes = sizes(part, weights, folder)
       }
-      try withTorchErrors { try folder.verify(part) }
+      try withTorchErrors {
+        try folder.verify(part)
+        if part == .transformer { try folder.verifyFit() }
+      }
     } catch {
       item.problem = "\(error)"
     }
@@ -122,17 +125,5 @@ public struct CheckpointInspection: Sendable, Codable {
     // Downloads of the Hugging Face tools are links into a cache.
     let attributes = try FileManager.default.attributesOfItem(atPath: file.resolvingSymlinksInPath().path)
     return (attributes[.size] as? NSNumber)?.intValue ?? 0
-  }
-}
-
-extension CheckpointFolder.Part {
-  /// The Hugging Face repository that the published file is in.
-  public var source: String {
-    switch self {
-    case .transformer: "GAIR/LiveTalk-1.3B-V0.1"
-    case .vae, .textEncoder, .tokenizer: "Wan-AI/Wan2.1-T2V-1.3B"
-    case .audioEncoder, .audioConfiguration: "facebook/wav2vec2-base-960h"
-    case .faceReader: "livetalk train reader"
-    }
   }
 }

@@ -16,9 +16,8 @@ public struct PromptEncoder: Sendable {
   public init(loading folder: CheckpointFolder, device: Device, dtype: DType) throws {
     root = folder.root
     rows = folder.settings.textRows
-    tokenizer = try Tokenizer(contentsOf: try folder.require(.tokenizer))
-    let file = try folder.require(.textEncoder)
-    encoder = try UMT5Encoder(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+    tokenizer = try folder.loadTokenizer()
+    encoder = try folder.loadTextEncoder(device: device, dtype: dtype)
   }
 
   /// The type that the text encoder runs in when the other models run in `dtype`: fp16 overflows in umT5.

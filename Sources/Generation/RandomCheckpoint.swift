@@ -110,7 +110,7 @@ public struct RandomCheckpoint: Sendable {
     var written = 0
     for (number, part) in Self.parts.enumerated() {
       guard let layout = layouts[part] else { continue }
-      let file = root.appendingPathComponent(part.candidates[0])
+      let file = ModelFamily.liveTalk.place(of: part, in: root)
       try makeFolder(file.deletingLastPathComponent())
       // Each file has numbers of its own, so that none depends on the sizes of another.
       let generator = RandomGenerator(seed: seed &* 31 &+ UInt64(number))
@@ -130,8 +130,8 @@ public struct RandomCheckpoint: Sendable {
     progress(written)
     try writeText(
       try preset.audioEncoder.fileContents(architecture: "Wav2Vec2ForCTC", vocabulary: 32),
-      to: root.appendingPathComponent(CheckpointFolder.Part.audioConfiguration.candidates[0]))
-    let tokenizer = root.appendingPathComponent(CheckpointFolder.Part.tokenizer.candidates[0])
+      to: ModelFamily.liveTalk.place(of: .audioConfiguration, in: root))
+    let tokenizer = ModelFamily.liveTalk.place(of: .tokenizer, in: root)
     try writeText(try SmallTokenizer.json(vocabulary: preset.textEncoder.vocabulary), to: tokenizer)
     let settings = CheckpointSettings(
       headDim: preset.transformer.headDim, imageSizes: [preset.size],

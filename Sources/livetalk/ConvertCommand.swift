@@ -52,7 +52,7 @@ struct ConvertCommand: ParsableCommand {
     defer { try? FileManager.default.removeItem(at: partial) }
     for part in CheckpointFolder.Part.allCases {
       guard let file = source.file(part) else { continue }
-      try copy(part, file, to: partial)
+      try copy(part, file, named: source.family.file(part).names, to: partial)
     }
     var settings = source.settings
     settings.provenance = provenance ?? settings.provenance
@@ -66,9 +66,8 @@ struct ConvertCommand: ParsableCommand {
     Terminal.line("\(out): \(dtype.rawValue), from \(folder).")
   }
 
-  private func copy(_ part: CheckpointFolder.Part, _ file: URL, to root: URL) throws {
+  private func copy(_ part: CheckpointFolder.Part, _ file: URL, named names: [String], to root: URL) throws {
     let isWeights = part != .tokenizer && part != .audioConfiguration
-    let names = part.candidates
     let name = isWeights ? names.first { $0.hasSuffix(".safetensors") } ?? names[0] : names[0]
     let place = root.appendingPathComponent(name)
     do {

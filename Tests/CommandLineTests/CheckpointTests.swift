@@ -88,7 +88,8 @@ import Torch
     let empty = try await Tool.run("checkpoint", "inspect", folder.url.path)
     #expect(empty.status == 1)
     for part in CheckpointFolder.Part.allCases where !part.isOptional {
-      #expect(empty.text.contains(part.candidates[0]) && empty.text.contains(part.source))
+      let file = ModelFamily.liveTalk.file(part)
+      #expect(empty.text.contains(file.names[0]) && empty.text.contains(file.source))
     }
     #expect(empty.text.contains("hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir \(folder.url.path)/Wan2.1-T2V-1.3B"))
   }

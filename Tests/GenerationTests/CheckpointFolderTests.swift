@@ -20,7 +20,7 @@ import Torch
     let checkpoint = try CheckpointFolder(folder.url)
     let text = message { try checkpoint.requireAll() }
     for part in CheckpointFolder.Part.allCases where !part.isOptional {
-      #expect(text.contains("\(part.title) (\(part.candidates[0]))") == (part != .vae), "\(part)")
+      #expect(text.contains("\(part.title) (\(ModelFamily.liveTalk.file(part).names[0]))") == (part != .vae), "\(part)")
     }
     #expect(message { _ = try checkpoint.require(.tokenizer) }.contains("google/umt5-xxl/tokenizer.json"))
     #expect(try checkpoint.require(.vae).lastPathComponent == "Wan2.1_VAE.pth")
@@ -56,7 +56,7 @@ import Torch
   @Test func `an autoencoder is loaded with the latent statistics that the folder states`() throws {
     let folder = try TemporaryFolder()
     let configuration = WanVAEConfiguration(
-      width: 4, latentChannels: 2, widthMultipliers: [1, 2], residualBlocks: 1, temporalDownsampling: [true])
+      width: 4, latentChannels: 2, widthMultipliers: [1, 2, 2], residualBlocks: 1, temporalDownsampling: [true, true])
     let store = ParameterStore(random: RandomGenerator(seed: 1))
     _ = WanVAE(configuration, store.root)
     try folder.write("", to: "Wan2.1-T2V-1.3B/note")
@@ -99,5 +99,35 @@ import Torch
     try folder.write(json, to: "livetalk.json")
     let text = message { _ = try CheckpointFolder(folder.url) }
     #expect(text.contains(reason) && text.contains("livetalk.json"), "\(text)")
+  }
+
+  @Test func `what does not fit is refused in the same words by inspection and by loading`() throws {
+    let folder = try TemporaryFolder()
+    let root = folder.url.appendingPathComponent("tiny")
+    try RandomCheckpoint(.tiny).write(to: root)
+    let checkpoint = try CheckpointFolder(root)
+    #expect(CheckpointInspection(of: checkpoint).complete)
+    try checkpoint.verifyWeights()
+    let file = try checkpoint.require(.transformer)
+    let sound = try readWeights(file).mapValues { $0.clone() }
+
+    func expectRefusal(_ text: String, changing change: (inout [String: Tensor]) -> Void) throws {
+      var weights = sound
+      change(&weights)
+      try writeSafetensors(weights, to: file)
+      let inspection = CheckpointInspection(of: checkpoint)
+      #expect(!inspection.complete)
+      #expect(inspection.items.compactMap(\.problem).contains { $0.contains(text) }, "\(inspection)")
+      #expect(message { try checkpoint.verifyWeights() }.contains(text))
+      #expect(message { _ = try AvatarModels(loading: checkpoint, device: .cpu, dtype: .float32) }.contains(text))
+    }
+    // Wan's own image-to-video models: 16 of noise, 4 of a mask, 16 of the picture.
+    try expectRefusal("takes 36 channels, not 33") { $0["patch_embedding.weight"] = Tensor.zeros([96, 36, 1, 2, 2]) }
+    try expectRefusal("its text encoder gives 64 values a word but the transformer takes 80") {
+      $0["text_embedding.0.weight"] = Tensor.zeros([96, 80])
+    }
+    try expectRefusal("its speech encoder gives 192 features a frame but the transformer takes 200") {
+      $0["audio_proj.proj.weight"] = Tensor.zeros([32, 4 * 200])
+    }
   }
 }

@@ -10,7 +10,7 @@ import Torch
 @Suite struct EncodedByTests {
   private func folder() throws -> (place: TemporaryFolder, base: CheckpointFolder, vae: URL) {
     let place = try TemporaryFolder()
-    let vae = place["base"].appendingPathComponent(CheckpointFolder.Part.vae.candidates[0])
+    let vae = place["base"].appendingPathComponent(ModelFamily.liveTalk.file(.vae).names[0])
     try FileManager.default.createDirectory(at: vae.deletingLastPathComponent(), withIntermediateDirectories: true)
     try Data("one autoencoder".utf8).write(to: vae)
     let base = try CheckpointFolder(place["base"])

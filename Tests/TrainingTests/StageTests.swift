@@ -50,14 +50,15 @@ import Torch
     try checkResult("parts", part, measuresLatents: part == .vae && kind != .vaeDecoder)
     // Training has changed what it was to change, and nothing else.
     let base = try tiny.weights("base")
-    let changed = try #require(part.candidates.first { one[$0] != nil } as NSString?).deletingPathExtension
+    let names = ModelFamily.liveTalk.file(part).names
+    let changed = try #require(names.first { one[$0] != nil } as NSString?).deletingPathExtension
     for (name, data) in base where !name.hasPrefix(changed) { #expect(one[name] == data, "\(name)") }
     #expect(one.first { $0.key.hasPrefix(changed) }?.value != base.first { $0.key.hasPrefix(changed) }?.value)
   }
 
   @Test func `a decoder that is trained alone leaves the latents what they are`() throws {
     try tiny.train(.vaeDecoder, "run")
-    let name = CheckpointFolder.Part.vae.candidates[0]
+    let name = ModelFamily.liveTalk.file(.vae).names[0]
     let before = try readWeights(tiny.folder["base/\(name)"])
     let after = try readWeights(tiny.folder["run/final/\(name)"])
     #expect(Set(before.keys) == Set(after.keys))

@@ -27,17 +27,8 @@ package final class ClipEncoder {
     geometry = folder.geometry
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
-    guard vae.configuration.temporalStride == folder.geometry.temporalStride else {
-      throw FileError(
-        try folder.require(.vae),
-        "it makes one latent frame of \(vae.configuration.temporalStride) video frames, and not of \(folder.geometry.temporalStride)"
-      )
-    }
     report("speech encoder")
-    audioEncoder = try Wav2Vec2(
-      try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),
-      weights: try readWeights(try folder.require(.audioEncoder)), name: try folder.require(.audioEncoder).path,
-      device: device, dtype: dtype, isFrozen: true)
+    audioEncoder = try folder.loadAudioEncoder(device: device, dtype: dtype)
     report("text encoder")
     prompts = try PromptEncoder(loading: folder, device: device, dtype: PromptEncoder.type(for: dtype))
   }

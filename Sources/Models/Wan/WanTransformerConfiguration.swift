@@ -92,6 +92,9 @@ public struct WanTransformerConfiguration: Codable, Hashable, Sendable {
     if third % 2 != 0 || (headDim - 2 * third) % 2 != 0 {
       return "heads of width \(headDim) do not divide into even parts for time, height and width"
     }
+    if inDim != 2 * outDim + 1 {
+      return "it takes \(inDim) channels, not \(2 * outDim + 1): \(outDim) of noise, as many of the picture, and a mask"
+    }
     if patchSize.count != 3 || patchSize[0] != 1 { return "patches of \(patchSize) are not [1, height, width]" }
     return nil
   }

@@ -63,7 +63,7 @@ package struct PhonemeModel: Sendable {
   /// - Parameter values: what stands in place of parameters, by their keys, such as their moving average.
   /// - Throws: `FileError`. Each file is written beside its place and renamed when whole, the encoder's last.
   package func write(to root: URL, values: [String: Tensor] = [:]) throws {
-    let file = root.appendingPathComponent(CheckpointFolder.Part.audioEncoder.candidates[0])
+    let file = ModelFamily.liveTalk.place(of: .audioEncoder, in: root)
     let folder = file.deletingLastPathComponent()
     do { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) } catch {
       throw FileError(folder, "it cannot be made")
@@ -75,7 +75,7 @@ package struct PhonemeModel: Sendable {
     try writeSafetensors(
       tensors.filter { isHead($0.key) }, metadata: ["symbols": names], to: folder.appendingPathComponent(Self.headFile))
     let configuration = try encoder.configuration.fileContents(architecture: "Wav2Vec2Model")
-    try writeAtomically(to: root.appendingPathComponent(CheckpointFolder.Part.audioConfiguration.candidates[0])) {
+    try writeAtomically(to: ModelFamily.liveTalk.place(of: .audioConfiguration, in: root)) {
       try $0.write(contentsOf: configuration)
     }
     try writeSafetensors(tensors.filter { !isHead($0.key) }, metadata: ["format": "pt"], to: file)

@@ -13,7 +13,7 @@ import Torch
 package func writeVAE(
   _ parameters: [(name: String, tensor: Tensor)], statistics: LatentStatistics?, to root: URL
 ) throws {
-  let file = root.appendingPathComponent(CheckpointFolder.Part.vae.candidates[0])
+  let file = ModelFamily.liveTalk.place(of: .vae, in: root)
   let folder = file.deletingLastPathComponent()
   do { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) } catch {
     throw FileError(folder, "it cannot be made")

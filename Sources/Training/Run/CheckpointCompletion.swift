@@ -9,17 +9,18 @@ enum CheckpointCompletion {
   /// Hard links where both lie on one file system, else symbolic ones: encoders of many gigabytes are not copied.
   /// - Throws: `FileError`.
   static func link(_ base: URL, to folder: URL, without parts: [CheckpointFolder.Part]) throws {
-    let left = Set(parts.flatMap(\.candidates))
     let base = base.resolvingSymlinksInPath()
+    let family = ModelFamily(of: base)
+    let left = Set(parts.flatMap { family.file($0).names })
     for part in CheckpointFolder.Part.allCases where !parts.contains(part) {
-      for candidate in part.candidates where !left.contains(candidate) {
-        let file = base.appendingPathComponent(candidate)
+      for name in family.file(part).names where !left.contains(name) {
+        let file = base.appendingPathComponent(name)
         guard FileManager.default.fileExists(atPath: file.path) else { continue }
-        try link(file, to: folder.appendingPathComponent(candidate))
+        try link(file, to: folder.appendingPathComponent(name))
       }
     }
     // Weights in several files stand beside their list.
-    let index = base.appendingPathComponent(CheckpointFolder.Part.transformer.candidates[1])
+    let index = base.appendingPathComponent(family.file(.transformer).names[1])
     if !parts.contains(.transformer), FileManager.default.fileExists(atPath: index.path) {
       let names = (try? FileManager.default.contentsOfDirectory(atPath: index.deletingLastPathComponent().path)) ?? []
       for name in names where name.hasSuffix(".safetensors") {

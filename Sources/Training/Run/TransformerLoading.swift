@@ -20,17 +20,15 @@ struct LoadedTransformer {
     adaptation: LowRankAdaptation? = nil
   ) throws {
     file = try folder.require(.transformer)
-    let weights = try readWeights(file)
-    let config = try WanTransformerConfiguration(readingFrom: weights, headDim: folder.settings.headDim)
     if let problem = adaptation?.problem { throw TrainingError("The low-rank adaptation is impossible: \(problem).") }
     let factors = adaptation.map { ($0, Draws(seed: UInt64(run.seed)).generator(.factors, 0)) }
-    store = ParameterStore(
-      weights: weights, name: file.path, device: device, dtype: run.precision.dtype, isFrozen: !isTrained,
-      adaptation: isTrained ? factors : nil)
-    var model = try WanTransformer(config, store.root)
-    try store.finish()
+    var (model, store) = try folder.loadTransformer {
+      ParameterStore(
+        weights: $0, name: $1, device: device, dtype: run.precision.dtype, isFrozen: !isTrained,
+        adaptation: isTrained ? factors : nil)
+    }
     model.checkpointsLayers = isTrained && run.checkpointLayers
-    self.model = model
+    (self.model, self.store) = (model, store)
     if isTrained {
       guard !store.trained.isEmpty else {
         throw TrainingError("The low-rank adaptation names no layer of the transformer.")
@@ -41,7 +39,7 @@ struct LoadedTransformer {
 
   /// Writes the transformer with the values of what was trained in their places; factors are merged into their weights.
   func write(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
-    let place = folder.appendingPathComponent(CheckpointFolder.Part.transformer.candidates[0])
+    let place = ModelFamily.liveTalk.place(of: .transformer, in: folder)
     try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
     guard let adaptation = store.adaptation else {
       let tensors = Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) })

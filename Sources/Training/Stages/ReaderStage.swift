@@ -159,7 +159,7 @@ package final class ReaderStage: TrainingStage {
   }
 
   package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
-    let file = folder.appendingPathComponent(CheckpointFolder.Part.faceReader.candidates[0])
+    let file = ModelFamily.liveTalk.place(of: .faceReader, in: folder)
     try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
     // Half the size, for a part that only measures.
     let tensors = values.map { ($0.name, $0.tensor.detach().to(.float16)) }

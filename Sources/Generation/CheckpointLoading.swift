@@ -1,0 +1,127 @@
+import Foundation
+import Models
+import NN
+import TextTokenizer
+import Torch
+
+/// The models of a checkpoint, each loaded in one place: serving, preparation, training and inspection read them by these.
+///
+/// Without a type the weights stay as they are stored, where the file is mapped even in its pages. All throw `FileError`, `TorchError`, or
+/// `CheckpointMismatch` with all keys that are wrong.
+extension CheckpointFolder {
+  /// The transformer over a store that the caller makes of the file's weights: frozen, trained, or with LoRA factors.
+  ///
+  /// - Parameter makeStore: given the weights and the name that errors call them.
+  public func loadTransformer(
+    _ makeStore: (_ weights: [String: Tensor], _ name: String) throws -> ParameterStore
+  ) throws -> (model: WanTransformer, store: ParameterStore) {
+    let (file, weights, configuration) = try transformerWeights()
+    let store = try makeStore(weights, file.path)
+    let model = try WanTransformer(configuration, store.root)
+    try store.finish()
+    return (model, store)
+  }
+
+  /// The transformer that serves.
+  public func loadTransformer(device: Device = .cpu, dtype: DType? = nil) throws -> WanTransformer {
+    try loadTransformer { ParameterStore(weights: $0, name: $1, device: device, dtype: dtype, isFrozen: true) }.model
+  }
+
+  /// The video autoencoder, with the statistics of its latents that the settings state.
+  public func loadVAE(device: Device = .cpu, dtype: DType? = nil) throws -> WanVAE {
+    let (file, weights, configuration) = try vaeWeights()
+    let store = ParameterStore(weights: weights, name: file.path, device: device, dtype: dtype)
+    let vae = WanVAE(configuration, store.root)
+    try store.finish()
+    return vae
+  }
+
+  public func loadAudioEncoder(device: Device = .cpu, dtype: DType? = nil) throws -> Wav2Vec2 {
+    let file = try require(.audioEncoder)
+    return try Wav2Vec2(
+      try audioConfiguration(), weights: try readWeights(file), name: file.path, device: device, dtype: dtype,
+      isFrozen: true)
+  }
+
+  package func loadTextEncoder(device: Device = .cpu, dtype: DType? = nil) throws -> UMT5Encoder {
+    let file = try require(.textEncoder)
+    return try UMT5Encoder(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+  }
+
+  package func loadTokenizer() throws -> Tokenizer { try Tokenizer(contentsOf: try require(.tokenizer)) }
+
+  /// The network that reads faces off frames.
+  public func loadFaceReader(device: Device = .cpu) throws -> FaceReader {
+    let file = try require(.faceReader)
+    return try FaceReader(weights: try readWeights(file), name: file.path, device: device)
+  }
+
+  // MARK: - Sizes
+
+  private func transformerWeights() throws -> (file: URL, [String: Tensor], WanTransformerConfiguration) {
+    let file = try require(.transformer)
+    let weights = try readWeights(file)
+    let configuration = try WanTransformerConfiguration(readingFrom: weights, headDim: settings.headDim)
+    if let problem = configuration.problem { throw FileError(file, problem) }
+    return (file, weights, configuration)
+  }
+
+  private func vaeWeights() throws -> (file: URL, [String: Tensor], WanVAEConfiguration) {
+    let file = try require(.vae)
+    let weights = try readWeights(file)
+    let configuration = try WanVAEConfiguration(readingFrom: weights, statistics: settings.latentStatistics)
+    guard configuration.temporalStride == geometry.temporalStride else {
+      throw FileError(
+        file,
+        "it makes one latent frame of \(configuration.temporalStride) video frames, and not of \(geometry.temporalStride)"
+      )
+    }
+    return (file, weights, configuration)
+  }
+
+  private func audioConfiguration() throws -> Wav2Vec2Configuration {
+    try Wav2Vec2Configuration(contentsOf: try require(.audioConfiguration))
+  }
+
+  // MARK: - Checks
+
+  /// Compares every key and shape of a part with the model that its sizes make. Nothing is converted or moved: what a mapped
+  /// file holds stays there, so that gigabytes are judged in a moment.
+  public func verify(_ part: Part) throws {
+    switch part {
+    case .transformer: _ = try loadTransformer()
+    case .vae: _ = try loadVAE()
+    case .textEncoder: _ = try loadTextEncoder()
+    case .audioEncoder: _ = try loadAudioEncoder()
+    case .audioConfiguration: _ = try audioConfiguration()
+    case .tokenizer: _ = try loadTokenizer()
+    case .faceReader: _ = try loadFaceReader()
+    }
+  }
+
+  /// Checks that the transformer fits the models around it. Parts that are missing are left out.
+  public func verifyFit() throws {
+    let sizes = try transformerWeights().2
+    func check(_ part: Part, _ gives: () throws -> Int, _ takes: Int, _ what: String) throws {
+      guard file(part) != nil else { return }
+      let given = try gives()
+      guard given == takes else {
+        throw FileError(root, "its \(part.title) gives \(given) \(what) but the transformer takes \(takes)")
+      }
+    }
+    try check(.vae, { try vaeWeights().2.latentChannels }, sizes.outDim, "latent channels")
+    try check(.audioEncoder, { try audioConfiguration().featureWidth }, sizes.audioInputDim, "features a frame")
+    try check(
+      .textEncoder, { try UMT5Configuration(readingFrom: try readWeights(try require(.textEncoder)), name: "").width },
+      sizes.textDim, "values a word")
+  }
+
+  /// Checks the weights of every part that generation needs and that they fit each other. The tokenizer takes seconds to read and is
+  /// left to its use.
+  public func verifyWeights() throws {
+    try withTorchErrors {
+      for part in Part.allCases where part != .tokenizer && !part.isOptional { try verify(part) }
+      try verifyFit()
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import Foundation
+import Models
+import Torch
+
+/// What the checkpoints of one kind of model have in common: the names of their files, and how video, latents and sound lie over
+/// each other.
+public struct ModelFamily: Sendable {
+  /// A file of a checkpoint.
+  public struct File: Sendable {
+    /// Where it may be in the folder, first choice first; the first one is the published name.
+    public let names: [String]
+    /// The Hugging Face repository that the published file is in, or the command that makes it.
+    public let source: String
+
+    init(_ names: [String], from source: String) { (self.names, self.source) = (names, source) }
+  }
+
+  public let name: String
+  public let geometry: LatentGeometry
+  private let files: [CheckpointFolder.Part: File]
+
+  private static let liveTalkFiles: [CheckpointFolder.Part: File] = {
+    let (own, wan, speech) = ("GAIR/LiveTalk-1.3B-V0.1", "Wan-AI/Wan2.1-T2V-1.3B", "facebook/wav2vec2-base-960h")
+    return [
+      .transformer: File(
+        ["LiveTalk-1.3B-V0.1/model.safetensors", "LiveTalk-1.3B-V0.1/model.safetensors.index.json"], from: own),
+      .vae: File(["Wan2.1-T2V-1.3B/Wan2.1_VAE.pth", "Wan2.1-T2V-1.3B/Wan2.1_VAE.safetensors"], from: wan),
+      .textEncoder: File(
+        [
+          "Wan2.1-T2V-1.3B/models_t5_umt5-xxl-enc-bf16.pth",
+          "Wan2.1-T2V-1.3B/models_t5_umt5-xxl-enc-bf16.safetensors",
+        ], from: wan),
+      .tokenizer: File(["Wan2.1-T2V-1.3B/google/umt5-xxl/tokenizer.json"], from: wan),
+      .audioEncoder: File(["wav2vec2/model.safetensors", "wav2vec2/pytorch_model.bin"], from: speech),
+      .audioConfiguration: File(["wav2vec2/config.json"], from: speech),
+      .faceReader: File(["face-reader/model.safetensors"], from: "livetalk train reader"),
+    ]
+  }()
+
+  /// LiveTalk, and OmniAvatar's bidirectional models, whose tensors have the same names.
+  public static let liveTalk = ModelFamily(name: "LiveTalk", geometry: .livetalk, files: liveTalkFiles)
+
+  public static let all = [liveTalk]
+
+  /// The family whose transformer is in the folder; LiveTalk where none is.
+  public init(of root: URL) {
+    self =
+      ModelFamily.all.first { family in
+        family.file(.transformer).names.contains {
+          FileManager.default.fileExists(atPath: root.appendingPathComponent($0).path)
+        }
+      } ?? .liveTalk
+  }
+
+  private init(name: String, geometry: LatentGeometry, files: [CheckpointFolder.Part: File]) {
+    (self.name, self.geometry, self.files) = (name, geometry, files)
+  }
+
+  public func file(_ part: CheckpointFolder.Part) -> File {
+    files[part] ?? File([], from: "")
+  }
+
+  /// Where a part is written in a checkpoint folder: under its published name.
+  public func place(of part: CheckpointFolder.Part, in root: URL) -> URL {
+    root.appendingPathComponent(file(part).names[0])
+  }
+}

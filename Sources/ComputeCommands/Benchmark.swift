@@ -92,9 +92,8 @@ enum Benchmark {
     let pictureMs = milliseconds(device) { reference = models.vae.encode(image: picture) }
     let clock = PassClock(device)
     func session() throws -> AvatarSession {
-      try AvatarSession(
-        transformer: models.transformer, vae: models.vae, referenceLatent: reference, textEmbedding: textEmbedding,
-        options: plan.options, tap: { _, _, _ in clock.tick() })
+      try models.session(
+        referenceLatent: reference, text: textEmbedding, options: plan.options, tap: { _, _, _ in clock.tick() })
     }
 
     progress("time to first frame")

@@ -59,6 +59,30 @@ public struct AvatarModels: Sendable {
       textLength: preset.textLength)
   }
 
+  /// The encoded picture that a session begins with, `[1, C, 1, h, w]`.
+  ///
+  /// - Parameter size: of the video; the picture is scaled and cropped to it.
+  /// - Throws: `TorchError` for a size that does not divide into tokens.
+  public func referenceLatent(_ picture: RGBPixels, _ size: ReferencePicture.Size) throws -> Tensor {
+    try check(size)
+    return vae.encode(image: ReferencePicture.prepared(picture, size).to(device))
+  }
+
+  /// A session of these models.
+  ///
+  /// - Parameters:
+  ///   - referenceLatent: the encoded picture `[1, C, 1, h, w]`.
+  ///   - text: the text encoder's output `[1, L, textDim]`.
+  ///   - noise: nil for noise from the options' seed.
+  /// - Throws: `TorchError` for options that cannot be.
+  public func session(
+    referenceLatent: Tensor, text: Tensor, options: SessionOptions, noise: NoiseSource? = nil, tap: RolloutTap? = nil
+  ) throws -> AvatarSession {
+    try AvatarSession(
+      transformer: transformer, vae: vae, referenceLatent: referenceLatent, textEmbedding: text, options: options,
+      noise: noise, tap: tap)
+  }
+
   /// Reads a prompt with the checkpoint's text encoder, which is loaded for it and let go after it.
   ///
   /// On the CPU its weights are pages of the mapped file; elsewhere one layer at a time is on the device.

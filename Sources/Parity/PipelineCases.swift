@@ -46,9 +46,8 @@ enum PipelineCases {
     let options = SessionOptions(
       policy: .anchorHeavy(sinks: try golden.config["sink_size"].int(), window: try args["local_attn_size"].int()),
       steps: try args["num_steps"].int(), framesPerBlock: n, clipFrames: latentFrames)
-    let session = try AvatarSession(
-      transformer: models.transformer, vae: models.vae, referenceLatent: reference, textEmbedding: text,
-      options: options, noise: source,
+    let session = try models.session(
+      referenceLatent: reference, text: text, options: options, noise: source,
       tap: { x, _, flow in calls.append((x.clone(), flow.clone())) })
 
     var latents: [Tensor] = []
@@ -111,7 +110,7 @@ enum PipelineCases {
     guard let size = ReferencePicture.size(of: sizes, closestTo: given) else {
       throw ParityError("the case names no size")
     }
-    let latent = models.vae.encode(image: ReferencePicture.prepared(pixels, size).to(golden.device))
+    let latent = try models.referenceLatent(pixels, size)
     try recorder.compareIntermediate("img_lat", latent, expected, tolerance)
     return latent
   }

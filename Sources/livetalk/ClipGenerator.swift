@@ -45,19 +45,15 @@ final class ClipGenerator {
     _ clip: Clip, _ picture: Picture, size: ReferencePicture.Size, prompt: String, _ options: SessionOptions,
     deliver: ([UInt8]) throws -> Void
   ) throws {
-    try models.check(size)
     let start = Date()
     try withInferenceMode {
       let text = try prompts.encode(prompt).context
-      let image = ReferencePicture.prepared(RGBPixels(picture), size).to(models.device)
-      let reference = models.vae.encode(image: image)
+      let reference = try models.referenceLatent(RGBPixels(picture), size)
       if let teacher {
         let features = try models.audioEncoder.encode(clip.paddedSamples, frameCount: clip.generatedFrames)
         try solve(teacher, clip, text, features, reference, seed: options.seed, deliver)
       } else {
-        let session = try AvatarSession(
-          transformer: models.transformer, vae: models.vae, referenceLatent: reference, textEmbedding: text,
-          options: options)
+        let session = try models.session(referenceLatent: reference, text: text, options: options)
         try session.generate(
           clip, audioFeatures: clip.audioFeatures(models.audioEncoder, isLive: isLive), deliver: deliver)
       }

@@ -47,10 +47,8 @@ struct GenerationJob {
       try models.check(size)
       if let remark { report.note(remark) }
       report.status(String(format: "Encoding the picture and %.1f s of sound", seconds))
-      let image = ReferencePicture.prepared(picture, size).to(device)
-      let session = try AvatarSession(
-        transformer: models.transformer, vae: models.vae, referenceLatent: models.vae.encode(image: image),
-        textEmbedding: text, options: options)
+      let session = try models.session(
+        referenceLatent: models.referenceLatent(picture, size), text: text, options: options)
       let features = try clip.audioFeatures(models.audioEncoder)
       report.begin(frames: clip.videoFrames, blocks: clip.blocks)
       try generate(session, features, into: sink, report)

@@ -83,23 +83,20 @@ package struct TrainOptions: ParsableArguments {
   package func run(write: @escaping SampleWriter) throws {
     if let threads { Torch.threads = threads }
     switch stage {
-    case .vae: try train(VAEConfiguration.self, \.run, write) { try VAEStage($0, $1) }
-    case .audio: try train(AudioConfiguration.self, \.run, write) { try AudioStage($0, $1) }
-    case .teacher: try train(TeacherConfiguration.self, \.run, write) { try TeacherStage($0, $1) }
-    case .ode: try train(ODEConfiguration.self, \.run, write) { try ODEStage($0, $1) }
-    case .dmd: try train(DMDConfiguration.self, \.run, write) { try DMDStage($0, $1) }
-    case .reader: try train(ReaderConfiguration.self, \.run, write) { try ReaderStage($0, $1) }
+    case .vae: try train(VAEConfiguration.self, write)
+    case .audio: try train(AudioConfiguration.self, write)
+    case .teacher: try train(TeacherConfiguration.self, write)
+    case .ode: try train(ODEConfiguration.self, write)
+    case .dmd: try train(DMDConfiguration.self, write)
+    case .reader: try train(ReaderConfiguration.self, write)
     }
   }
 
-  private func train<C: TrainingConfiguration>(
-    _ type: C.Type, _ run: KeyPath<C, RunSettings>, _ write: @escaping SampleWriter,
-    _ make: (C, Processes) throws -> any TrainingStage
-  ) throws {
+  private func train<C: StageConfiguration>(_ type: C.Type, _ write: @escaping SampleWriter) throws {
     let configuration: C = try configured(named: config, overrides: given + overrides, isChecked: !showConfig)
     let text = try settingsText(configuration)
     if showConfig { return Terminal.line(text) }
-    let processes = try Processes.launched(device: configuration[keyPath: run].device)
+    let processes = try Processes.launched(device: configuration.run.device)
     let status = StatusLine(isQuiet: quiet || processes.rank > 0)
     let stops = StopRequest()
     Interruption.onRequest(saying: "a checkpoint is written after this step.") { stops.set($0) }
@@ -111,9 +108,9 @@ package struct TrainOptions: ParsableArguments {
     do {
       // Before models are loaded, which may take minutes.
       if !resume, processes.rank == 0 {
-        try Trainer.requireNoRun(in: URL(fileURLWithPath: configuration[keyPath: run].out))
+        try Trainer.requireNoRun(in: URL(fileURLWithPath: configuration.run.out))
       }
-      let stage = try withTorchErrors { try make(configuration, processes) }
+      let stage = try withTorchErrors { try configuration.stage(processes) }
       let trainer = Trainer(stage, settings: text, processes, hooks: hooks)
       let ending = try trainer.train(resumes: resume)
       status.end()

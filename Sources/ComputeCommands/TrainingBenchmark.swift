@@ -5,15 +5,15 @@ import NN
 import Torch
 import Training
 
-/// How the activations of a student's step are kept for the way back.
+/// Which activations of a student's step are kept for the backward pass.
 enum ActivationPlan: String, Codable, CaseIterable {
   /// All of them.
   case plain
-  /// Layers keep their inputs and compute the rest again.
+  /// Activation checkpointing: the inputs of the layers.
   case checkpointed
-  /// Only one block's exist at a time.
+  /// Those of one block at a time.
   case blockwise
-  /// Only the inputs of one block's layers exist at a time.
+  /// The inputs of one block's layers at a time.
   case both
 
   var checkpointsLayers: Bool { self == .checkpointed || self == .both }
@@ -77,6 +77,7 @@ enum TrainingBenchmark {
     let device = plan.device
     device.resetPeakMemory()
     var settings = DMDConfiguration.standard
+    (settings.run.accumulation, settings.run.precision) = (1, plan.dtype == .float32 ? .float32 : .bfloat16)
     settings.blockwise = activations.isBlockwise
     func transformer(seed: UInt64, isTrained: Bool) throws -> (model: WanTransformer, store: ParameterStore) {
       let store = ParameterStore(
@@ -89,13 +90,15 @@ enum TrainingBenchmark {
     let student = try transformer(seed: 1, isTrained: true)
     let critic = try transformer(seed: 2, isTrained: true)
     let teacher = try transformer(seed: 2, isTrained: false)
-    let (studentOptimizer, criticOptimizer) = (
-      try ShardedOptimizer(
-        student.store.trained, settings: settings.optimizer.adamW, averaging: settings.average.averaging),
-      try ShardedOptimizer(critic.store.trained, settings: settings.criticOptimizer.adamW)
+    let networks = (
+      student: try TrainedNetwork(
+        "student", student.store.trained, settings.optimizer, ema: settings.average, settings.run, clips: 1),
+      critic: try TrainedNetwork(
+        "critic", critic.store.trained, settings.criticOptimizer, ema: nil, settings.run, clips: 1)
     )
-    studentOptimizer.startAverage(counter: settings.average.startStep)
-    let passes = DMDPasses(settings, student: student.model, critic: critic.model, teacher: teacher.model)
+    let losses = DMDLosses(settings, student: student.model, critic: critic.model, teacher: teacher.model)
+    // The EMA has begun.
+    let step = settings.average.startStep
     let inputs = Inputs(plan)
     let before = device.memory.current
 
@@ -110,17 +113,14 @@ enum TrainingBenchmark {
       return (Timings(wall), Timings(processor))
     }
     let studentTimes = try timed {
-      let result = try passes.student(
-        inputs.conditions, negativeText: inputs.negativeText, inputs.draw(), studentOptimizer)
-      guard result.loss.isFinite, result.push > 0 else { throw TorchError("The student's loss is not a number.") }
-      _ = try studentOptimizer.step(
-        learningRate: settings.optimizer.learningRate, clippingTo: settings.optimizer.clippingLimit)
+      let values = try networks.student.step(step) { _ in
+        try losses.student(inputs.conditions, negativeText: inputs.negativeText, inputs.draw())
+      }
+      guard values.allSatisfy(\.value.isFinite) else { throw TorchError("The student's loss is NaN.") }
     }
     let studentPeak = device.memory.peak
     let criticTimes = try timed {
-      _ = try passes.critic(inputs.conditions, inputs.draw(), criticOptimizer)
-      _ = try criticOptimizer.step(
-        learningRate: settings.criticOptimizer.learningRate, clippingTo: settings.criticOptimizer.clippingLimit)
+      _ = try networks.critic.step(step) { _ in try losses.critic(inputs.conditions, inputs.draw()) }
     }
     return TrainingBenchmarkReport(
       name: plan.name, device: "\(device)", dtype: plan.dtype.shortName, torch: Torch.version, threads: Torch.threads,
@@ -162,7 +162,7 @@ enum TrainingBenchmark {
     }
 
     /// All blocks end with the plan's step; the scores are taken in the middle of the noise levels.
-    func draw() -> DMDPasses.Draw {
+    func draw() -> DMDLosses.Draw {
       let picture = conditions.referenceLatent.shape
       let blocks = plan.latentFrames / LatentGeometry.livetalk.framesPerBlock
       return .init(

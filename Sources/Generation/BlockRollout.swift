@@ -72,15 +72,15 @@ public final class BlockRollout<Transformer: BlockTransformer> {
   private let shape: [Int]  // [B, C, n, H, W]
   private let dtype: DType
   private let device: Device
-  private let reference: Transformer.Reference
+  private var reference: Transformer.Reference
   private let rotary: Rotary
-  private let noise: NoiseSource
-  private let tap: RolloutTap?
+  private var noise: NoiseSource
+  private var tap: RolloutTap?
 
   private var textEmbedding: Tensor
   private var text: Transformer.TextContext
-  private let stepContexts: [Transformer.TimestepContext]
-  private let cleanContext: Transformer.TimestepContext
+  private var stepContexts: [Transformer.TimestepContext]
+  private var cleanContext: Transformer.TimestepContext
   /// The same with a gradient, once a pass has needed them.
   private var recordedText: Transformer.TextContext?
   private var recordedSteps: [Int: Transformer.TimestepContext] = [:]
@@ -121,15 +121,39 @@ public final class BlockRollout<Transformer: BlockTransformer> {
     self.tap = tap
     self.textEmbedding = textEmbedding
     rotary = transformer.rotary(for: like)
+    text = withGradients(false) { transformer.read(text: textEmbedding) }
+    (stepContexts, cleanContext) = BlockRollout.timestepContexts(transformer, steps, like)
+    reference = transformer.read(reference: like, framesPerBlock: framesPerBlock)
+    prefill()
+  }
+
+  private static func timestepContexts(
+    _ transformer: Transformer, _ steps: [FlowMatchingSchedule.Step], _ like: Tensor
+  ) -> (steps: [Transformer.TimestepContext], clean: Transformer.TimestepContext) {
     let batch = like.size(0)
-    (text, stepContexts, cleanContext) = withGradients(false) {
+    return withGradients(false) {
       (
-        transformer.read(text: textEmbedding),
         steps.map { transformer.read(timesteps: $0.timestep.expand(batch, 1)) },
         transformer.read(timesteps: Tensor.zeros([batch, 1], like.dtype, device: like.device))
       )
     }
-    reference = transformer.read(reference: like, framesPerBlock: framesPerBlock)
+  }
+
+  /// Begins a new clip of the same size over memories that the caller has emptied. Everything is read again: in training the weights
+  /// have changed.
+  public func restart(
+    textEmbedding: Tensor, referenceLatent: Tensor, noise: NoiseSource, tap: RolloutTap? = nil
+  ) {
+    precondition(
+      [referenceLatent.size(0), referenceLatent.size(1), framesPerBlock] + referenceLatent.shape[3...] == shape)
+    (self.noise, self.tap, block, lastInput, hasPassed, recordedSteps) = (noise, tap, 0, nil, false, [:])
+    setText(textEmbedding)
+    (stepContexts, cleanContext) = BlockRollout.timestepContexts(transformer, steps, referenceLatent)
+    reference = transformer.read(reference: referenceLatent, framesPerBlock: framesPerBlock)
+    prefill()
+  }
+
+  private func prefill() {
     withGradients(false) {
       for (index, memory) in memories.enumerated() {
         transformer.prefill(

@@ -16,16 +16,16 @@ package struct GuardFailure: Error, CustomStringConvertible, LocalizedError, Sen
   }
 }
 
-/// Stops a run whose numbers are none any more. It remembers the last few good ones for its report.
-package struct LossGuard: Sendable {
+/// Stops a run on NaN, infinity or a broken sample video, with a report of the last few steps.
+package struct NaNGuard: Sendable {
   private var history: [(step: Int, values: [(name: String, value: Double)])] = []
   private let remembered: Int
 
   package init(remembering count: Int = 5) { remembered = count }
 
-  /// Checks the numbers of a step, such as the loss and the norm of the gradient.
+  /// Checks a step's metrics, such as loss and gradient norm.
   ///
-  /// - Throws: `GuardFailure` where one is infinite or not a number.
+  /// - Throws: `GuardFailure` where one is NaN or infinite.
   package mutating func check(step: Int, _ values: [(name: String, value: Double)]) throws {
     let wrong = values.filter { !$0.value.isFinite }
     guard wrong.isEmpty else {

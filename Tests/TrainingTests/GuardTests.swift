@@ -76,7 +76,7 @@ import Torch
   }
 
   @Test func `A loss that is none stops the run with the values before it`() throws {
-    var guardian = LossGuard(remembering: 2)
+    var guardian = NaNGuard(remembering: 2)
     for step in 1...4 { try guardian.check(step: step, [("loss", 1 / Double(step)), ("gradient norm", 2)]) }
     let text = message { try guardian.check(step: 5, [("loss", .nan), ("gradient norm", .infinity)]) }
     #expect(

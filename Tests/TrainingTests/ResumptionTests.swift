@@ -6,33 +6,28 @@ import Torch
 
 @testable import Training
 
-/// A student of one weight that moves in every fifth step, beside a critic of numbers alone.
+/// A student of one weight that is updated in every fifth step, beside a critic without a gradient.
 private final class SmallStage: TrainingStage {
   let run: RunSettings
   let networks: [TrainedNetwork]
   let exported: [CheckpointFolder.Part] = []
-  private let weight: Tensor
+  private let weight = Tensor([Float(1), 2, 3])
+  private let other = Tensor([Float(1)])
 
   init(_ run: RunSettings) throws {
     self.run = run
-    weight = Tensor([Float(1), 2, 3])
-    let optimizer = try ShardedOptimizer([("weight", weight)], settings: AdamW(weightDecay: 0))
+    var settings = OptimizerSettings()
+    (settings.learningRate, settings.weightDecay, settings.clip) = (0.1, 0, 0)
     networks = [
-      TrainedNetwork("student", optimizer, .float32),
-      TrainedNetwork("critic", try ShardedOptimizer([("other", Tensor([Float(1)]))]), .float32),
+      try TrainedNetwork("student", [("weight", weight)], settings, ema: nil, run, clips: 1, updatedEvery: 5),
+      try TrainedNetwork("critic", [("other", other)], settings, ema: nil, run, clips: 1),
     ]
   }
 
-  func step(_ step: Int) throws -> [(name: String, value: Double)] {
-    var values: [(name: String, value: Double)] = []
-    if step % 5 == 0 {
-      let loss = weight.square().sum()
-      loss.backward()
-      networks[0].optimizer.accumulate()
-      _ = try networks[0].optimizer.step(learningRate: 0.1)
-      values.append(("student/loss", loss.detach().item))
-    }
-    return values + [("critic/loss", Double(step))]
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
+    // One sample a step: the critic's loss is the number of the step.
+    network === networks[0]
+      ? BatchLoss(weight.square().sum()) : BatchLoss((other * 0).sum() + Double(batch.samples[0]))
   }
 
   func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
@@ -45,7 +40,7 @@ private final class SmallStage: TrainingStage {
   private func settings(_ folder: TemporaryFolder, steps: Int) throws -> RunSettings {
     var run = RunSettings()
     (run.data, run.checkpoint, run.out) = ("none", folder["base"].path, folder["run"].path)
-    run.steps = steps
+    (run.steps, run.precision) = (steps, .float32)
     run.report.logEvery = 10
     run.report.checkpointEvery = 10
     run.report.sampleEvery = 0

@@ -15,6 +15,13 @@ package protocol TrainingConfiguration: CheckedSettings {
   static var presets: KeyValuePairs<String, Self> { get }
 }
 
+/// The settings of a stage that `train` runs.
+package protocol StageConfiguration: TrainingConfiguration {
+  var run: RunSettings { get }
+  /// - Throws: errors of one sentence where data, checkpoint and settings do not fit each other.
+  func stage(_ processes: Processes) throws -> any TrainingStage
+}
+
 /// One of a few words in a file of settings. A wrong one is refused with all that there are.
 public protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
 where RawValue == String {}

@@ -1,19 +1,18 @@
 import Models
 import Torch
 
-/// The memory of rollouts in training: it holds the whole clip, can go back to an earlier block, and passes with gradients read
-/// the rows of older blocks where they are.
+/// The KV cache of training rollouts: it holds the whole clip and can be rewound to an earlier block.
 ///
-/// A pass with gradients writes copies. Its own keys and values are part of the graph; those of older blocks are constants, unless
-/// gradients are to cross into the passes that recorded them.
+/// In a pass with gradients the block's own keys and values are part of the graph. Those of older blocks are constants, unless
+/// gradients are to flow into the passes that wrote them.
 public final class RecordedMemory: AttentionMemory {
   public let frames: Int
   public private(set) var endFrame = 0
 
   private let shape: MemoryShape
-  /// Attention sees only this many of the newest frames, as with a rolling window; nil for all.
+  /// The sliding window of attention in latent frames; nil for all.
   private let visibleFrames: Int?
-  /// Whether keys and values that a recorded pass wrote keep their history when a later pass replaces their values.
+  /// Whether what a recorded pass wrote keeps its graph when a later pass overwrites its values.
   private let crossesBlocks: Bool
   private let keys: [Tensor]  // per layer [B, F·T, H, D]
   private let values: [Tensor]
@@ -23,7 +22,7 @@ public final class RecordedMemory: AttentionMemory {
 
   /// - Parameters:
   ///   - frames: of the clip.
-  ///   - gradient: how it crosses from a block into earlier ones. With activation checkpointing it cannot.
+  ///   - gradient: how it flows from a block into earlier ones. With activation checkpointing it must be `.cut`.
   public init(
     _ shape: MemoryShape, frames: Int, visibleFrames: Int? = nil, gradient: HistoryGradient = .cut
   ) {
@@ -39,11 +38,14 @@ public final class RecordedMemory: AttentionMemory {
     return positions.factors(block, rotary)
   }
 
-  /// Goes back to the state in which the blocks before `frame` were the newest ones.
+  /// Rewinds to the state after the blocks before `frame`.
   public func rewind(to frame: Int) {
     require(frame <= endFrame, "The memory has not come to frame \(frame).")
     endFrame = frame
   }
+
+  /// Empties the memory for the next clip.
+  func reset() { (endFrame, history) = (0, [:]) }
 
   public func exchange(
     _ newKeys: ProjectedKeys, _ newValues: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
@@ -60,7 +62,7 @@ public final class RecordedMemory: AttentionMemory {
     return (keys[layer].narrow(1, 0, rows).flatten(2), values[layer].narrow(1, 0, rows).flatten(2))
   }
 
-  /// The rows that attention sees.
+  /// The rows inside the sliding window.
   private func newest(_ rows: Tensor) -> Tensor {
     let visible = min(visibleFrames ?? frames, frames) * shape.tokensPerFrame
     return visible < rows.size(1) ? rows.narrow(1, rows.size(1) - visible, visible) : rows
@@ -73,8 +75,8 @@ public final class RecordedMemory: AttentionMemory {
     values[layer].narrow(1, first, count).copy_(newValues.detach())
   }
 
-  /// The keys and values of frames before `start`. Where gradients cross blocks, their values are those of the newest pass, and the
-  /// gradient goes to the pass that was recorded.
+  /// The keys and values of frames before `start`: the values of the newest pass over each block and, where gradients cross blocks,
+  /// the graph of the recorded one.
   private func older(_ layer: Int, than start: Int) -> (keys: Tensor, values: Tensor) {
     let rows = start * shape.tokensPerFrame
     let older = (keys: keys[layer].narrow(1, 0, rows), values: values[layer].narrow(1, 0, rows))

@@ -2,18 +2,18 @@ import Generation
 import Models
 import Torch
 
-/// How the gradient of a training rollout crosses from a block into earlier ones.
+/// How gradients flow through the KV cache from a block into earlier ones.
 public enum HistoryGradient: String, Sendable, CaseIterable {
-  /// Not at all: cached keys and values are constants, as the papers say.
+  /// They do not: cached keys and values are detached, as the papers say.
   case cut
-  /// Through the cache, whose values a later pass replaced but whose history stayed: what the published Self-Forcing training does.
+  /// Into the recorded pass that first wrote them, though a later pass has overwritten the values: the published Self-Forcing code.
   case selfForcing
   /// As `selfForcing`, and the text's keys and values are those of the rollout's first pass, so that the text layers have a
-  /// gradient only where that pass has one: what the published LiveTalk code does.
+  /// gradient only where that pass is recorded: the published LiveTalk code.
   case literal
 }
 
-/// How the student rolls out clips in training.
+/// The settings of training rollouts.
 public struct RolloutSettings: Codable, Hashable, Sendable {
   /// What stays of a block in the cache; see `Commit`.
   public enum CommitPass: String, Sendable, CaseIterable {
@@ -28,17 +28,16 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
   public var timesteps: [Double]
   public var shift: Double
   public var framesPerBlock: Int
-  /// How many of the newest latent frames attention sees, the block's own included, as when serving with a rolling window; nil for
-  /// the whole clip.
+  /// The sliding window of attention in latent frames, the block's own included; nil for the whole clip.
   public var windowFrames: Int?
-  /// Only the blocks that begin in this many last frames have a gradient.
+  /// Only blocks that begin in the last so many latent frames have a gradient.
   public var gradientFrames: Int
-  /// Whether all blocks of a clip end with the same step.
+  /// Whether all blocks of a clip exit at the same step.
   public var sameStepInAllBlocks: Bool
   public var commit: CommitPass
   public var historyGradient: HistoryGradient
 
-  /// As the papers say: the history cut, the commit pass over clean latents.
+  /// The papers': a detached cache, a commit pass over clean latents.
   public static let livetalk = RolloutSettings()
 
   public init(
@@ -56,7 +55,7 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
     self.historyGradient = historyGradient
   }
 
-  /// The noise levels `[from, to]` between which a clip lies that ended with `step`, in whole numbers of the unshifted scale.
+  /// The noise levels between which a clip lies that exited at `step`: entries of the table, counted from its clean end.
   public func scoreRange(endingWith step: Int) -> (from: Int, to: Int) {
     let table = FlowMatchingSchedule.training(shift: shift)
     func place(_ index: Int) -> Int {
@@ -67,11 +66,13 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
   }
 }
 
-/// Rolls the student out over whole clips, as it serves: block by block over its own cache.
-public struct StudentRollout {
-  /// What is drawn for one batch.
+/// Self-forcing: the student generates whole clips as it serves, block by block over its own KV cache.
+///
+/// Rollout and cache are allocated for the first batch and reused for those of the same size.
+public final class StudentRollout {
+  /// The random numbers of a batch.
   public struct Draw {
-    /// The step that each block ends with.
+    /// The step that each block exits at.
     public let steps: [Int]
     public let noise: NoiseSource
 
@@ -81,11 +82,11 @@ public struct StudentRollout {
     }
   }
 
-  /// A batch of clips, and what computing a block again takes.
+  /// A batch of generated clips, and what it takes to recompute a block. Valid until the next batch.
   public struct Clips {
-    /// `[B, C, F, H, W]`; its first frame is the picture.
+    /// `[B, C, F, H, W]`; the first frame is the reference picture.
     public let latents: Tensor
-    /// What the last step of each block began from, `[B, C, n, H, W]`.
+    /// The input of each block's last step, `[B, C, n, H, W]`.
     public let inputs: [Tensor]
     public let steps: [Int]
     public let rollout: BlockRollout<WanTransformer>
@@ -94,23 +95,32 @@ public struct StudentRollout {
 
   public let student: WanTransformer
   public let settings: RolloutSettings
-  private let schedule: FlowMatchingSchedule
+  private let steps: [FlowMatchingSchedule.Step]
+  private let commit: Commit
+  private var cached: (rollout: BlockRollout<WanTransformer>, memory: RecordedMemory, size: [Int])?
 
   public init(_ student: WanTransformer, _ settings: RolloutSettings) {
     self.student = student
     self.settings = settings
-    schedule = .training(shift: settings.shift, device: student.device)
+    let schedule = FlowMatchingSchedule.training(shift: settings.shift, device: student.device)
+    steps = schedule.steps(at: settings.timesteps, student.dtype)
+    commit =
+      switch settings.commit {
+      case .clean: .clean
+      case .noised: .noised(sigma: schedule.sigmas.select(0, schedule.count - 1).item)
+      case .lastStep: .lastStep
+      }
   }
 
-  /// Whether the block's last step has a gradient in clips of so many latent frames.
+  /// Whether a block's last step is recorded in clips of so many latent frames.
   public func hasGradient(block: Int, latentFrames: Int) -> Bool {
     block * settings.framesPerBlock >= latentFrames - settings.gradientFrames
   }
 
-  /// Generates the clips of a batch.
+  /// Generates a batch of clips.
   ///
-  /// - Parameter recorded: whether the last steps of the blocks have a gradient.
-  /// - Throws: `TorchError` for settings that cannot be, or clips that are no whole number of blocks.
+  /// - Parameter recorded: whether the blocks' last steps have a gradient.
+  /// - Throws: `TorchError` for settings that exclude each other, or audio of another length.
   public func generate(_ conditions: Conditions, _ draw: Draw, recorded: Bool, tap: RolloutTap? = nil) throws
     -> Clips
   {
@@ -120,26 +130,14 @@ public struct StudentRollout {
       throw TorchError(
         "\(conditions.audioFeatures.size(1)) rows of audio are not those of \(draw.steps.count) blocks of \(n) frames.")
     }
-    let conditions = conditions.to(student.dtype)
-    let commit: Commit =
-      switch settings.commit {
-      case .clean: .clean
-      case .noised: .noised(sigma: schedule.sigmas.select(0, schedule.count - 1).item)
-      case .lastStep: .lastStep
-      }
     if let window = settings.windowFrames, window < n {
       throw TorchError("A block of \(n) frames must see itself, not only \(window) frames.")
     }
     if settings.historyGradient != .cut, student.checkpointsLayers {
       throw TorchError("Gradients can only cross the memory where layers are not checkpointed.")
     }
-    let memory = RecordedMemory(
-      student.memoryShape(for: conditions.referenceLatent), frames: frames, visibleFrames: settings.windowFrames,
-      gradient: settings.historyGradient)
-    let rollout = try BlockRollout(
-      transformer: student, steps: schedule.steps(at: settings.timesteps, student.dtype), memories: [memory],
-      framesPerBlock: n, textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent, commit: commit,
-      keepsFirstText: settings.historyGradient == .literal, noise: draw.noise, tap: tap)
+    let conditions = conditions.to(student.dtype)
+    let (rollout, memory) = try begin(conditions, frames, draw.noise, tap)
     let audio = withGradients(recorded) { audioContext(conditions) }
     var (blocks, inputs): ([Tensor], [Tensor]) = ([], [])
     for (block, step) in draw.steps.enumerated() {
@@ -152,12 +150,34 @@ public struct StudentRollout {
     return Clips(latents: Tensor.cat(blocks, 2), inputs: inputs, steps: draw.steps, rollout: rollout, memory: memory)
   }
 
-  /// Gathers the student's gradient of clips that were generated without one, block by block from the newest to the oldest, so
-  /// that only one block's activations exist at a time. The history must be cut.
+  /// The rollout and its empty memory.
+  private func begin(_ conditions: Conditions, _ frames: Int, _ noise: NoiseSource, _ tap: RolloutTap?) throws -> (
+    BlockRollout<WanTransformer>, RecordedMemory
+  ) {
+    let size = conditions.referenceLatent.shape + [frames]
+    if let cached, cached.size == size {
+      cached.memory.reset()
+      cached.rollout.restart(
+        textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent, noise: noise, tap: tap)
+      return (cached.rollout, cached.memory)
+    }
+    let memory = RecordedMemory(
+      student.memoryShape(for: conditions.referenceLatent), frames: frames, visibleFrames: settings.windowFrames,
+      gradient: settings.historyGradient)
+    let rollout = try BlockRollout(
+      transformer: student, steps: steps, memories: [memory], framesPerBlock: settings.framesPerBlock,
+      textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent, commit: commit,
+      keepsFirstText: settings.historyGradient == .literal, noise: noise, tap: tap)
+    cached = (rollout, memory, size)
+    return (rollout, memory)
+  }
+
+  /// The student's backward pass for clips that were generated without gradients: blocks are recomputed one at a time, newest first, so
+  /// that only one block's activations exist. The cache must be detached.
   ///
-  /// Source: algorithm 2 of Live Avatar; every block gets its part of one and the same gradient.
+  /// Source: algorithm 2 of Live Avatar.
   /// - Parameters:
-  ///   - gradient: of the loss for the clips' latents, `[B, C, F, H, W]`.
+  ///   - gradient: of the loss with respect to the latents, `[B, C, F, H, W]`.
   ///   - each: called after each block, for inspection.
   public func backward(
     _ clips: Clips, _ conditions: Conditions, gradient: Tensor, each: (_ block: Int, _ x0: Tensor) -> Void = { _, _ in }

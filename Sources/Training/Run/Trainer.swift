@@ -2,11 +2,11 @@ import Foundation
 import Generation
 import Torch
 
-/// What a trainer tells, and asks, whoever runs it.
+/// How the command line and a trainer talk to each other.
 package struct TrainerHooks {
-  /// A line that stays.
+  /// Prints a line.
   package var note: (String) -> Void = { _ in }
-  /// How far the run is; a line that the next one replaces.
+  /// Prints a progress line that the next one replaces.
   package var progress: (String) -> Void = { _ in }
   /// Writes a sample video into a folder; returns a PNG of it for TensorBoard, or nil.
   package var write: (SampleVideo, URL) throws -> (png: [UInt8], width: Int, height: Int)? = { _, _ in nil }
@@ -16,7 +16,7 @@ package struct TrainerHooks {
   package init() {}
 }
 
-/// Drives a stage: steps, metrics, guards, samples, checkpoints, resumption.
+/// The training loop: steps, metrics, guards, samples, checkpoints, resumption.
 package final class Trainer {
   /// How a run ended.
   package enum Ending { case done, stopped(step: Int) }
@@ -26,7 +26,7 @@ package final class Trainer {
   private let folder: URL
   private let checkpoints: CheckpointFolders
   private let processes: Processes
-  private var losses = LossGuard()
+  private var losses = NaNGuard()
 
   private struct State: Codable {
     let step: Int
@@ -35,7 +35,7 @@ package final class Trainer {
 
   private let settings: String
 
-  /// - Parameter settings: the whole configuration as text; a run goes on under equal ones only.
+  /// - Parameter settings: the whole configuration as text, with which that of a checkpoint is compared.
   package init(_ stage: any TrainingStage, settings: String, _ processes: Processes = .alone, hooks: TrainerHooks) {
     self.stage = stage
     self.settings = settings
@@ -48,10 +48,10 @@ package final class Trainer {
       group: processes.group)
   }
 
-  /// Trains to the end, or until it is told to stop.
+  /// Trains to the last step, or until it is told to stop.
   ///
-  /// - Parameter resumes: whether to go on from the newest whole checkpoint of the folder; where there is none, the run begins.
-  /// - Throws: `GuardFailure` with a report, `FileError` for a full disk; the last checkpoint stays whole.
+  /// - Parameter resumes: whether to resume from the newest complete checkpoint; without any the run starts from scratch.
+  /// - Throws: `GuardFailure` with a report, `FileError` for a full disk; the last checkpoint stays intact.
   package func train(resumes: Bool) throws -> Ending {
     if !resumes, processes.rank == 0 { try Trainer.requireNoRun(in: folder) }
     let begun = try resumes ? resume() : 0
@@ -64,11 +64,10 @@ package final class Trainer {
     var latest = LatestValues()
     while step < total {
       let start = now
-      let values = try withTorchErrors { try stage.step(step) }
+      let values = try withTorchErrors { try self.step(step) }
       step += 1
       let seconds = now - start
       try losses.check(step: step, values)
-      for network in stage.networks { network.optimizer.startAverage(counter: step) }
       latest.take(values)
       progress.update(step: step, loss: values.first { $0.name == lossName }?.value, time: now)
       hooks.progress(progress.text)
@@ -88,8 +87,19 @@ package final class Trainer {
     return .done
   }
 
-  /// What is called the loss of the run: that of the only network, or of the first.
-  private var lossName: String { stage.networks.count == 1 ? "loss" : "\(stage.networks[0].name)/loss" }
+  /// One step of every network; with several, metrics are prefixed: `student/loss`.
+  private func step(_ step: Int) throws -> [(name: String, value: Double)] {
+    try stage.networks.flatMap { network in
+      try network.step(step) { try stage.loss(of: network, on: $0) }.map {
+        (name: prefix(network) + $0.name, value: $0.value)
+      }
+    }
+  }
+
+  private func prefix(_ network: TrainedNetwork) -> String { stage.networks.count == 1 ? "" : "\(network.name)/" }
+
+  /// The loss that progress lines show.
+  private var lossName: String { prefix(stage.networks[0]) + "loss" }
 
   /// - Throws: `FileError` for the folder of an earlier run, which would be mixed with a new one.
   package static func requireNoRun(in folder: URL) throws {
@@ -133,7 +143,7 @@ package final class Trainer {
       step: step, state: State(step: step, settings: settings), try stage.networks.flatMap { try $0.files() })
   }
 
-  /// Goes back to the newest whole checkpoint; returns its step, or 0 where there is none.
+  /// Loads the newest complete checkpoint; returns its step, or 0 where there is none.
   private func resume() throws -> Int {
     guard let checkpoint = try checkpoints.newest(report: hooks.note) else {
       hooks.note("There is no checkpoint in \(folder.path): the run begins.")
@@ -150,7 +160,7 @@ package final class Trainer {
     guard state.step <= stage.run.steps else {
       throw TrainingError("\(checkpoint.folder.path) is past the end of this run, which has \(stage.run.steps) steps.")
     }
-    for network in stage.networks { try network.optimizer.load(try checkpoint.shards("\(network.name)-optimizer")) }
+    for network in stage.networks { try network.load(checkpoint) }
     hooks.note("Going on from step \(state.step).")
     return state.step
   }
@@ -160,12 +170,12 @@ package final class Trainer {
   private var result: URL { folder.appendingPathComponent("final") }
 
   private func exportResult() throws {
-    // Every process has a share of the values.
-    let values = try stage.networks[0].served()
+    // All ranks gather their shards.
+    let values = try stage.networks[0].exported()
     guard processes.rank == 0 else { return }
     let partial = folder.appendingPathComponent("final.partial")
     try? FileManager.default.removeItem(at: partial)
-    // A folder with nothing but the trained part has nothing to link.
+    // `link` makes no folder where there is nothing to link.
     try FileManager.default.createDirectory(at: partial, withIntermediateDirectories: true)
     try CheckpointCompletion.link(
       URL(fileURLWithPath: stage.run.checkpoint), to: partial, without: stage.exported)
@@ -177,7 +187,7 @@ package final class Trainer {
     try replace(result, by: partial)
   }
 
-  /// Puts a whole folder in the place of another: at every moment one of them is there, by its name or the one aside.
+  /// Replaces a folder; should the process be killed in between, the old one is still there under another name.
   private func replace(_ folder: URL, by whole: URL) throws {
     let aside = URL(fileURLWithPath: folder.path + ".replaced")
     func move(_ url: URL, to other: URL) throws {

@@ -1,22 +1,8 @@
 import Foundation
 import Generation
-import NN
 import Torch
 
-/// One network that a stage trains.
-package struct TrainedNetwork {
-  /// Under which its files go: `student`, `critic`.
-  package let name: String
-  package let optimizer: ShardedOptimizer
-  /// The type that its weights are saved in.
-  package let dtype: DType
-
-  package init(_ name: String, _ optimizer: ShardedOptimizer, _ dtype: DType) {
-    (self.name, self.optimizer, self.dtype) = (name, optimizer, dtype)
-  }
-}
-
-/// A video that shows what the run can do by now.
+/// A video that shows what the model can do by now.
 package struct SampleVideo {
   /// 8-bit RGB `[T, H, W, 3]`.
   package let pixels: Tensor
@@ -24,25 +10,24 @@ package struct SampleVideo {
   package let fps: Int
 }
 
-/// What one kind of training does in a step; the trainer does all that they share.
+/// A kind of training: its networks and their losses. The `Trainer` does what all kinds share.
 package protocol TrainingStage: AnyObject {
   var run: RunSettings { get }
+  /// In the order in which a step updates them; the first one is exported.
   var networks: [TrainedNetwork] { get }
 
-  /// One step of every optimiser whose turn it is; returns the numbers to log, the loss first.
-  func step(_ step: Int) throws -> [(name: String, value: Double)]
+  /// The forward pass of a network on a micro-batch.
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss
 
-  /// A video in [-1, 1], `[3, T, H, W]`, or nil for a stage that makes none.
+  /// A video in [-1, 1], `[3, T, H, W]`; nil for a stage that makes none.
   func sample() throws -> Tensor?
 
-  /// Writes the result into a checkpoint folder that has all other parts already.
-  ///
-  /// - Parameter values: those of the first network that are to be served.
-  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws
-  /// Changes what the checkpoint folder says about itself: a transformer works at the sizes it was trained at.
-  func adjust(_ settings: inout CheckpointSettings)
-  /// The parts of a checkpoint that `export` writes.
+  /// The parts of a checkpoint folder that `export` writes.
   var exported: [CheckpointFolder.Part] { get }
+  /// Writes the first network's weights into a checkpoint folder that has all other parts.
+  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws
+  /// Changes the folder's settings: a transformer serves the sizes it was trained at.
+  func adjust(_ settings: inout CheckpointSettings)
 }
 
 extension TrainingStage {
@@ -50,25 +35,31 @@ extension TrainingStage {
   package func adjust(_ settings: inout CheckpointSettings) {}
 }
 
-extension TrainedNetwork {
-  /// The values to serve, in the order of the parameters: the moving average where there is one, in the saved type.
-  func served() throws -> [(name: String, tensor: Tensor)] {
-    let values = try optimizer.averages() ?? optimizer.values()
-    return values.map { ($0.name, $0.tensor.to(dtype)) }
+/// A stage that trains a transformer on clips prepared as latents.
+protocol TransformerStage: TrainingStage {
+  var context: StageContext { get }
+  var transformer: LoadedTransformer { get }
+  var clips: LatentClips { get }
+}
+
+extension TransformerStage {
+  var run: RunSettings { context.run }
+  var exported: [CheckpointFolder.Part] { [.transformer] }
+
+  func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
+
+  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+    try transformer.write(values, to: folder)
   }
 
-  func files() throws -> [TensorFile] {
-    let state = optimizer.state()
-    var files = [
-      TensorFile(name, try optimizer.values().map { ($0.name, $0.tensor.to(dtype)) }, metadata: ["format": "pt"]),
-      TensorFile(
-        "\(name)-optimizer", state.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
-        metadata: optimizer.stateMetadata, isShard: true),
-    ]
-    if let averages = try optimizer.averages() {
-      files.append(
-        TensorFile("\(name)-average", averages.map { ($0.name, $0.tensor.to(dtype)) }, metadata: ["format": "pt"]))
-    }
-    return files
+  /// What the student generates from the first clip's conditions, by the steps that serve.
+  func studentSample(_ rollout: RolloutSettings) throws -> Tensor {
+    var settings = rollout
+    (settings.commit, settings.historyGradient) = (.clean, .cut)
+    let steps = [Int](repeating: settings.timesteps.count - 1, count: clips.latentFrames / settings.framesPerBlock)
+    let noise = NoiseSource(context.streams.generator(.sample, 0))
+    let generated = try StudentRollout(transformer.model, settings).generate(
+      try clips.conditions([0]), .init(steps: steps, noise: noise), recorded: false)
+    return try context.decode(generated.latents)
   }
 }

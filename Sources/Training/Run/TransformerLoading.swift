@@ -21,7 +21,7 @@ struct LoadedTransformer {
   ) throws {
     file = try folder.require(.transformer)
     if let problem = adaptation?.problem { throw TrainingError("The low-rank adaptation is impossible: \(problem).") }
-    let factors = adaptation.map { ($0, Draws(seed: UInt64(run.seed)).generator(.factors, 0)) }
+    let factors = adaptation.map { ($0, RandomStreams(seed: UInt64(run.seed)).generator(.weights, 0)) }
     var (model, store) = try folder.loadTransformer {
       ParameterStore(
         weights: $0, name: $1, device: device, dtype: run.precision.dtype, isFrozen: !isTrained,

@@ -6,7 +6,7 @@ import NN
 import Torch
 
 /// The settings of the speech encoder's training: it learns to tell phonemes.
-package struct AudioConfiguration: TrainingConfiguration {
+package struct AudioConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
@@ -55,67 +55,56 @@ package struct AudioConfiguration: TrainingConfiguration {
     check.settings("phonemes", phonemes)
     check.positive("seconds", seconds)
   }
+
+  package func stage(_ processes: Processes) throws -> any TrainingStage { try AudioStage(self, processes) }
 }
 
-package final class AudioStage: TrainingStage {
-  package var run: RunSettings { resources.run }
-  package let networks: [TrainedNetwork]
-  package let exported = [CheckpointFolder.Part.audioEncoder, .audioConfiguration]
+final class AudioStage: TrainingStage {
+  var run: RunSettings { context.run }
+  let networks: [TrainedNetwork]
+  let exported = [CheckpointFolder.Part.audioEncoder, .audioConfiguration]
 
   private let settings: AudioConfiguration
-  private let resources: StageResources
+  private let context: StageContext
   private let model: PhonemeModel
   private let clips: PreparedClips
   /// Clips that come with their phonemes.
   private let labelled: [Int]
   private let objective: PhonemeObjective
-  private var dealer: Dealer
 
-  package init(_ settings: AudioConfiguration, _ processes: Processes = .alone) throws {
+  init(_ settings: AudioConfiguration, _ processes: Processes = .alone) throws {
     self.settings = settings
-    resources = try StageResources(settings.run, processes)
+    context = try StageContext(settings.run, processes)
     let clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
     self.clips = clips
     labelled = clips.index.clips.indices.filter { !(clips.index.clips[$0].phonemes ?? []).isEmpty }
     guard !labelled.isEmpty else { throw TrainingError("No clip of \(settings.run.data) comes with its phonemes.") }
-    let base = resources.base
-    let file = try base.require(.audioEncoder)
-    let dtype = settings.run.precision.dtype
+    let file = try context.base.require(.audioEncoder)
     model = try PhonemeModel(
-      try Wav2Vec2Configuration(contentsOf: try base.require(.audioConfiguration)), clips.phonemeSymbols,
+      try Wav2Vec2Configuration(contentsOf: try context.base.require(.audioConfiguration)), clips.phonemeSymbols,
       weights: settings.startsRandom ? nil : try readWeights(file), name: file.path,
-      weighsStates: settings.weighsStates, dtype: dtype,
-      resources.draws.generator(.factors, 0, device: resources.device))
+      weighsStates: settings.weighsStates, dtype: settings.run.precision.dtype,
+      context.streams.generator(.weights, 0, device: context.device))
     objective = PhonemeObjective(settings.phonemes)
-    dealer = resources.dealer(clips: labelled.count)
     networks = [
-      TrainedNetwork(
-        "audioEncoder", try resources.optimizer(model.parameters, settings.optimizer, settings.average), dtype)
+      try TrainedNetwork(
+        "audioEncoder", model.parameters, settings.optimizer, ema: settings.average, settings.run, processes,
+        clips: labelled.count)
     ]
   }
 
-  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
-    let optimizer = networks[0].optimizer
-    var (loss, accuracy) = (0.0, 0.0)
-    for pass in dealer.passes(of: step) {
-      let sounds = try zip(pass.clips, pass.samples).map { try crop(labelled[$0], $1) }
-      let batch = try PhonemeBatch(sounds, model.symbols, model.encoder.configuration)
-      let generator = resources.draws.generator(.disturbance, pass.samples[0], device: resources.device)
-      let result = objective(model, batch, generator)
-      loss += resources.backward(result.loss, optimizer)
-      accuracy += result.accuracy.item / Double(run.accumulation)
-    }
-    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    return [
-      ("loss", try resources.mean(loss)), ("accuracy", try resources.mean(accuracy)), ("gradientNorm", norm),
-      ("learningRate", rate),
-    ]
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
+    let sounds = try zip(batch.clips, batch.samples).map { try crop(labelled[$0], $1) }
+    let phonemes = try PhonemeBatch(sounds, model.symbols, model.encoder.configuration)
+    let generator = context.streams.generator(.augmentation, batch.samples[0], device: context.device)
+    let result = objective(model, phonemes, generator)
+    return BatchLoss(result.loss, [("accuracy", result.accuracy)])
   }
 
   private func crop(_ clip: Int, _ sample: Int) throws -> LabelledSound {
     let sound = try clips.sound(clip)
     let count = min(sound.samples.count, Int(settings.seconds * LabelledSound.sampleRate))
-    let generator = resources.draws.generator(.crop, sample)
+    let generator = context.streams.generator(.crop, sample)
     func drawn() -> LabelledSound {
       let start = generator.integers(0..<sound.samples.count - count + 1, [1]).intItem
       return sound.cropped(from: start, count: count)
@@ -124,7 +113,7 @@ package final class AudioStage: TrainingStage {
     return (0..<16).lazy.map { _ in drawn() }.first { !$0.phonemes.isEmpty } ?? drawn()
   }
 
-  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     try model.write(to: folder, values: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }))
   }
 }

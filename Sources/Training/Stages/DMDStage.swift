@@ -5,7 +5,7 @@ import NN
 import Torch
 
 /// The settings of distribution matching distillation on the student's own rollouts.
-package struct DMDConfiguration: TrainingConfiguration {
+package struct DMDConfiguration: StageConfiguration {
   package var run = RunSettings()
   /// The checkpoint folder of the teacher, which the critic begins as too; its transformer may be larger than the student's.
   package var teacher = ""
@@ -129,125 +129,82 @@ package struct DMDConfiguration: TrainingConfiguration {
       !(crosses && run.checkpointLayers), "run.checkpointLayers", run.checkpointLayers,
       mustBe: "false where 'rollout.historyGradient' is not 'cut'")
   }
+
+  package func stage(_ processes: Processes) throws -> any TrainingStage { try DMDStage(self, processes) }
 }
 
-package final class DMDStage: TrainingStage {
-  package var run: RunSettings { resources.run }
-  package let networks: [TrainedNetwork]
-  package let exported = [CheckpointFolder.Part.transformer]
-
+final class DMDStage: TransformerStage {
+  let context: StageContext
+  /// The student.
+  let transformer: LoadedTransformer
+  let clips: LatentClips
+  let networks: [TrainedNetwork]
   private let settings: DMDConfiguration
-  private let resources: StageResources
-  private let student: LoadedTransformer
-  private let clips: LatentClips
-  private let passes: DMDPasses
-  // Student and critic have batches of their own.
-  private var studentDealer, criticDealer: Dealer
+  private let losses: DMDLosses
 
-  private enum Turn: Int { case student, critic }
-
-  package init(_ settings: DMDConfiguration, _ processes: Processes = .alone) throws {
+  init(_ settings: DMDConfiguration, _ processes: Processes = .alone) throws {
     self.settings = settings
-    resources = try StageResources(settings.run, processes)
-    let device = resources.device
+    context = try StageContext(settings.run, processes)
+    let device = context.device
     let teacherFolder = try CheckpointFolder(URL(fileURLWithPath: settings.teacher))
-    student = try LoadedTransformer(
-      resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
+    transformer = try LoadedTransformer(
+      context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     let critic = try LoadedTransformer(
       teacherFolder, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     let teacher = try LoadedTransformer(teacherFolder, settings.run, device: device, isTrained: false)
     clips = try LatentClips(
-      settings.run.data, frames: settings.run.latentFrames, for: student.model.config, device: device,
-      encodedBy: resources.base)
+      settings.run.data, frames: settings.run.latentFrames, for: transformer.model.config, device: device,
+      encodedBy: context.base)
     try clips.check(fit: teacher.model.config, "the teacher")
     try settings.rollout.checkBlocks(clips.latentFrames)
-    passes = DMDPasses(settings, student: student.model, critic: critic.model, teacher: teacher.model)
-    studentDealer = resources.dealer(clips: clips.count)
-    criticDealer = resources.dealer(clips: clips.count, stream: 1)
-    let dtype = settings.run.precision.dtype
+    losses = DMDLosses(settings, student: transformer.model, critic: critic.model, teacher: teacher.model)
+    // Student and critic sample different clips.
     networks = [
-      TrainedNetwork(
-        "student", try resources.optimizer(student.store.trained, settings.optimizer, settings.average), dtype),
-      TrainedNetwork(
-        "critic", try resources.optimizer(critic.store.trained, settings.criticOptimizer, nil), dtype),
+      try TrainedNetwork(
+        "student", transformer.store.trained, settings.optimizer, ema: settings.average, settings.run, processes,
+        clips: clips.count, updatedEvery: settings.studentEvery),
+      try TrainedNetwork(
+        "critic", critic.store.trained, settings.criticOptimizer, ema: nil, settings.run, processes,
+        clips: clips.count, stream: 1),
     ]
   }
 
-  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
-    var values: [(name: String, value: Double)] = []
-    if step % settings.studentEvery == 0 { values += try moveStudent(step) }
-    return values + (try moveCritic(step))
-  }
-
-  private func moveStudent(_ step: Int) throws -> [(name: String, value: Double)] {
-    let optimizer = networks[Turn.student.rawValue].optimizer
-    let scale = 1 / Double(run.accumulation)
-    var (loss, push) = (0.0, 0.0)
-    // Steps without a move of the student's take none of its clips.
-    for pass in studentDealer.passes(of: step / settings.studentEvery) {
-      let conditions = try clips.conditions(pass.clips)
-      let result = try passes.student(
-        conditions, negativeText: clips.negativeText, draw(pass, .student, conditions), optimizer, scale: scale,
-        elementWeights: try clips.weights(pass.clips, settings.weighting))
-      loss += result.loss * scale
-      push += result.push * scale
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
+    let conditions = try clips.conditions(batch.clips)
+    let weights = try clips.weights(batch.clips, settings.weighting)
+    guard network === networks[0] else {
+      return try losses.critic(conditions, draw(batch, stream: 1, conditions), elementWeights: weights)
     }
-    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    return [
-      ("student/loss", try resources.mean(loss)), ("student/klGradient", try resources.mean(push)),
-      ("student/gradientNorm", norm), ("student/learningRate", rate),
-    ]
+    return try losses.student(
+      conditions, negativeText: clips.negativeText, draw(batch, stream: 0, conditions), elementWeights: weights)
   }
 
-  private func moveCritic(_ step: Int) throws -> [(name: String, value: Double)] {
-    let optimizer = networks[Turn.critic.rawValue].optimizer
-    let scale = 1 / Double(run.accumulation)
-    var loss = 0.0
-    for pass in criticDealer.passes(of: step) {
-      let conditions = try clips.conditions(pass.clips)
-      loss +=
-        scale
-        * (try passes.critic(
-          conditions, draw(pass, .critic, conditions), optimizer, scale: scale,
-          elementWeights: try clips.weights(pass.clips, settings.weighting)))
-    }
-    let (norm, rate) = try resources.update(optimizer, settings.criticOptimizer, step: step)
-    return [("critic/loss", try resources.mean(loss)), ("critic/gradientNorm", norm), ("critic/learningRate", rate)]
-  }
-
-  private func draw(_ pass: MicroBatch, _ turn: Turn, _ conditions: Conditions) -> DMDPasses.Draw {
+  private func draw(_ batch: MicroBatch, stream: Int, _ conditions: Conditions) -> DMDLosses.Draw {
     let blocks = clips.latentFrames / settings.rollout.framesPerBlock
-    // All processes end their blocks with the same steps.
-    let group = pass.samples[0] / (run.batch * resources.processes.count)
-    let drawn = resources.draws.generator(.steps, turn.rawValue, group)
+    // All ranks end their blocks with the same steps, so that none waits for another.
+    let group = batch.samples[0] / (run.batch * context.processes.count)
+    let drawn = context.streams.generator(.exitSteps, stream, group)
       .integers(0..<settings.rollout.timesteps.count, [blocks]).array(Int.self)
     let steps = settings.rollout.sameStepInAllBlocks ? [Int](repeating: drawn[0], count: blocks) : drawn
     let picture = conditions.referenceLatent.shape
     let shape = Array(picture[..<2]) + [clips.latentFrames] + picture[3...]
-    return .init(rollout: .init(steps: steps, noise: noise(pass, turn)), score: scoreDraw(pass, turn, shape))
+    return .init(
+      rollout: .init(steps: steps, noise: noise(batch, stream)), score: scoreDraw(batch, stream, shape))
   }
 
-  /// Noise of which each clip has its own sequence.
-  private func noise(_ pass: MicroBatch, _ turn: Turn) -> NoiseSource {
-    let generators = pass.samples.map { resources.draws.generator(.noise, turn.rawValue, $0) }
+  /// Each sample's noise comes from its own generator.
+  private func noise(_ batch: MicroBatch, _ stream: Int) -> NoiseSource {
+    let generators = batch.samples.map { context.streams.generator(.noise, stream, $0) }
     func draw(_ shape: [Int]) -> Tensor { Tensor.cat(generators.map { $0.normal([1] + shape[1...]) }, 0) }
     return NoiseSource(initial: { draw($1) }, renewed: { draw($2) }, committed: { draw($1) })
   }
 
-  private func scoreDraw(_ pass: MicroBatch, _ turn: Turn, _ shape: [Int]) -> ScoreDraw {
-    let generators = pass.samples.map { resources.draws.generator(.timestep, turn.rawValue, $0) }
+  private func scoreDraw(_ batch: MicroBatch, _ stream: Int, _ shape: [Int]) -> ScoreDraw {
+    let generators = batch.samples.map { context.streams.generator(.timestep, stream, $0) }
     let timestep = Tensor.cat(generators.map { $0.integers(0..<1000, [1, 1]) }, 0)
     let noise = Tensor.cat(generators.map { $0.normal([1] + shape[1...]) }, 0)
-    return ScoreDraw(timestep: timestep.to(resources.device), noise: noise.to(resources.device))
+    return ScoreDraw(timestep: timestep.to(context.device), noise: noise.to(context.device))
   }
 
-  package func sample() throws -> Tensor? {
-    try resources.studentSample(student.model, settings.rollout, try clips.conditions([0]), clips.latentFrames)
-  }
-
-  package func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
-
-  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
-    try student.write(values, to: folder)
-  }
+  func sample() throws -> Tensor? { try studentSample(settings.rollout) }
 }

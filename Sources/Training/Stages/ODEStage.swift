@@ -5,7 +5,7 @@ import NN
 import Torch
 
 /// The settings of ODE initialisation: the student learns from the teacher's trajectories.
-package struct ODEConfiguration: TrainingConfiguration {
+package struct ODEConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
@@ -61,32 +61,30 @@ package struct ODEConfiguration: TrainingConfiguration {
     check.settings("rollout", rollout)
     check.settings("weighting", weighting)
   }
+
+  package func stage(_ processes: Processes) throws -> any TrainingStage { try ODEStage(self, processes) }
 }
 
-package final class ODEStage: TrainingStage {
-  package var run: RunSettings { resources.run }
-  package let networks: [TrainedNetwork]
-  package let exported = [CheckpointFolder.Part.transformer]
-
+final class ODEStage: TransformerStage {
+  let context: StageContext
+  let transformer: LoadedTransformer
+  let clips: LatentClips
+  let networks: [TrainedNetwork]
   private let settings: ODEConfiguration
-  private let resources: StageResources
-  private let transformer: LoadedTransformer
-  private let clips: LatentClips
   private let schedule: FlowMatchingSchedule
   private let mask: Tensor
   private let steps: [Double]
-  private var dealer: Dealer
 
-  package init(_ settings: ODEConfiguration, _ processes: Processes = .alone) throws {
+  init(_ settings: ODEConfiguration, _ processes: Processes = .alone) throws {
     self.settings = settings
-    resources = try StageResources(settings.run, processes)
-    let device = resources.device
+    context = try StageContext(settings.run, processes)
+    let device = context.device
     transformer = try LoadedTransformer(
-      resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
+      context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     let config = transformer.model.config
     clips = try LatentClips(
       settings.run.data, frames: settings.run.latentFrames, trajectories: true, for: config, device: device,
-      encodedBy: resources.base)
+      encodedBy: context.base)
     steps = settings.rollout.timesteps + [0]
     let stored = try Trajectories.timesteps(of: clips.clips.index)
     guard stored == settings.rollout.timesteps else {
@@ -101,40 +99,29 @@ package final class ODEStage: TrainingStage {
       framesPerBlock: settings.rollout.framesPerBlock, windowFrames: settings.rollout.windowFrames,
       device: device)
     schedule = .training(shift: settings.rollout.shift, device: device)
-    dealer = resources.dealer(clips: clips.count)
-    let optimizer = try resources.optimizer(transformer.store.trained, settings.optimizer, settings.average)
-    networks = [TrainedNetwork("student", optimizer, settings.run.precision.dtype)]
+    networks = [
+      try TrainedNetwork(
+        "student", transformer.store.trained, settings.optimizer, ema: settings.average, settings.run, processes,
+        clips: clips.count)
+    ]
   }
 
-  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
-    let optimizer = networks[0].optimizer
-    var loss = 0.0
-    for pass in dealer.passes(of: step) {
-      let draws = resources.draws.perSample(.timestep, pass.samples) {
-        $0.integers(0..<steps.count - 1, [1, clips.latentFrames])
-      }
-      let indices = ODERegression.indices(
-        draws.to(resources.device), framesPerBlock: settings.rollout.framesPerBlock, steps: steps.count,
-        keepsFirstFrame: settings.keepsFirstFrame)
-      let result = ODERegression.loss(
-        transformer.model, trajectory: try clips.trajectories(pass.clips), steps: steps, indices: indices,
-        try clips.conditions(pass.clips), schedule: schedule, mask: mask,
-        elementWeights: try clips.weights(pass.clips, settings.weighting))
-      loss += resources.backward(result.loss, optimizer)
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
+    let drawn = context.streams.perSample(.timestep, batch.samples) {
+      $0.integers(0..<steps.count - 1, [1, clips.latentFrames])
     }
-    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    return [("loss", try resources.mean(loss)), ("gradientNorm", norm), ("learningRate", rate)]
+    let indices = ODERegression.indices(
+      drawn.to(context.device), framesPerBlock: settings.rollout.framesPerBlock, steps: steps.count,
+      keepsFirstFrame: settings.keepsFirstFrame)
+    return BatchLoss(
+      ODERegression.loss(
+        transformer.model, trajectory: try clips.trajectories(batch.clips), steps: steps, indices: indices,
+        try clips.conditions(batch.clips), schedule: schedule, mask: mask,
+        elementWeights: try clips.weights(batch.clips, settings.weighting)
+      ).loss)
   }
 
-  package func sample() throws -> Tensor? {
-    try resources.studentSample(transformer.model, settings.rollout, try clips.conditions([0]), clips.latentFrames)
-  }
-
-  package func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
-
-  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
-    try transformer.write(values, to: folder)
-  }
+  func sample() throws -> Tensor? { try studentSample(settings.rollout) }
 }
 
 extension RolloutSettings {
@@ -143,22 +130,5 @@ extension RolloutSettings {
     guard latentFrames > 0, latentFrames % framesPerBlock == 0 else {
       throw TrainingError("Clips of \(latentFrames) latent frames are no whole number of blocks of \(framesPerBlock).")
     }
-  }
-}
-
-extension StageResources {
-  /// What the student makes of a clip's conditions when it serves, `[3, T, H, W]`.
-  func studentSample(
-    _ student: WanTransformer, _ rollout: RolloutSettings, _ conditions: Conditions, _ latentFrames: Int
-  ) throws -> Tensor {
-    var settings = rollout
-    (settings.commit, settings.historyGradient) = (.clean, .cut)
-    let blocks = latentFrames / settings.framesPerBlock
-    let clips = try StudentRollout(student, settings).generate(
-      conditions,
-      .init(
-        steps: [Int](repeating: settings.timesteps.count - 1, count: blocks),
-        noise: NoiseSource(draws.generator(.sample, 0))), recorded: false)
-    return try decoder.decode(clips.latents)
   }
 }

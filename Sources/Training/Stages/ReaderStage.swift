@@ -6,7 +6,7 @@ import NN
 import Torch
 
 /// The settings of the face reader's training: it learns to read the truth of drawn faces off single frames.
-package struct ReaderConfiguration: TrainingConfiguration {
+package struct ReaderConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
@@ -70,25 +70,26 @@ package struct ReaderConfiguration: TrainingConfiguration {
     check.positive("mouthWeight", mouthWeight)
     check.notNegative("identityWeight", identityWeight)
   }
+
+  package func stage(_ processes: Processes) throws -> any TrainingStage { try ReaderStage(self, processes) }
 }
 
-package final class ReaderStage: TrainingStage {
-  package var run: RunSettings { resources.run }
-  package let networks: [TrainedNetwork]
-  package let exported = [CheckpointFolder.Part.faceReader]
+final class ReaderStage: TrainingStage {
+  var run: RunSettings { context.run }
+  let networks: [TrainedNetwork]
+  let exported = [CheckpointFolder.Part.faceReader]
 
   private let settings: ReaderConfiguration
-  private let resources: StageResources
+  private let context: StageContext
   private let reader: FaceReader
   private let clips: PreparedClips
   /// Clips that come with the truth of their faces.
   private let known: [Int]
   private let objective: ReaderObjective
-  private var dealer: Dealer
 
-  package init(_ settings: ReaderConfiguration, _ processes: Processes = .alone) throws {
+  init(_ settings: ReaderConfiguration, _ processes: Processes = .alone) throws {
     self.settings = settings
-    resources = try StageResources(settings.run, processes)
+    context = try StageContext(settings.run, processes)
     let clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
     self.clips = clips
     known = clips.index.clips.indices.filter { clips.index.clips[$0].tensors[FaceTruth.tensor] != nil }
@@ -98,7 +99,7 @@ package final class ReaderStage: TrainingStage {
     }
     let dtype = settings.run.precision.dtype
     let store: ParameterStore
-    if !settings.startsRandom, let file = resources.base.file(.faceReader) {
+    if !settings.startsRandom, let file = context.base.file(.faceReader) {
       let weights = try readWeights(file)
       let network = try FaceReaderConfiguration(readingFrom: weights)
       guard network == settings.network else {
@@ -106,43 +107,38 @@ package final class ReaderStage: TrainingStage {
           "\(file.path) has other sizes (\(network.widths), \(network.hidden), \(network.identityWidth)) than the settings; "
             + "set 'startsRandom' for a new one.")
       }
-      store = ParameterStore(weights: weights, name: file.path, device: resources.device, dtype: dtype)
+      store = ParameterStore(weights: weights, name: file.path, device: context.device, dtype: dtype)
     } else {
-      store = ParameterStore(random: resources.draws.generator(.factors, 0, device: resources.device), dtype: dtype)
+      store = ParameterStore(random: context.streams.generator(.weights, 0, device: context.device), dtype: dtype)
     }
     reader = FaceReader(settings.network, store.root)
     try store.finish()
     store.requireGradients()
     objective = ReaderObjective(mouthWeight: settings.mouthWeight, identityWeight: settings.identityWeight)
-    dealer = resources.dealer(clips: known.count)
     networks = [
-      TrainedNetwork("faceReader", try resources.optimizer(store.trained, settings.optimizer, settings.average), dtype)
+      try TrainedNetwork(
+        "faceReader", store.trained, settings.optimizer, ema: settings.average, settings.run, processes,
+        clips: known.count)
     ]
   }
 
-  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
-    let optimizer = networks[0].optimizer
-    var sums = [0.0, 0, 0, 0, 0]
-    for pass in dealer.passes(of: step) {
-      let result = objective(reader, try batch(pass))
-      sums[0] += resources.backward(result.loss, optimizer)
-      for (index, value) in [result.columns, result.identity, result.accuracy, result.mouthError].enumerated() {
-        sums[index + 1] += value.item / Double(run.accumulation)
-      }
-    }
-    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    let names = ["loss", "columns", "identity", "identityAccuracy", "mouthError"]
-    return try zip(names, sums).map { (name: $0, value: try resources.mean($1)) }
-      + [("gradientNorm", norm), ("learningRate", rate)]
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
+    let result = objective(reader, try pictures(batch))
+    return BatchLoss(
+      result.loss,
+      [
+        ("columns", result.columns), ("identity", result.identity), ("identityAccuracy", result.accuracy),
+        ("mouthError", result.mouthError),
+      ])
   }
 
-  /// Two frames of each clip of a pass.
-  private func batch(_ pass: MicroBatch) throws -> ReaderBatch {
+  /// Two frames of each clip.
+  private func pictures(_ batch: MicroBatch) throws -> ReaderBatch {
     var (pictures, columns): ([Tensor], [Tensor]) = ([], [])
-    for (clip, sample) in zip(pass.clips.map({ known[$0] }), pass.samples) {
+    for (clip, sample) in zip(batch.clips.map({ known[$0] }), batch.samples) {
       let video = try clips.tensor(clip, "video")  // [3, T, H, W]
       let truth = try clips.tensor(clip, FaceTruth.tensor)  // [T, columns]
-      let generator = resources.draws.generator(.crop, sample)
+      let generator = context.streams.generator(.crop, sample)
       for frame in generator.integers(0..<min(video.size(1), truth.size(0)), [2]).array(Int.self) {
         let picture = video.narrow(1, frame, 1).permute(1, 0, 2, 3).to(.float32) / 127.5 - 1
         let units = FaceReader.units(truth.narrow(0, frame, 1), width: video.size(3), height: video.size(2))
@@ -153,12 +149,12 @@ package final class ReaderStage: TrainingStage {
     }
     let dtype = run.precision.dtype
     return ReaderBatch(
-      pictures: Tensor.cat(pictures, 0).to(resources.device, dtype),
-      columns: Tensor.cat(columns, 0).to(resources.device),
-      speakers: pass.clips.map { clips.index.clips[known[$0]].speaker })
+      pictures: Tensor.cat(pictures, 0).to(context.device, dtype),
+      columns: Tensor.cat(columns, 0).to(context.device),
+      speakers: batch.clips.map { clips.index.clips[known[$0]].speaker })
   }
 
-  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     let file = ModelFamily.liveTalk.place(of: .faceReader, in: folder)
     try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
     // Half the size, for a part that only measures.

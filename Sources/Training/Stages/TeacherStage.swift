@@ -5,7 +5,7 @@ import NN
 import Torch
 
 /// The settings of the teacher's training: flow matching on whole clips.
-package struct TeacherConfiguration: TrainingConfiguration {
+package struct TeacherConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
@@ -65,60 +65,55 @@ package struct TeacherConfiguration: TrainingConfiguration {
     check.settings("sampleGuidance", sampleGuidance)
     check.positive("sampleSteps", sampleSteps)
   }
+
+  package func stage(_ processes: Processes) throws -> any TrainingStage { try TeacherStage(self, processes) }
 }
 
-package final class TeacherStage: TrainingStage {
-  package var run: RunSettings { resources.run }
-  package let networks: [TrainedNetwork]
-  package let exported = [CheckpointFolder.Part.transformer]
-
+final class TeacherStage: TransformerStage {
+  let context: StageContext
+  let transformer: LoadedTransformer
+  let clips: LatentClips
+  let networks: [TrainedNetwork]
   private let settings: TeacherConfiguration
-  private let resources: StageResources
-  private let transformer: LoadedTransformer
-  private let clips: LatentClips
   private let schedule: FlowMatchingSchedule
-  private var dealer: Dealer
 
-  package init(_ settings: TeacherConfiguration, _ processes: Processes = .alone) throws {
+  init(_ settings: TeacherConfiguration, _ processes: Processes = .alone) throws {
     self.settings = settings
-    resources = try StageResources(settings.run, processes)
-    let device = resources.device
+    context = try StageContext(settings.run, processes)
+    let device = context.device
     transformer = try LoadedTransformer(
-      resources.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
+      context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
     clips = try LatentClips(
       settings.run.data, frames: settings.run.latentFrames, for: transformer.model.config, device: device,
-      encodedBy: resources.base)
+      encodedBy: context.base)
     schedule = .training(shift: settings.shift, device: device)
-    dealer = resources.dealer(clips: clips.count)
-    let optimizer = try resources.optimizer(transformer.store.trained, settings.optimizer, settings.average)
-    networks = [TrainedNetwork("teacher", optimizer, settings.run.precision.dtype)]
+    networks = [
+      try TrainedNetwork(
+        "teacher", transformer.store.trained, settings.optimizer, ema: settings.average, settings.run, processes,
+        clips: clips.count)
+    ]
   }
 
-  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
-    let optimizer = networks[0].optimizer
-    var loss = 0.0
-    for pass in dealer.passes(of: step) {
-      let x0 = try clips.latents(pass.clips)
-      let conditions = dropped(try clips.conditions(pass.clips), pass.samples)
-      let result = FlowMatching.loss(
-        transformer.model, x0: x0, conditions, draw(pass.samples, x0.shape), schedule: schedule,
-        weighting: settings.lossWeighting, elementWeights: try clips.weights(pass.clips, settings.weighting))
-      loss += resources.backward(result.loss, optimizer)
-    }
-    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    return [("loss", try resources.mean(loss)), ("gradientNorm", norm), ("learningRate", rate)]
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
+    let x0 = try clips.latents(batch.clips)
+    let conditions = dropped(try clips.conditions(batch.clips), batch.samples)
+    return BatchLoss(
+      FlowMatching.loss(
+        transformer.model, x0: x0, conditions, draw(batch.samples, x0.shape), schedule: schedule,
+        weighting: settings.lossWeighting, elementWeights: try clips.weights(batch.clips, settings.weighting)
+      ).loss)
   }
 
   private func draw(_ samples: [Int], _ shape: [Int]) -> FlowMatching.Draw {
-    let noise = resources.draws.perSample(.noise, samples) { $0.normal([1] + shape[1...]) }
-    let index = resources.draws.perSample(.timestep, samples) { $0.integers(0..<schedule.count, [1, 1]) }
+    let noise = context.streams.perSample(.noise, samples) { $0.normal([1] + shape[1...]) }
+    let index = context.streams.perSample(.timestep, samples) { $0.integers(0..<schedule.count, [1, 1]) }
     return FlowMatching.Draw(
-      noise: noise.to(resources.device), indices: index.to(resources.device).expand(shape[0], shape[2]))
+      noise: noise.to(context.device), indices: index.to(context.device).expand(shape[0], shape[2]))
   }
 
-  /// Text and sound are left out of some clips, each by its own chance.
+  /// Drops the text and the sound of some clips, independently: classifier-free guidance needs both to be unlearned.
   private func dropped(_ conditions: Conditions, _ samples: [Int]) -> Conditions {
-    let chances = resources.draws.perSample(.dropout, samples) { $0.uniform([1, 2]) }.to(resources.device)
+    let chances = context.streams.perSample(.dropout, samples) { $0.uniform([1, 2]) }.to(context.device)
     func keeps(_ index: Int, _ rate: Double) -> Tensor {
       (chances.narrow(1, index, 1) .>= rate).to(.float32).unsqueeze(-1)  // [B, 1, 1]
     }
@@ -127,19 +122,13 @@ package final class TeacherStage: TrainingStage {
       text: conditions.text * text + clips.negativeText * (1 - text), audioFeatures: conditions.audioFeatures * audio)
   }
 
-  package func sample() throws -> Tensor? {
+  func sample() throws -> Tensor? {
     let conditions = try clips.conditions([0])
-    let noise = resources.draws.generator(.sample, 0).normal(try clips.latents([0]).shape).to(resources.device)
+    let noise = context.streams.generator(.sample, 0).normal(try clips.latents([0]).shape).to(context.device)
     let sampler = TeacherSampler(
       teacher: transformer.model, guidance: settings.sampleGuidance, negativeText: clips.negativeText,
       shift: settings.shift, solverSteps: settings.sampleSteps)
     let states = sampler.trajectory(noise, conditions, timesteps: [1000])
-    return try resources.decoder.decode(states.select(1, 1))
-  }
-
-  package func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
-
-  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
-    try transformer.write(values, to: folder)
+    return try context.decode(states.select(1, 1))
   }
 }

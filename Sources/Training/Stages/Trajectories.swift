@@ -99,7 +99,7 @@ package struct Trajectories: @unchecked Sendable {
       defer { progress(number + 1, wanted) }
       if writer.isDone(clip.id) { continue }
       let states = try withTorchErrors {
-        let noise = Draws(seed: UInt64(settings.seed)).generator(.noise, number)
+        let noise = RandomStreams(seed: UInt64(settings.seed)).generator(.noise, number)
           .normal(try source.latents([number]).shape).to(source.device)
         return sampler.trajectory(noise, try source.conditions([number]), timesteps: settings.timesteps)
       }

@@ -6,7 +6,7 @@ import NN
 import Torch
 
 /// The settings of the autoencoder's training.
-package struct VAEConfiguration: TrainingConfiguration {
+package struct VAEConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
@@ -80,31 +80,32 @@ package struct VAEConfiguration: TrainingConfiguration {
     check.require(
       trainsEncoder || start != .random, "trainsEncoder", trainsEncoder, mustBe: "true where 'start' is random")
   }
+
+  package func stage(_ processes: Processes) throws -> any TrainingStage { try VAEStage(self, processes) }
 }
 
-package final class VAEStage: TrainingStage {
-  package var run: RunSettings { resources.run }
-  package let networks: [TrainedNetwork]
-  package let exported = [CheckpointFolder.Part.vae]
+final class VAEStage: TrainingStage {
+  var run: RunSettings { context.run }
+  let networks: [TrainedNetwork]
+  let exported = [CheckpointFolder.Part.vae]
 
   private let settings: VAEConfiguration
-  private let resources: StageResources
+  private let context: StageContext
   private let vae: WanVAE
   private let clips: PreparedClips
   private let objective: VAEObjective
-  private var dealer: Dealer
   /// Parameters that are not trained.
   private let frozen: [(name: String, tensor: Tensor)]
 
-  package init(_ settings: VAEConfiguration, _ processes: Processes = .alone) throws {
+  init(_ settings: VAEConfiguration, _ processes: Processes = .alone) throws {
     self.settings = settings
-    resources = try StageResources(settings.run, processes)
+    context = try StageContext(settings.run, processes)
     clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
     try VAEStage.check(clips, settings)
-    let file = try resources.base.require(.vae)
+    let file = try context.base.require(.vae)
     var weights = try readWeights(file)
     let configuration = try WanVAEConfiguration(
-      readingFrom: weights, statistics: resources.base.settings.latentStatistics)
+      readingFrom: weights, statistics: context.base.settings.latentStatistics)
     try VAEStage.check(clips, settings, configuration)
     if settings.start == .principal {
       weights = try VAEStage.principal(weights, configuration, clips, settings)
@@ -112,8 +113,8 @@ package final class VAEStage: TrainingStage {
     let dtype = settings.run.precision.dtype
     let store =
       settings.start == .random
-      ? ParameterStore(random: resources.draws.generator(.factors, 0, device: resources.device), dtype: dtype)
-      : ParameterStore(weights: weights, name: file.path, device: resources.device, dtype: dtype)
+      ? ParameterStore(random: context.streams.generator(.weights, 0, device: context.device), dtype: dtype)
+      : ParameterStore(weights: weights, name: file.path, device: context.device, dtype: dtype)
     vae = WanVAE(configuration, store.root)
     try store.finish()
     let isTrained = { (name: String) in
@@ -122,9 +123,9 @@ package final class VAEStage: TrainingStage {
     let trained = store.trained.filter { isTrained($0.name) }
     frozen = store.trained.filter { !isTrained($0.name) }
     objective = VAEObjective(settings.loss)
-    dealer = resources.dealer(clips: clips.count)
     networks = [
-      TrainedNetwork("vae", try resources.optimizer(trained, settings.optimizer, settings.average), dtype)
+      try TrainedNetwork(
+        "vae", trained, settings.optimizer, ema: settings.average, settings.run, processes, clips: clips.count)
     ]
   }
 
@@ -171,29 +172,20 @@ package final class VAEStage: TrainingStage {
     }
   }
 
-  package func step(_ step: Int) throws -> [(name: String, value: Double)] {
-    let optimizer = networks[0].optimizer
-    var loss = 0.0
-    var parts: [String: Double] = [:]
-    for pass in dealer.passes(of: step) {
-      let crops = try zip(pass.clips, pass.samples).map { try crop($0, $1) }
-      let video = Tensor.cat(crops.map(\.video), 0)
-      let weights = settings.loss.regions.isEven ? nil : Tensor.cat(crops.map(\.weights), 0)
-      let noise = resources.draws.generator(.noise, pass.samples[0], device: resources.device)
-      let result = objective(vae, video: video, weights: weights, noise)
-      loss += resources.backward(result.loss, optimizer)
-      for (name, value) in result.parts { parts[name, default: 0] += value.item / Double(run.accumulation) }
-    }
-    let (norm, rate) = try resources.update(optimizer, settings.optimizer, step: step)
-    let details = try parts.sorted { $0.key < $1.key }.map { (name: $0.key, value: try resources.mean($0.value)) }
-    return [("loss", try resources.mean(loss))] + details + [("gradientNorm", norm), ("learningRate", rate)]
+  func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
+    let crops = try zip(batch.clips, batch.samples).map { try crop($0, $1) }
+    let video = Tensor.cat(crops.map(\.video), 0)
+    let weights = settings.loss.regions.isEven ? nil : Tensor.cat(crops.map(\.weights), 0)
+    let noise = context.streams.generator(.noise, batch.samples[0], device: context.device)
+    let result = objective(vae, video: video, weights: weights, noise)
+    return BatchLoss(result.loss, result.parts)
   }
 
   /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1], and what its pixels count, `[1, 1, frames, crop, crop]`.
   private func crop(_ clip: Int, _ sample: Int) throws -> (video: Tensor, weights: Tensor) {
     let bytes = try clips.tensor(clip, "video").unsqueeze(0)  // [1, 3, T, H, W]
     let size = settings.cropSize
-    let generator = resources.draws.generator(.crop, sample)
+    let generator = context.streams.generator(.crop, sample)
     func start(_ length: Int, _ part: Int) -> Int { generator.integers(0..<length - part + 1, [1]).intItem }
     let first = start(bytes.size(2), settings.frames)
     var part = bytes.narrow(2, first, settings.frames)
@@ -204,7 +196,7 @@ package final class VAEStage: TrainingStage {
         (part, weights) = (part.narrow(dim, edge, size), weights.narrow(dim, edge, size))
       }
     }
-    return ((part.to(.float32) / 127.5 - 1).to(resources.device), weights)
+    return ((part.to(.float32) / 127.5 - 1).to(context.device), weights)
   }
 
   /// What the pixels of some frames of a clip count, `[1, 1, T, H, W]`; all the same where its faces are not known.
@@ -220,20 +212,20 @@ package final class VAEStage: TrainingStage {
   }
 
   /// The first clip beside what the autoencoder makes of it.
-  package func sample() throws -> Tensor? {
-    let video = try clips.video(0).to(resources.device)
+  func sample() throws -> Tensor? {
+    let video = try clips.video(0).to(context.device)
     let decoded = vae.decode(vae.encode(video: video)).to(.float32)
     return Tensor.cat([video.narrow(2, 0, decoded.size(2)), decoded], 4).select(0, 0)
   }
 
-  package func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
+  func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     let values = values + frozen
     let isOld = !settings.trainsEncoder && settings.start == .checkpoint
     if isOld { return try writeVAE(values, statistics: nil, to: folder) }
     // A new encoder has latents of its own spread.
     let trained = try WanVAE(
       weights: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), name: "the trained weights",
-      device: resources.device)
+      device: context.device)
     let videos = clips.index.clips.indices.prefix(256).lazy.compactMap { try? self.clips.video($0) }
     try writeVAE(values, statistics: try LatentStatistics(of: trained, over: videos), to: folder)
   }

@@ -1,0 +1,35 @@
+import Torch
+
+/// The random numbers of a run, without state: every use has a generator of its own, seeded by the run's seed, by what is drawn, and by
+/// the step or sample it is drawn for.
+///
+/// So checkpoints hold no generators, and a sample's noise does not depend on the rank that has it.
+struct RandomStreams: Sendable {
+  /// Raw values are part of the seeds.
+  enum Purpose: UInt64 {
+    case order = 1, noise, timestep, dropout, exitSteps, crop, augmentation, sample, weights
+  }
+
+  let seed: UInt64
+
+  /// - Parameter numbers: the step, the sample: what tells this stream from others of the purpose.
+  func generator(_ purpose: Purpose, _ numbers: Int..., device: Device = .cpu) -> RandomGenerator {
+    let mixed = numbers.reduce(RandomStreams.mixed(seed &+ RandomStreams.mixed(purpose.rawValue))) { hash, number in
+      RandomStreams.mixed(hash ^ UInt64(bitPattern: Int64(number)))
+    }
+    return RandomGenerator(seed: mixed, device: device)
+  }
+
+  /// The finaliser of SplitMix64 (Steele et al. 2014).
+  private static func mixed(_ value: UInt64) -> UInt64 {
+    var z = value &+ 0x9E37_79B9_7F4A_7C15
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  /// What `draw` makes of each sample's own generator, concatenated along the batch.
+  func perSample(_ purpose: Purpose, _ samples: [Int], _ draw: (RandomGenerator) -> Tensor) -> Tensor {
+    Tensor.cat(samples.map { draw(generator(purpose, $0)) }, 0)
+  }
+}

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The published recipe at its size: a dataset folder and published weights to a student of 4 steps.
+# The published recipe at its size: from a dataset folder and published weights to a 4-step student.
 #
 #   Recipes/livetalk-1.3b.sh DATASET WEIGHTS OUT
 #     DATASET   a folder with metadata.jsonl (see docs/TRAINING.md)
-#     WEIGHTS   a checkpoint folder whose transformer is the bidirectional teacher (OmniAvatar 1.3B merged into its base:
-#               `livetalk checkpoint merge`), with the encoders beside it
+#     WEIGHTS   a checkpoint folder with the encoders and, as transformer, the bidirectional teacher (OmniAvatar 1.3B, LoRA merged by
+#               `livetalk checkpoint merge`)
 #     LAUNCH="torchrun --no-python --nproc-per-node 8"   how to start a stage on several GPUs
-#     STEPS_TEACHER=0   steps to fine-tune the teacher on the dataset first; 0 takes it as it is
+#     STEPS_TEACHER=0   steps of fine-tuning the teacher on the dataset first
 #
-# Every stage goes on where it was stopped. Steps, learning rates and guidance are those of the presets: `livetalk train dmd
+# Every stage can be interrupted and resumed. Steps, learning rates and guidance are those of the presets: `livetalk train dmd
 # --config livetalk-1.3b.dmd --show-config` prints them.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the bundled model, Models/mini, again: from drawn people who speak to a student of 4 steps, at 256×256, on a processor.
+# Trains the bundled model, Models/mini, from synthetic talking heads to a 4-step student, at 256×256, on a CPU.
 #
-#   Recipes/mini.sh OUT       go on in OUT where it was stopped; the model is OUT/mini
+#   Recipes/mini.sh OUT       start, or resume, in OUT; the model is OUT/mini
 #   LIVETALK=path             the program; by default the release build
-#   SHARE=1                   share of clips and steps; 0.02 shows within minutes that all parts run
+#   SHARE=1                   fraction of clips and steps; 0.02 is a smoke test of minutes
 #
-# Every stage is a run that goes on where it was stopped. docs/RESULTS.md says what each reached, and in what time.
+# Every stage can be interrupted and resumed. docs/RESULTS.md has what each reached, and in what time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . Recipes/common.sh
@@ -33,16 +33,16 @@ stage "media: pictures" prepare "$out/pictures" --out "$out/pictures-media" --ki
 stage "media: clips" prepare "$out/speech-first" --out "$out/clips-media" --kind media --size 256x256 --latent-frames 9
 stage "media: sound" prepare "$out/speech" --out "$out/sound" --kind media --size 64x64 --latent-frames 9
 
-# The encoder computes principal components, and stays as it is: latents are known from the start, so that the decoder may train
-# beside the transformers. Pictures first: they cost a fifth of clips; frames after the second latent one, only longer clips show.
+# The encoder is a PCA and stays frozen, so that latents are final before the decoder is. Pictures first: they cost a fifth of clips.
+# Only longer clips have frames after the second latent one.
 decoder() { train vae --config mini.vae --set trainsEncoder=false "$@"; }
-stage "autoencoder: principal components, pictures" decoder --data "$out/clips-media" --checkpoint "$out/base" \
+stage "autoencoder: PCA encoder, pictures" decoder --data "$out/clips-media" --checkpoint "$out/base" \
   --out "$out/vae-pictures" --set start=principal --set frames=1 --set run.batch=16 --set "run.steps=$(scaled 500)"
 stage "autoencoder: 5 frames" decoder --data "$out/pictures-media" --checkpoint "$out/vae-pictures/final" \
   --out "$out/vae-clips" --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 700)"
 stage "autoencoder: 13 frames" decoder --data "$out/clips-media" --checkpoint "$out/vae-clips/final" --out "$out/vae-long" \
   --set frames=13 --set run.batch=4 --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 2600)"
-# A transformer misses details: a decoder that has seen only true ones draws seams where they contradict each other.
+# Fine-tuned with noise: generated latents are less consistent than encoded ones, which shows as seams.
 stage "autoencoder: noisy latents" decoder --data "$out/clips-media" --checkpoint "$out/vae-long/final" --out "$out/vae" \
   --set loss.noise=1.3 --set frames=13 --set run.batch=4 --set optimizer.learningRate=1.5e-3 --set optimizer.warmupSteps=20 \
   --set "run.steps=$(scaled 420)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The whole recipe at the smallest size, on a processor: clips of a synthetic speaker to a student of 4 steps that makes video.
-# It shows that every part works together; what it trains is far too small to be a likeness of anyone.
+# The whole recipe at the smallest size, on a CPU: from synthetic talking heads to a 4-step student and a video. A smoke test: the
+# model is far too small for a likeness.
 #
-#   Recipes/tiny.sh OUT       go on in OUT where it was stopped
+#   Recipes/tiny.sh OUT       start, or resume, in OUT
 #   LIVETALK=path             the program; by default the release build
 #   CLIPS=20 SECONDS_OF_CLIP=2.0625 SIZE=64
 set -euo pipefail

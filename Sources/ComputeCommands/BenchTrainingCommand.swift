@@ -5,18 +5,18 @@ import Models
 import Torch
 import Training
 
-/// `bench training`: how fast steps of distillation are on this machine, and what memory they take.
+/// `bench training`: speed and memory of distillation steps.
 package struct BenchTrainingCommand: ParsableCommand {
   package static let configuration = CommandConfiguration(
     commandName: "training", abstract: "Measure steps of distillation, and the memory that they take.",
     discussion: """
-      A student's step: its rollout, of whose blocks one step each has a gradient; the scores of the guided teacher and of the \
-      critic; the way back; clipping, AdamW with fp32 masters, the moving average. A critic's step: a rollout without \
-      gradient, the critic's loss, and the same. Weights and conditions are random; one clip makes a step.
+      A student's step: its rollout, in which each block records its exit step; the scores of the guided teacher and of the \
+      critic; the backward pass; gradient clipping, AdamW with fp32 master weights, the EMA. A critic's step: a rollout without \
+      gradients, the critic's loss, and the same. Weights and conditions are random; the batch is one clip.
 
-      Activations are kept in four ways, each measured in a process of its own: plain keeps all, checkpointed the inputs of \
-      layers, blockwise those of one block at a time, both the inputs of one block's layers. The peak is that of the \
-      GPU's allocator, or of the process's resident memory. Prints a table, then one line of JSON.
+      There are four ways to save activations, each measured in its own process: plain (all of them), checkpointed \
+      (activation checkpointing), blockwise (backward one block at a time), and both. The peak is that of the GPU's allocator, \
+      or of the process's resident memory. Prints a table, then one line of JSON.
 
         livetalk bench training --preset laptop --dtype bf16
         livetalk bench training --preset laptop --activations plain --steps 10
@@ -37,13 +37,13 @@ package struct BenchTrainingCommand: ParsableCommand {
   var textTokens = 512
   @Option(
     name: .customLong("exit-step"),
-    help: ArgumentHelp("The student's step, from 0, that has the gradient.", valueName: "n"))
+    help: ArgumentHelp("The exit step, from 0, which is recorded.", valueName: "n"))
   var exitStep = 2
-  @Option(help: ArgumentHelp("Measured steps of each kind, after one that warms up.", valueName: "n"))
+  @Option(help: ArgumentHelp("Measured steps of each kind, after one warm-up step.", valueName: "n"))
   var steps = 5
   @Option(
     help: ArgumentHelp(
-      "One way to keep activations: plain, checkpointed, blockwise or both; all of them without it.", valueName: "way"))
+      "Only one way to save activations: plain, checkpointed, blockwise or both.", valueName: "way"))
   var activations: ActivationPlan?
 
   package init() {}

@@ -10,24 +10,24 @@ package enum TrainedStage: String, CaseIterable, ExpressibleByArgument, Sendable
   case vae, audio, teacher, ode, dmd, reader
 }
 
-/// The command `train`, but for how sample videos are written, which each program adds.
+/// The command `train`; each program adds how sample videos are written.
 package struct TrainOptions: ParsableArguments {
   package static let configuration = CommandConfiguration(
     commandName: "train",
     abstract: "Train a part of a checkpoint: vae, audio, teacher, ode, dmd or reader.",
     discussion: """
       vae      the video autoencoder, on clips prepared as media
-      audio    the speech encoder, to tell phonemes, on clips prepared as media
+      audio    the speech encoder, by phoneme classification, on clips prepared as media
       teacher  the bidirectional transformer, by flow matching, on clips prepared as latents
-      ode      the causal student's start, from the teacher's trajectories ('livetalk trajectories')
+      ode      the causal student's ODE initialisation, on the teacher's trajectories ('livetalk trajectories')
       dmd      the student, by distribution matching on its own rollouts, on clips prepared as latents
-      reader   what reads faces off frames, for 'livetalk evaluate', on drawn clips prepared as media
+      reader   the face reader of 'livetalk evaluate', on synthetic talking heads prepared as media
 
-      The run's folder gets checkpoints, metrics (metrics.jsonl and TensorBoard's events), samples, and in the end 'final': a \
-      whole checkpoint folder with the trained part, and links to the other parts of the one it began with.
+      The run's folder gets checkpoints, metrics (metrics.jsonl and TensorBoard events), samples, and in the end 'final': a \
+      complete checkpoint folder with the trained part, and links to the base checkpoint's other parts.
 
-      A configuration is a YAML or JSON file, or the name of a preset: livetalk-1.3b.STAGE or tiny.STAGE; for dmd also \
-      livetalk-1.3b.dmd-literal and live-avatar.dmd. A file may begin with 'preset: NAME'. Options and --set go before it.
+      A configuration is a YAML or JSON file, or the name of a preset: livetalk-1.3b.STAGE, mini.STAGE or tiny.STAGE; for dmd also \
+      livetalk-1.3b.dmd-literal and live-avatar.dmd. A file may begin with 'preset: NAME'. Options and --set override it.
 
       EXAMPLES
         livetalk train teacher --config tiny.teacher --data latents \\
@@ -35,8 +35,8 @@ package struct TrainOptions: ParsableArguments {
         livetalk train dmd --config dmd.yaml --set optimizer.learningRate=2e-6 --resume
         livetalk train dmd --config livetalk-1.3b.dmd --show-config
 
-      Ctrl-C ends a run after its step, with a checkpoint; the same command with --resume goes on. On several GPUs or machines \
-      start it by torchrun, mpirun, Slurm or Kubernetes: RANK, WORLD_SIZE, MASTER_ADDR and their like are understood.
+      Ctrl-C writes a checkpoint after the current step; the same command with --resume continues. For several GPUs or machines \
+      launch it by torchrun, mpirun, Slurm or Kubernetes (RANK, WORLD_SIZE, MASTER_ADDR and their like).
       """)
 
   @Argument(help: ArgumentHelp("What to train: vae, audio, teacher, ode, dmd or reader.", valueName: "stage"))
@@ -63,7 +63,7 @@ package struct TrainOptions: ParsableArguments {
     name: .customLong("set"), help: ArgumentHelp("Sets one key: optimizer.learningRate=1e-5.", valueName: "key=value"))
   package var overrides: [String] = []
 
-  @Flag(help: "Go on from the newest whole checkpoint of the run's folder; without one the run begins.")
+  @Flag(help: "Resume from the newest complete checkpoint of the run's folder, if there is one.")
   package var resume = false
 
   @Flag(help: "Print the whole configuration and stop.")

@@ -8,10 +8,10 @@ import Training
 package struct TrajectoriesCommand: ParsableCommand {
   package static let configuration = CommandConfiguration(
     commandName: "trajectories",
-    abstract: "Solve the guided teacher for every prepared clip: what the student is initialised from.",
+    abstract: "Solve the guided teacher's ODE for every prepared clip, for ODE initialisation.",
     discussion: """
-      For each clip the teacher is solved from noise to a clean end under the clip's picture, sound and text. The states at the \
-      student's noise levels and the end are stored. A run that was stopped goes on where it was.
+      For each clip the teacher's ODE is solved from noise to the clean end, given the clip's picture, sound and text. The states \
+      at the student's timesteps and the end are stored. A run that was stopped continues.
 
       EXAMPLE
         livetalk trajectories --data latents --teacher runs/teacher/final --out trajectories
@@ -24,13 +24,13 @@ package struct TrajectoriesCommand: ParsableCommand {
   package var teacher: String
 
   @Option(
-    name: [.customShort("o"), .long], help: ArgumentHelp("The folder to write, or to go on with.", valueName: "dir"))
+    name: [.customShort("o"), .long], help: ArgumentHelp("The folder to write, or to continue.", valueName: "dir"))
   package var out: String
 
-  @Option(help: ArgumentHelp("Guidance by the text; 1 is none.", valueName: "scale"))
+  @Option(help: ArgumentHelp("Guidance scale of the text; 1 is none.", valueName: "scale"))
   package var textGuidance = 6.0
 
-  @Option(help: ArgumentHelp("Guidance by the sound; 1 is none.", valueName: "scale"))
+  @Option(help: ArgumentHelp("Guidance scale of the sound; 1 is none.", valueName: "scale"))
   package var audioGuidance = 6.0
 
   @Option(help: ArgumentHelp("Steps of the solver.", valueName: "n"))
@@ -39,16 +39,16 @@ package struct TrajectoriesCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The student's timesteps, noisiest first.", valueName: "list"))
   package var timesteps = "1000,936,832,624"
 
-  @Option(help: ArgumentHelp("Shift of the noise levels.", valueName: "number"))
+  @Option(help: ArgumentHelp("Shift of the schedule.", valueName: "number"))
   package var shift = 5.0
 
-  @Option(help: ArgumentHelp("Latent frames of each clip that are solved, from its start; 0 for all.", valueName: "n"))
+  @Option(help: ArgumentHelp("The first latent frames of each clip to solve; 0 for all.", valueName: "n"))
   package var latentFrames = 0
 
-  @Option(help: ArgumentHelp("How many clips, from the first; by default all.", valueName: "n"))
+  @Option(help: ArgumentHelp("Only the first so many clips.", valueName: "n"))
   package var count: Int?
 
-  @Option(help: ArgumentHelp("Where the noise comes from.", valueName: "number"))
+  @Option(help: ArgumentHelp("The random seed.", valueName: "number"))
   package var seed = 0
 
   @Option(help: ArgumentHelp("The type to compute in: float32 or bfloat16.", valueName: "type"))

@@ -1,14 +1,14 @@
 import Torch
 
-/// The settings of AdamW (Loshchilov & Hutter 2019): Adam with weight decay that does not pass through the moments.
+/// The settings of AdamW (Loshchilov & Hutter 2019): Adam with decoupled weight decay.
 public struct AdamW: Codable, Equatable, Sendable {
-  /// How much of the mean gradient is kept from step to step; 0 uses the newest alone.
+  /// Decay of the first moment.
   public var beta1: Double
-  /// How much of the mean square is kept.
+  /// Decay of the second moment.
   public var beta2: Double
-  /// Each step takes `rate · weightDecay` of every value away.
+  /// Each step multiplies the weights by `1 − learningRate · weightDecay`.
   public var weightDecay: Double
-  /// Added to the root of the mean square.
+  /// Added to the denominator.
   public var epsilon: Double
 
   /// PyTorch's defaults.
@@ -19,6 +19,6 @@ public struct AdamW: Codable, Equatable, Sendable {
     self.epsilon = epsilon
   }
 
-  /// What the gradients are multiplied with so that their norm is at most `limit`; as `clip_grad_norm_` of PyTorch.
+  /// The factor that clips gradients to a global norm of `limit`, as PyTorch's `clip_grad_norm_`.
   public static func clipping(norm: Double, limit: Double) -> Double { min(1, limit / (norm + 1e-6)) }
 }

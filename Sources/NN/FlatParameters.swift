@@ -1,8 +1,8 @@
 import Torch
 
-/// Parameters of one type, laid out one after the other in flat buffers that ranks share out in equal parts.
+/// Parameters of one type in flat buffers, which are split into equal shards.
 ///
-/// The place of a parameter does not depend on the number of ranks; only the padding at the end does.
+/// Offsets do not depend on the number of ranks; only the padding at the end does.
 final class FlatParameters {
   /// One parameter's place in the buffers.
   struct Slot {
@@ -15,7 +15,7 @@ final class FlatParameters {
     var range: Range<Int> { offset..<offset + count }
   }
 
-  /// The part of a parameter that lies in this rank's share, as views of the share's buffers.
+  /// The part of a parameter in this rank's shard, as views of the shard's buffers.
   struct Piece {
     let index: Int
     let master: Tensor
@@ -24,7 +24,7 @@ final class FlatParameters {
     let second: Tensor
   }
 
-  /// Parameters begin at multiples of this many elements, and shares have such a length, for the sake of vector instructions.
+  /// Parameters and shards are aligned to so many elements, for vector instructions.
   private static let alignment = 64
 
   let dtype: DType
@@ -33,19 +33,19 @@ final class FlatParameters {
   let usedLength: Int
   /// This rank's part of the whole length.
   let share: Range<Int>
-  /// The values that the model computes with, `[length]` in `dtype`: the parameters are views of it.
+  /// The working weights, `[length]` in `dtype`: the parameters are views of it.
   let working: Tensor
   /// Parameters whose layout in memory is not the flat one; they are copies.
   private let copies: [(parameter: Tensor, view: Tensor)]
-  /// fp32, `[length]`; all but this rank's share is without meaning once the ranks have added up theirs.
+  /// fp32, `[length]`; undefined outside of this rank's shard after the reduce-scatter.
   let gradients: Tensor
   /// The views of `gradients` in the shapes of the parameters, in the order of the slots.
   private let gradientViews: [Tensor]
-  /// This rank's share of the values in fp32; for fp32 parameters a view of `working`.
+  /// This rank's shard of the fp32 master weights; for fp32 parameters a view of `working`.
   let master: Tensor
   let first: Tensor
   let second: Tensor
-  /// This rank's share of the moving average, from its start on.
+  /// This rank's shard of the EMA, from its start on.
   var average: Tensor?
   let pieces: [Piece]
 
@@ -101,7 +101,7 @@ final class FlatParameters {
 
   private static func aligned(_ count: Int) -> Int { (count + alignment - 1) / alignment * alignment }
 
-  /// This rank's share of the gradients: a view.
+  /// This rank's shard of the gradients: a view.
   var gradientShare: Tensor { gradients.narrow(0, share.lowerBound, share.count) }
 
   /// Adds the parameters' gradients, times `scale`, to the buffer and frees them; marks in `present` which there were.
@@ -114,14 +114,14 @@ final class FlatParameters {
     }
   }
 
-  /// Brings the master values of all ranks to the parameters, rounded once.
+  /// All-gathers the master weights into the parameters, rounded once.
   func publish(_ group: ProcessGroup?) throws {
     if dtype != .float32 { working.narrow(0, share.lowerBound, share.count).copy_(master) }
     try group?.allGather(working)
     for (parameter, view) in copies { parameter.copy_(view) }
   }
 
-  /// A buffer with the shares of all ranks, of which `part` is this rank's.
+  /// All shards of a buffer, of which `part` is this rank's.
   func collected(_ part: Tensor, _ group: ProcessGroup?) throws -> Tensor {
     guard let group else { return part }
     let whole = Tensor.empty([length], device: part.device)

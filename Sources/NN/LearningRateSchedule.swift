@@ -6,14 +6,14 @@ public struct LearningRateSchedule: Equatable, Sendable {
     case none, cosine, linear
   }
 
-  /// The rate after the warm-up.
+  /// The peak learning rate.
   public var peak: Double
-  /// Steps of the warm-up; the first one has `peak / warmUpSteps`, the last one the peak.
+  /// Steps of linear warm-up, from `peak / warmUpSteps` to the peak.
   public var warmUpSteps: Int
   public var decay: Decay
-  /// The step at which the decay has reached its floor; the warm-up counts. Without meaning for `none`.
+  /// The step at which the decay ends, warm-up included.
   public var totalSteps: Int
-  /// The share of the peak at which the decay ends and the rate stays.
+  /// The final learning rate as a share of the peak.
   public var floor: Double
 
   public init(
@@ -26,7 +26,7 @@ public struct LearningRateSchedule: Equatable, Sendable {
     self.floor = floor
   }
 
-  /// The rate of the step with this number; the first one is 0.
+  /// The learning rate of a step, counted from 0.
   public func rate(at step: Int) -> Double {
     if step < warmUpSteps { return peak * Double(step + 1) / Double(warmUpSteps) }
     let length = totalSteps - warmUpSteps

@@ -1,18 +1,18 @@
 import Torch
 
-/// Which layers of a frozen base are trained by factors of low rank (LoRA), and which parameters as a whole.
+/// LoRA (Hu et al. 2021): which layers of a frozen base get A and B, and which parameters are fully trained.
 ///
-/// An adapted layer computes `x·Wᵀ + b + alpha / rank · (x·Aᵀ)·Bᵀ`. A starts random, B at zero, so that training begins with the
-/// base. The keys are those of the PEFT library, which `LowRankAdapter` merges: `<layer>.lora_A.default.weight`.
+/// An adapted layer computes `x·Wᵀ + b + alpha / rank · (x·Aᵀ)·Bᵀ`. A starts random, B at zero, so that training starts at the
+/// base. Keys are PEFT's, which `LowRankAdapter` merges: `<layer>.lora_A.default.weight`.
 public struct LowRankAdaptation: Codable, Hashable, Sendable {
   public var rank: Int
   public var alpha: Double
-  /// Ends of the keys of the layers that get factors, such as `self_attn.q` or `ffn.0`; they must be linear layers.
+  /// Suffixes of the keys of linear layers, such as `self_attn.q` or `ffn.0` (PEFT's `target_modules`).
   public var targets: [String]
-  /// Beginnings of the keys of parameters that are trained as a whole, such as `audio_proj` or `patch_embedding`.
+  /// Prefixes of the keys of fully trained parameters, such as `audio_proj` or `patch_embedding` (PEFT's `modules_to_save`).
   public var whole: [String]
 
-  /// Figures of OmniAvatar: every projection of attention and feed-forward; the audio layers and the input layer as a whole.
+  /// OmniAvatar's: every projection of attention and feed-forward; the audio layers and the patch embedding fully trained.
   public static let omniAvatar = LowRankAdaptation(
     rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"],
     whole: ["patch_embedding", "audio_proj", "audio_cond_projs"])
@@ -24,7 +24,7 @@ public struct LowRankAdaptation: Codable, Hashable, Sendable {
     self.whole = whole
   }
 
-  /// Why no layer can be adapted like this, or nil.
+  /// What is invalid, or nil.
   public var problem: String? {
     if rank <= 0 { return "a rank of \(rank) is no rank" }
     return targets.isEmpty && whole.isEmpty ? "it names no layer to train" : nil
@@ -34,7 +34,7 @@ public struct LowRankAdaptation: Codable, Hashable, Sendable {
   func trains(_ key: String) -> Bool { whole.contains { key == $0 || key.hasPrefix("\($0).") } }
 }
 
-/// The factors of one adapted layer.
+/// A and B of one layer.
 struct LowRankFactors: Sendable {
   let a: Tensor  // [rank, in]
   let b: Tensor  // [out, rank]

@@ -1,9 +1,8 @@
-/// The settings of an exponential moving average of the weights (EMA).
+/// The exponential moving average (EMA) of the weights.
 ///
-/// The average begins as a copy of the weights when the trainer's counter reaches `start`, and moves after each of their updates:
-/// `average = weight · average + (1 − weight) · value`, in fp32.
+/// It starts as a copy of the weights at step `start` and follows each update: `ema = weight · ema + (1 − weight) · value`, in fp32.
 public struct MovingAverage: Codable, Equatable, Sendable {
-  /// How much of the average each update keeps, below 1.
+  /// The decay per update, below 1.
   public var weight: Double
   public var start: Int
 

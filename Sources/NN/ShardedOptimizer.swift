@@ -1,23 +1,22 @@
 import Foundation
 import Torch
 
-/// AdamW on fp32 master values, whose state is shared out over the ranks of a process group (ZeRO, Rajbhandari et al. 2020).
+/// AdamW with fp32 master weights, sharded over the ranks of a process group (ZeRO stage 2, Rajbhandari et al. 2020).
 ///
-/// After every micro-batch `accumulate` takes the parameters' gradients into one fp32 buffer. `step` averages the buffers of all
-/// ranks, each rank keeping its share, clips by the norm of the whole, updates the share's master values, and collects
-/// the new values of all shares into the parameters, rounded once to their type. Without a group the one share is the whole and
-/// nothing is sent. The parameters become views of a flat buffer where their layout allows it.
+/// After every micro-batch `accumulate` adds the parameters' gradients to one flat fp32 buffer. `step` reduce-scatters the buffers to
+/// their mean, clips by the global gradient norm, updates this rank's shard of the master weights, and all-gathers them into the
+/// parameters, rounded once to their type. Without a group the one shard is the whole. Parameters become views of a flat buffer where
+/// their layout allows it.
 ///
-/// As in PyTorch, a parameter without a gradient is left out of a step: no weight decay, and its own count of updates stays. A
-/// gradient on any rank counts for all; the others add zeros.
+/// As in PyTorch, a parameter without a gradient on any rank is left out of a step: no weight decay, no count.
 ///
-/// Every rank makes its optimiser with the same parameters in the same order, and gets the values of rank 0; all call `step`, `load`,
-/// `values` and `averages` together.
+/// Every rank passes the same parameters in the same order, and gets the values of rank 0. `step`, `load`, `values` and `averages` are
+/// collective calls.
 public final class ShardedOptimizer {
   public let settings: AdamW
-  /// Moves the matrices in place of AdamW, or nil.
+  /// Updates the matrices in place of AdamW, or nil.
   public let muon: Muon?
-  /// The moving average to keep, or none.
+  /// The EMA, or none.
   public let averaging: MovingAverage?
   let group: ProcessGroup?
   let parts: [FlatParameters]
@@ -31,7 +30,7 @@ public final class ShardedOptimizer {
 
   /// - Parameters:
   ///   - parameters: what to train, fp32 or bf16 on one device. They are made to require gradients.
-  ///   - muon: moves the matrices in place of AdamW; for one process, as it needs whole matrices.
+  ///   - muon: updates the matrices in place of AdamW; single process only, as it needs whole matrices.
   ///   - group: the ranks that train together, on the parameters' device; nil for one process.
   /// - Throws: `OptimizerError` for settings or parameters that cannot be trained, `TorchError` for exhausted memory.
   public init(
@@ -98,14 +97,14 @@ public final class ShardedOptimizer {
 
   // MARK: - Training
 
-  /// Takes the parameters' gradients, times `scale`, and frees them; call it after every `backward`.
+  /// Adds the parameters' gradients, times `scale`, to the buffer and frees them; call it after every `backward`.
   public func accumulate(scale: Double = 1) {
     withGradients(false) {
       for part in parts { part.takeGradients(scale: scale, &present) }
     }
   }
 
-  /// Forgets the gradients taken since the last step.
+  /// Zeroes the accumulated gradients.
   public func discardGradients() {
     withGradients(false) {
       for part in parts { part.gradients.fill_(0) }
@@ -113,11 +112,10 @@ public final class ShardedOptimizer {
     present = present.map { _ in false }
   }
 
-  /// One update with the gradients taken since the last one.
+  /// One update with the accumulated gradients, and of the EMA.
   ///
-  /// - Parameter limit: the gradients are scaled down to this norm where theirs is larger.
-  /// - Returns: the norm of all gradients before that. Where it is not finite nothing has changed but that the gradients are
-  ///   forgotten.
+  /// - Parameter limit: the maximum global gradient norm.
+  /// - Returns: the global gradient norm before clipping. If it is not finite, the update is skipped and the gradients are zeroed.
   public func step(learningRate: Double, clippingTo limit: Double? = nil) throws -> Double {
     try withTorchErrors {
       try withGradients(false) {
@@ -157,7 +155,7 @@ public final class ShardedOptimizer {
     }
   }
 
-  /// Brings the mean of all ranks' gradients into this rank's share; whoever has none adds zeros.
+  /// Reduce-scatters the gradients to their mean; a rank without one adds zeros.
   private func addUpGradients() throws {
     guard let group else { return }
     let flags = Tensor(present.map { $0 ? Float(1) : 0 }, device: counts.device)
@@ -166,14 +164,14 @@ public final class ShardedOptimizer {
     for part in parts { try group.reduceScatter(part.gradients, .mean) }
   }
 
-  /// Collects every rank's values into the parameters.
+  /// All-gathers the master weights into the parameters.
   func publish() throws {
     for part in parts { try part.publish(group) }
   }
 
-  // MARK: - The moving average
+  // MARK: - EMA
 
-  /// Begins the moving average as a copy of the values once `counter` has reached its start; call it when the counter moves.
+  /// Starts the EMA as a copy of the weights once `counter` has reached its start; call it after every step.
   public func startAverage(counter: Int) {
     guard let averaging, counter >= averaging.start else { return }
     withGradients(false) {
@@ -194,13 +192,13 @@ public final class ShardedOptimizer {
 
   // MARK: - Whole values
 
-  /// The fp32 values of all parameters in the order given, collected from all ranks; valid until the next step.
+  /// The fp32 master weights in the order of the parameters, gathered from all ranks; valid until the next step.
   public func values() throws -> [(name: String, tensor: Tensor)] {
-    // fp32 parameters are their own master values.
+    // fp32 parameters are their own master weights.
     try collected { $0.dtype == .float32 ? $0.working : try $0.collected($0.master, group) }
   }
 
-  /// The moving average of all parameters in fp32, or nil before its start.
+  /// The EMA of all parameters in fp32, or nil before its start.
   public func averages() throws -> [(name: String, tensor: Tensor)]? {
     hasAverage ? try collected { part in try part.average.map { try part.collected($0, group) } } : nil
   }

@@ -1,10 +1,10 @@
 import Foundation
 import Torch
 
-// The state of an optimiser as tensors of files: one file per rank with its share, readable by any number of ranks.
+// The sharded optimizer state in files: one per rank with its shard, loadable by any number of ranks.
 
 extension ShardedOptimizer {
-  /// A share's buffers, by the name under which a file holds them; the moving average is there from its start on.
+  /// A shard's buffers by their names in files; the EMA exists from its start on.
   private enum Buffer: String, CaseIterable {
     case master, first, second, average
 
@@ -24,7 +24,7 @@ extension ShardedOptimizer {
   private static let layoutKey = "layout"
   private static func shareKey(_ part: FlatParameters) -> String { "\(part.dtype).share" }
 
-  /// What this rank's file holds: its share of the values, moments and average, and how often each parameter was updated.
+  /// The tensors of this rank's file: its shard of master weights, moments and EMA, and the parameters' update counts.
   public func state() -> [String: Tensor] {
     withGradients(false) {
       var tensors = [ShardedOptimizer.countsKey: counts.to(.cpu, .int64)]
@@ -37,7 +37,7 @@ extension ShardedOptimizer {
     }
   }
 
-  /// What goes with `state`: which parameters they are, and which part of them this rank has.
+  /// The metadata of this rank's file: the parameters, and the range of its shard.
   public var stateMetadata: [String: String] {
     var fields = [ShardedOptimizer.layoutKey: described]
     for part in parts {
@@ -54,11 +54,10 @@ extension ShardedOptimizer {
     }.joined(separator: "\n")
   }
 
-  /// Goes on from the state that the ranks of a run wrote, however many there were; nothing changes unless all of it fits.
+  /// Loads the state that any number of ranks wrote; on an error nothing has changed. Zeroes the gradients.
   ///
-  /// Gradients taken so far are forgotten, and the parameters get the state's values.
-  /// - Parameter files: the files of all ranks of that run, in any order.
-  /// - Throws: `OptimizerError` where a file belongs to other parameters or a share is missing.
+  /// - Parameter files: of all ranks of that run, in any order.
+  /// - Throws: `OptimizerError` for a file of other parameters or a missing shard.
   public func load(_ files: [SafetensorsFile]) throws {
     for file in files { try compareLayout(file) }
     let sources = try parts.map { part in try shares(of: part, in: files) }
@@ -106,7 +105,7 @@ extension ShardedOptimizer {
       "\(file.url.path) is the state of other parameters: \(place ?? "\(other.count) in place of \(own.count)").")
   }
 
-  /// The shares of one part in the files, checked: together they are the whole.
+  /// The shards of one part in the files, verified to cover it.
   private func shares(of part: FlatParameters, in files: [SafetensorsFile]) throws -> [Source] {
     let sources = try files.map { file in
       let bounds = (file.metadata[ShardedOptimizer.shareKey(part)] ?? "").split(separator: " ").compactMap { Int($0) }

@@ -3,17 +3,17 @@ import Torch
 
 /// The checkpoints of one run: folders `step-00000120` beside each other.
 ///
-/// A checkpoint is written into `step-00000120.partial`, every file flushed to the disk, and the folder is renamed when all ranks
-/// are done: what has its final name is whole. The last one stays until the next one is whole.
+/// A checkpoint is written to `step-00000120.partial` and synced; the folder is renamed when all ranks are done. So a folder with its
+/// final name is complete, and the last one is kept until the next one is.
 public struct CheckpointFolders: Sendable {
   public let folder: URL
-  /// How many checkpoints to keep, at least one.
+  /// At least one.
   public let kept: Int
   private let group: ProcessGroup?
   private var rank: Int { group?.rank ?? 0 }
   private var ranks: Int { group?.size ?? 1 }
 
-  /// - Parameter group: the ranks that write and read together, on a file system that all of them see; nil for one process.
+  /// - Parameter group: ranks with a shared file system; nil for one process.
   public init(_ folder: URL, keeping kept: Int = 3, group: ProcessGroup? = nil) {
     self.folder = folder
     self.group = group
@@ -31,12 +31,12 @@ public struct CheckpointFolders: Sendable {
 
   // MARK: - Writing
 
-  /// Writes the checkpoint of a step and removes those that are too old. All ranks call it together, each with its own state.
+  /// Writes a checkpoint and removes old ones. A collective call: all ranks make it, each with its own state.
   ///
-  /// - Parameter state: counters, generators, settings: what else the run needs to go on.
+  /// - Parameter state: what else the run needs to resume: counters, settings.
   /// - Returns: the checkpoint's folder.
-  /// - Throws: `FileError` for a full disk and the like, on every rank if it is so on one; the partial folder is removed then,
-  ///   and the earlier checkpoints stay.
+  /// - Throws: `FileError` for a full disk and the like, on every rank if on one. The partial folder is removed then, earlier
+  ///   checkpoints stay.
   @discardableResult
   public func save(step: Int, state: some Encodable, _ files: [TensorFile]) throws -> URL {
     let done = folder.appendingPathComponent(CheckpointFolders.name(step))
@@ -53,7 +53,7 @@ public struct CheckpointFolders: Sendable {
     return done
   }
 
-  /// Runs `body` on all ranks or the first one; when it has failed on one, no rank goes on.
+  /// Runs `body` on all ranks, or on rank 0; throws on all if it failed on one.
   private func together(onlyFirst: Bool = false, _ body: () throws -> Void) throws {
     let result = Result { if !onlyFirst || rank == 0 { try body() } }
     if let group {
@@ -115,7 +115,7 @@ public struct CheckpointFolders: Sendable {
     guard rename(url.path, other.path) == 0 else { throw FileError(other, String(cString: strerror(errno))) }
   }
 
-  /// Brings the names in a folder to the disk.
+  /// Syncs a directory.
   private func flush(_ folder: URL) throws {
     let descriptor = open(folder.path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError(folder, String(cString: strerror(errno))) }
@@ -126,7 +126,7 @@ public struct CheckpointFolders: Sendable {
 
   private func removeOld() {
     for entry in entries().dropLast(kept) {
-      // A removal that is interrupted must not leave what looks like a damaged checkpoint.
+      // An interrupted removal must not look like a damaged checkpoint.
       let unfinished = URL(fileURLWithPath: entry.url.path + CheckpointFolders.partial)
       try? move(entry.url, to: unfinished)
       try? FileManager.default.removeItem(at: unfinished)
@@ -141,7 +141,7 @@ public struct CheckpointFolders: Sendable {
     let isReplaced: Bool
   }
 
-  /// What has a checkpoint's name, oldest first.
+  /// Folders with a checkpoint's name, oldest first.
   private func entries() -> [Entry] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
     let found = names.compactMap { name -> Entry? in
@@ -155,11 +155,10 @@ public struct CheckpointFolders: Sendable {
     return found.sorted { ($0.step, $0.isReplaced ? 0 : 1) < ($1.step, $1.isReplaced ? 0 : 1) }
   }
 
-  /// The newest whole checkpoint; nil where there is none at all. Folders that an interrupted run left unfinished are removed.
+  /// The newest complete checkpoint, the same on all ranks (a collective call); nil without any. Removes partial folders.
   ///
-  /// All ranks call it together and get the same one.
-  /// - Parameter report: is told on rank 0 of every damaged checkpoint that is passed over, in one sentence.
-  /// - Throws: `TrainingError` where there are checkpoints, but no whole one.
+  /// - Parameter report: gets a sentence, on rank 0, for every damaged checkpoint that is skipped.
+  /// - Throws: `TrainingError` where all checkpoints are damaged.
   public func newest(report: (String) -> Void) throws -> TrainingCheckpoint? {
     var found: TrainingCheckpoint?
     try together(onlyFirst: true) { found = try findNewest(report) }

@@ -1,9 +1,9 @@
 import Foundation
 import Torch
 
-/// What one rank wrote into a checkpoint folder.
+/// The sizes and checksums of the files that one rank wrote into a checkpoint folder.
 ///
-/// A folder is whole when it has the manifest of every rank and every file in them is as its manifest says.
+/// A folder is complete when it has every rank's manifest, and every file matches.
 struct CheckpointManifest: Codable, Equatable {
   struct File: Codable, Equatable {
     let name: String
@@ -21,15 +21,15 @@ struct CheckpointManifest: Codable, Equatable {
     ranks == 1 ? "manifest.json" : "manifest.rank\(rank)of\(ranks).json"
   }
 
-  /// Notes a file that stands in the folder.
+  /// Adds a file of the folder.
   mutating func add(_ name: String, in folder: URL) throws {
     let (bytes, sum) = try Checksum.ofFile(folder.appendingPathComponent(name))
     files.append(File(name: name, bytes: bytes, crc32c: sum))
   }
 
-  /// The number of ranks that wrote the folder.
+  /// Verifies the folder and returns the number of ranks that wrote it.
   ///
-  /// - Throws: `TrainingError` with what is damaged, as a clause without the folder's name.
+  /// - Throws: `TrainingError` with what is damaged, as a clause that does not name the folder.
   static func check(_ folder: URL, step: Int) throws -> Int {
     let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     let manifests = names.filter { $0.hasPrefix("manifest.") && $0.hasSuffix(".json") }

@@ -4,7 +4,7 @@ import Torch
 
 // B batch, F latent frames, H and W latent pixels.
 
-/// What a batch of clips is generated from.
+/// The conditions of a batch of clips.
 public struct Conditions: Sendable {
   /// Encoded text, `[B, L, textDim]`.
   public var text: Tensor
@@ -19,7 +19,7 @@ public struct Conditions: Sendable {
     self.referenceLatent = referenceLatent
   }
 
-  /// The same without sound. Silence (zeros) is not the absence of audio: biases and the normalisation still contribute.
+  /// Audio features set to zero, which is not the absence of audio: biases and normalisation still contribute.
   public var silent: Conditions { with(audioFeatures: audioFeatures * 0) }
 
   public func with(text: Tensor? = nil, audioFeatures: Tensor? = nil) -> Conditions {
@@ -27,7 +27,6 @@ public struct Conditions: Sendable {
       text: text ?? self.text, audioFeatures: audioFeatures ?? self.audioFeatures, referenceLatent: referenceLatent)
   }
 
-  /// In another type.
   func to(_ dtype: DType) -> Conditions {
     Conditions(text: text.to(dtype), audioFeatures: audioFeatures.to(dtype), referenceLatent: referenceLatent.to(dtype))
   }
@@ -37,8 +36,8 @@ extension WanTransformer {
   /// The flow of whole clips `[B, C, F, H, W]`, in fp32.
   ///
   /// - Parameters:
-  ///   - timesteps: `[B, 1]` for one timestep of all frames, or `[B, F]`.
-  ///   - mask: `blockCausalMask` for the student; nil lets every frame see every frame, as the teacher and the critic do.
+  ///   - timesteps: `[B, 1]`, or `[B, F]` for one per frame.
+  ///   - mask: `blockCausalMask` for the student; nil for bidirectional attention (teacher, critic).
   public func flow(_ xt: Tensor, timesteps: Tensor, _ conditions: Conditions, mask: Tensor? = nil) -> Tensor {
     let conditions = conditions.to(dtype)
     return self(

@@ -50,7 +50,7 @@ package struct NaNGuard: Sendable {
   }
 }
 
-/// From where on a sample video is no picture of anything. Pixels are in [-1, 1].
+/// When a sample video counts as broken. Pixels are in [-1, 1].
 package struct VideoGuardSettings: CheckedSettings {
   /// A frame is black whose mean is below this…
   package var blackMean = -0.9
@@ -80,7 +80,7 @@ package struct VideoGuardSettings: CheckedSettings {
   }
 }
 
-/// What is wrong with a decoded video `[3, T, H, W]` in [-1, 1]; nothing where it could be one of something.
+/// Why a video `[3, T, H, W]` in [-1, 1] is broken: not finite, black, flat or flickering. Empty for a good one.
 package func videoFaults(_ video: Tensor, _ settings: VideoGuardSettings = VideoGuardSettings()) -> [String] {
   guard video.rank == 4, video.count > 0 else { return ["the video is \(video.shape) and holds no frames"] }
   let video = video.detach().to(.cpu, .float32)

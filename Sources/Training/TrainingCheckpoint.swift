@@ -1,19 +1,19 @@
 import Foundation
 import Torch
 
-/// Tensors that go into one file of a checkpoint.
+/// One file of tensors in a checkpoint.
 public struct TensorFile {
   public typealias Layout = [(name: String, dtype: DType, shape: [Int])]
 
   /// The file's name without its extension: `student`.
   public let name: String
-  /// Whether every rank writes a file of its own, `optimizer.rank0of2.safetensors`, or only rank 0 the one file.
+  /// Whether every rank writes its own file, `optimizer.rank0of2.safetensors`, or rank 0 alone.
   public let isShard: Bool
   let layout: Layout
   let metadata: [String: String]
   let tensor: (String) throws -> Tensor
 
-  /// Tensors that are made one at a time, in the order of the layout.
+  /// Tensors that are computed one at a time, in the order of the layout.
   public init(
     _ name: String, layout: Layout, metadata: [String: String] = [:], isShard: Bool = false,
     tensor: @escaping (String) throws -> Tensor
@@ -42,14 +42,14 @@ public struct TensorFile {
   }
 }
 
-/// A whole checkpoint on disk, whose files have been compared with their checksums.
+/// A complete checkpoint on disk, its checksums verified.
 public struct TrainingCheckpoint: Sendable {
   public let step: Int
   public let folder: URL
   /// How many ranks wrote it.
   public let ranks: Int
 
-  /// The state that a rank saved; that of rank 0 where it was written by another number of ranks.
+  /// A rank's state; rank 0's where the number of ranks has changed.
   ///
   /// - Throws: `TrainingError` where the file does not hold such a state.
   public func state<State: Decodable>(_ type: State.Type, rank: Int = 0, of ranks: Int = 1) throws -> State {
@@ -67,7 +67,7 @@ public struct TrainingCheckpoint: Sendable {
     try SafetensorsFile(folder.appendingPathComponent("\(name).safetensors"))
   }
 
-  /// The files of that name of all ranks that wrote one, in the order of the ranks.
+  /// The shards of all ranks, in order.
   public func shards(_ name: String) throws -> [SafetensorsFile] {
     try (0..<ranks).map { rank in
       try SafetensorsFile(folder.appendingPathComponent("\(name).rank\(rank)of\(ranks).safetensors"))

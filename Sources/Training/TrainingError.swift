@@ -1,6 +1,6 @@
 import Foundation
 
-/// Why training cannot begin or go on.
+/// Why training cannot start or continue.
 public struct TrainingError: Error, CustomStringConvertible, LocalizedError, Sendable {
   public let description: String
   public var errorDescription: String? { description }

@@ -8,10 +8,10 @@ import Torch
 struct MergeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "merge",
-    abstract: "Merge a low-rank adapter into the weights of its base.",
+    abstract: "Merge LoRA weights into their base.",
     discussion: """
-      OmniAvatar publishes adapters to Wan: factors of low rank for the attention and feed-forward layers, and whole tensors \
-      for the audio. The merged file holds W + alpha / rank · B·A for every layer with factors, and all other tensors as they \
+      OmniAvatar publishes LoRA weights for Wan: A and B of the attention and feed-forward layers, and whole tensors \
+      for the audio. The merged file holds W + alpha / rank · B·A for every layer with LoRA, and all other tensors as they \
       are, those of the adapter before those of the base.
 
       EXAMPLE
@@ -45,7 +45,7 @@ struct MergeCommand: ParsableCommand {
     let merging = try LowRankAdapter.Merging(
       try readWeights(adapterFile), into: try readWeights(try baseFile()), alpha: try alpha ?? alphaBeside(adapterFile))
     guard merging.layers > 0 else {
-      throw CommandFailure("The file \(adapter) is no adapter: it has no low-rank factors (lora_A, lora_B).")
+      throw CommandFailure("The file \(adapter) holds no LoRA weights (lora_A, lora_B).")
     }
     let report = StepReport("Merging \(merging.layers) layers")
     let layout = merging.layout

@@ -131,7 +131,7 @@ import Torch
     #expect(agreed.loss.item == 0)
   }
 
-  @Test func `a direction that is no number is none`() {
+  @Test func `NaN in the KL gradient becomes 0`() {
     let (latents, real) = (Tensor.ones([1, 1, 1, 1, 4]), Tensor.ones([1, 1, 1, 1, 4]))
     let direction = DistributionMatching.klGradient(
       latents, real: real, fake: Tensor([1, 2, 0, .nan], [1, 1, 1, 1, 4]))

@@ -33,7 +33,7 @@ import Torch
     #expect(isDone(resumed.ending) && resumed.notes.contains("Going on from step 3."))
     #expect(resumed.metrics == whole.metrics)
     let (one, other) = (try tiny.weights("whole/final"), try tiny.weights("parts/final"))
-    // The speech encoder comes with what told its phonemes, a merged transformer with its factors.
+    // The speech encoder comes with its phoneme head, a merged transformer with its LoRA weights.
     let adapted: [TinyTraining.Kind] = [.teacherLowRank, .dmdLowRank, .dmdInHalf]
     #expect(
       one == other && one.count == (part == .audioEncoder || part == .faceReader || adapted.contains(kind) ? 5 : 4))
@@ -136,7 +136,7 @@ import Torch
   }
 
   @Test(arguments: [TinyTraining.Kind.teacher, .ode, .dmd, .dmdBlockwise, .vae, .audio])
-  func `weights that are no numbers stop the run with a report`(kind: TinyTraining.Kind) throws {
+  func `weights of NaN stop the run with a report`(kind: TinyTraining.Kind) throws {
     // The data is made with weights that are.
     if kind == .ode { _ = try tiny.trajectories() }
     let file = tiny.folder[
@@ -196,7 +196,7 @@ import Torch
     #expect(message { _ = try ODEStage(settings) }.contains("blocks of 4"))
     settings.rollout = .livetalk
     settings.lowRank = LowRankAdaptation(rank: 2, alpha: 1, targets: ["nothing"])
-    #expect(message { _ = try ODEStage(settings) }.contains("names no layer"))
+    #expect(message { _ = try ODEStage(settings) }.contains("match no layer"))
     #expect(!FileManager.default.fileExists(atPath: tiny.folder["run"].path))
   }
 }

@@ -191,6 +191,31 @@ import Torch
       both.gradients, one.gradients.merging(other.gradients) { $0 + $1 }, tolerance: 5e-6)
   }
 
+  @Test(arguments: HistoryGradient.allCases)
+  func `a rollout that is reused generates what a new one does`(gradient: HistoryGradient) throws {
+    let tiny = try TinyModel(seed: 1)
+    let settings = RolloutSettings(commit: .noised, historyGradient: gradient)
+    let reused = StudentRollout(tiny.model, settings)
+    func gradients(_ rollout: StudentRollout, _ seed: UInt64, frames: Int = 9) throws -> [String: Tensor] {
+      try tiny.gradients {
+        let clips = try rollout.generate(
+          tinyConditions(seed, latentFrames: frames),
+          .init(steps: [1, 3, 0].suffix(frames / 3), noise: tinyNoise(seed)), recorded: true)
+        weighted(clips.latents).backward()
+      }
+    }
+    _ = try gradients(reused, 2)
+    // A step of the optimizer between batches, and a batch of another size.
+    withGradients(false) { for (_, tensor) in tiny.store.trained { tensor.mul_(1.1) } }
+    for (seed, frames) in [(3, 9), (4, 6), (5, 9)] as [(UInt64, Int)] {
+      let (one, other) = (
+        try gradients(reused, seed, frames: frames),
+        try gradients(StudentRollout(tiny.model, settings), seed, frames: frames)
+      )
+      #expect(one.keys == other.keys && one.allSatisfy { $0.value.equals(other[$0.key] ?? .zeros([0])) })
+    }
+  }
+
   @Test func `sound of another length is refused`() throws {
     let tiny = try TinyModel(seed: 1)
     let text = message {

@@ -1,13 +1,13 @@
 import Torch
 
-/// Merges a low-rank adapter into the weights of its base, as OmniAvatar ships its models.
+/// Merges LoRA weights into their base, as OmniAvatar ships its models.
 ///
-/// The adapter's file holds `<layer>.lora_A.default.weight` `[rank, in]` and `<layer>.lora_B.default.weight` `[out, rank]` (the
+/// The file holds `<layer>.lora_A.default.weight` `[rank, in]` and `<layer>.lora_B.default.weight` `[out, rank]` (the
 /// layout of the PEFT library; `.default` may be absent), and whole tensors that replace or extend the base: the wider patch
 /// embedding, the audio layers. A merged weight is `W + alpha / rank · B·A`, product and sum in fp32, rounded once.
 public enum LowRankAdapter {
   /// - Parameters:
-  ///   - alpha: the adapter's scale; OmniAvatar's is 64 at rank 128.
+  ///   - alpha: OmniAvatar's is 64 at rank 128.
   /// - Throws: `TorchError` that lists what does not fit.
   public static func merge(_ adapter: [String: Tensor], into base: [String: Tensor], alpha: Double) throws -> [String:
     Tensor]
@@ -24,7 +24,7 @@ public enum LowRankAdapter {
     private let factors: [String: (a: Tensor, b: Tensor)]
     private let alpha: Double
 
-    /// Layers that get factors.
+    /// Layers with LoRA.
     public var layers: Int { factors.count }
 
     /// - Throws: `TorchError` that lists what does not fit.

@@ -2,10 +2,10 @@ import Foundation
 import Generation
 import Yams
 
-/// What a file of settings says, as the tree that it is: maps of keys, lists and scalars.
+/// A configuration file as a tree of maps, lists and scalars.
 ///
-/// Settings are not decoded from the file alone. Its tree is laid over the tree of a whole configuration, so that every struct
-/// keeps the decoding that the compiler writes, and afterwards every key that left no trace in the result is an unknown one.
+/// It is merged over the encoded defaults before decoding, so that structs keep their synthesised decoders although keys are missing.
+/// Keys that are not in the result are unknown ones.
 struct SettingsTree {
   private var root: Node
 
@@ -13,7 +13,7 @@ struct SettingsTree {
 
   private init(root: Node) { self.root = root }
 
-  /// - Throws: `TrainingError` for a file that cannot be read, is not YAML, or is no map of keys.
+  /// - Throws: `TrainingError` for a file that cannot be read or is not a YAML map.
   init(reading file: URL) throws {
     guard let data = try? Data(contentsOf: file) else { throw TrainingError("\(file.path): it cannot be read.") }
     guard let text = String(data: data, encoding: .utf8) else { throw TrainingError("\(file.path): it is not UTF-8.") }
@@ -44,7 +44,7 @@ struct SettingsTree {
     }
   }
 
-  /// Takes the text under a key of the highest level away and returns it.
+  /// Removes a top-level key and returns its text.
   mutating func removeText(_ key: String, _ source: String) throws -> String? {
     guard let node = root.mapping?[Node(key)] else { return nil }
     guard let text = node.scalar?.string, !text.isEmpty else {
@@ -54,7 +54,7 @@ struct SettingsTree {
     return text
   }
 
-  /// Lays "path.to.key=value" over the tree.
+  /// Sets a key: "path.to.key=value".
   mutating func set(_ override: String) throws {
     let parts = override.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let keys = parts[0].split(separator: ".", omittingEmptySubsequences: false)
@@ -63,28 +63,28 @@ struct SettingsTree {
     }
     let value = try SettingsTree.node(String(parts[1]), "'\(override)'")
     let branch = keys.reversed().reduce(value) { Node([(Node(String($1)), $0)]) }
-    root = SettingsTree.laid(branch, over: root)
+    root = SettingsTree.merged(branch, over: root)
   }
 
   // MARK: - Into settings
 
-  /// The settings `start` with what this tree says in their place.
+  /// The settings `start` with this tree's values merged in.
   ///
-  /// - Throws: `TrainingError` for keys that the settings do not have, and for a value of another type.
+  /// - Throws: `TrainingError` for unknown keys and values of a wrong type.
   func decode<C: Codable>(over start: C, _ source: String) throws -> C {
     let base = try SettingsTree.encoded(start)
-    let merged = SettingsTree.laid(root, over: base)
+    let merged = SettingsTree.merged(root, over: base)
     let settings: C
     do { settings = try YAMLDecoder().decode(C.self, from: merged) } catch let error as DecodingError {
       throw TrainingError("\(source): \(SettingsTree.sentence(error, in: merged)).")
     }
-    // A key that has no value at the start, such as an optional one, is known from where it ended.
-    let known = SettingsTree.laid(try SettingsTree.encoded(settings), over: base)
+    // An optional key that is nil in `start` is known from the result.
+    let known = SettingsTree.merged(try SettingsTree.encoded(settings), over: base)
     var unknown: [String] = []
     SettingsTree.unknownKeys(in: root, known, "", &unknown) { path in
-      // Where null is given, nothing is left of a known key either; but a known one refuses a value of any other kind.
+      // A null leaves no trace of a known key either; but a known key refuses a value of another type.
       let probe = path.reversed().reduce(Node([Node([Node("")])])) { Node([(Node($1), $0)]) }
-      return (try? YAMLDecoder().decode(C.self, from: SettingsTree.laid(probe, over: merged))) == nil
+      return (try? YAMLDecoder().decode(C.self, from: SettingsTree.merged(probe, over: merged))) == nil
     }
     guard unknown.isEmpty else { throw TrainingError("\(source): \(unknown.joined(separator: "; "))") }
     return settings
@@ -94,12 +94,12 @@ struct SettingsTree {
     try node(try settingsText(settings), "the preset")
   }
 
-  /// Maps are joined key by key; what else `node` has replaces what was there. A key with nothing behind it changes no map.
-  private static func laid(_ node: Node, over base: Node) -> Node {
+  /// Maps are merged key by key, anything else is replaced. An empty value changes no map.
+  private static func merged(_ node: Node, over base: Node) -> Node {
     guard case .mapping(var result) = base else { return node }
     if isEmpty(node) { return base }
     guard let added = node.mapping else { return node }
-    for (key, value) in added { result[key] = result[key].map { laid(value, over: $0) } ?? value }
+    for (key, value) in added { result[key] = result[key].map { merged(value, over: $0) } ?? value }
     return .mapping(result)
   }
 
@@ -110,7 +110,7 @@ struct SettingsTree {
     guard let mapping = node.mapping, let known = known?.mapping else {
       for (index, element) in (node.sequence ?? []).enumerated() {
         let other = known?.sequence.flatMap { index < $0.count ? $0[index] : nil }
-        // What lists hold is taken whole, so that a key in it is looked for in the result alone.
+        // Lists are replaced as a whole: keys in them are looked up in the result alone.
         unknownKeys(in: element, other, "\(place)\(index).", &found) { _ in false }
       }
       return
@@ -166,12 +166,12 @@ struct SettingsTree {
   }
 }
 
-/// Whether nothing stands there, which is not the same as the word "null".
+/// Whether a value is empty, which is not the same as "null".
 private func isEmpty(_ node: Node) -> Bool {
   node.scalar.map { $0.string.isEmpty && ($0.style == .plain || $0.style == .any) } ?? false
 }
 
-/// Settings as the JSON of a file, every key with its value and every number to its last bit, which Yams does not keep.
+/// Settings as JSON with every key; Yams would round numbers.
 package func settingsText(_ settings: some Encodable) throws -> String {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

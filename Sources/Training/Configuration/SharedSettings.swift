@@ -1,29 +1,29 @@
 import NN
 
-/// How an optimiser moves the weights.
+/// Optimizer, gradient clipping and learning rate schedule.
 package struct OptimizerSettings: CheckedSettings {
   package enum Algorithm: String, ConfigurationChoice {
     case adamw
-    /// Muon for matrices, AdamW for the rest; on one process.
+    /// Muon for matrices, AdamW for the rest; single process only.
     case muon
   }
 
   package var algorithm = Algorithm.adamw
-  /// Muon's momentum.
+  /// Of Muon.
   package var momentum = 0.95
-  /// The step of each weight at the end of the warm-up.
+  /// The peak learning rate.
   package var learningRate = 1e-4
-  /// How much of the averages of the gradient and of its square lasts to the next step.
+  /// Of AdamW: the decay of the first and of the second moment.
   package var betas = [0.9, 0.999]
-  /// What is added to the root of the average square.
+  /// Of AdamW.
   package var epsilon = 1e-8
-  /// Share of itself, times the learning rate, that each step takes off a weight.
+  /// Decoupled, as in AdamW.
   package var weightDecay = 0.01
-  /// The longest that the gradient of all weights together may be; 0 for any length.
+  /// Maximum global gradient norm; 0 for no clipping.
   package var clip = 1.0
-  /// Steps over which the learning rate grows to its value.
+  /// Steps of linear warm-up.
   package var warmupSteps = 0
-  /// The course to zero, which is reached with the last step of the run.
+  /// How the learning rate decays to zero, which it reaches at the last step of the run.
   package var decay = LearningRateSchedule.Decay.none
 
   package init() {}
@@ -39,17 +39,15 @@ package struct OptimizerSettings: CheckedSettings {
     check.notNegative("warmupSteps", warmupSteps)
   }
 
-  /// The same for the optimiser itself.
   package var adamW: AdamW {
     AdamW(beta1: betas[0], beta2: betas[1], weightDecay: weightDecay, epsilon: epsilon)
   }
 
   package var muon: Muon? { algorithm == .muon ? Muon(momentum: momentum) : nil }
 
-  /// What the gradient is clipped to, or nil.
+  /// Nil for no clipping.
   package var clippingLimit: Double? { clip > 0 ? clip : nil }
 
-  /// The learning rate of each step of a run.
   package func schedule(totalSteps: Int) -> LearningRateSchedule {
     LearningRateSchedule(peak: learningRate, warmUpSteps: warmupSteps, decay: decay, totalSteps: totalSteps)
   }
@@ -57,11 +55,11 @@ package struct OptimizerSettings: CheckedSettings {
 
 extension LearningRateSchedule.Decay: ConfigurationChoice {}
 
-/// The moving average of the weights, which is what is served.
+/// The exponential moving average (EMA) of the weights, which is what a run exports.
 package struct EMASettings: CheckedSettings {
-  /// Share of the average that lasts to the next step; 0 for no averaging.
+  /// Per update of the weights; 0 for no EMA.
   package var decay = 0.99
-  /// The step at which the average starts, as a copy of the weights.
+  /// The step at which the EMA starts as a copy of the weights.
   package var startStep = 200
 
   package init(decay: Double = 0.99, startStep: Int = 200) { (self.decay, self.startStep) = (decay, startStep) }
@@ -71,19 +69,19 @@ package struct EMASettings: CheckedSettings {
     check.notNegative("startStep", startStep)
   }
 
-  /// The same for the optimiser, or nil for no averaging.
+  /// Nil for no EMA.
   package var averaging: MovingAverage? { decay > 0 ? MovingAverage(weight: decay, start: startStep) : nil }
 }
 
-/// What a run leaves behind, and how often. 0 for never.
+/// Intervals in steps; 0 for never.
 package struct ReportSettings: CheckedSettings {
-  /// Steps from one line of metrics to the next.
+  /// Metrics.
   package var logEvery = 10
-  /// Steps from one sample video to the next.
+  /// Sample videos.
   package var sampleEvery = 500
-  /// Steps from one checkpoint to the next; there is one at the end in any case.
+  /// Checkpoints; the last step always has one.
   package var checkpointEvery = 500
-  /// How many of the last checkpoints stay; 0 for all.
+  /// How many of the newest checkpoints are kept; 0 for all.
   package var keepCheckpoints = 3
 
   package init() {}

@@ -1,15 +1,15 @@
 import Foundation
 import Generation
 
-/// Settings that say of themselves what is wrong with them.
+/// Settings that can be validated.
 package protocol CheckedSettings: Codable, Equatable, Sendable {
-  /// Tells `check` what cannot be.
+  /// Adds a problem to `check` for every invalid value.
   func check(_ check: inout ConfigurationCheck)
 }
 
-/// The settings of a whole training stage, read from a YAML or JSON file by `readConfiguration`.
+/// The settings of a training stage, read from a YAML or JSON file by `readConfiguration`.
 package protocol TrainingConfiguration: CheckedSettings {
-  /// What holds for every key that neither a preset nor a file nor an override gives.
+  /// The defaults.
   static var standard: Self { get }
   /// Named settings to start from.
   static var presets: KeyValuePairs<String, Self> { get }
@@ -22,7 +22,7 @@ package protocol StageConfiguration: TrainingConfiguration {
   func stage(_ processes: Processes) throws -> any TrainingStage
 }
 
-/// One of a few words in a file of settings. A wrong one is refused with all that there are.
+/// An enumeration in a configuration file; the error for an unknown case lists all of them.
 public protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
 where RawValue == String {}
 
@@ -38,14 +38,14 @@ extension ConfigurationChoice {
   }
 }
 
-/// Gathers what is wrong with settings, each with the path of its key.
+/// Collects the problems of a configuration, each with the path of its key.
 package struct ConfigurationCheck {
   package private(set) var problems: [String] = []
   private var path = ""
 
   package init() {}
 
-  /// Notes "'path.key' must be …, not value" where the condition does not hold.
+  /// Adds "'path.key' must be …, not value" unless the condition holds.
   package mutating func require(_ holds: Bool, _ key: String, _ value: Any, mustBe needed: String) {
     if !holds { problems.append("'\(path)\(key)' must be \(needed), not \(value)") }
   }
@@ -60,7 +60,6 @@ package struct ConfigurationCheck {
   package mutating func notNegative(_ key: String, _ value: Double) {
     require(value >= 0 && value.isFinite, key, value, mustBe: "at least 0")
   }
-  /// From `range.lowerBound` to below `range.upperBound`.
   package mutating func inside(_ range: Range<Double>, _ key: String, _ value: Double) {
     let needed = "at least \(range.lowerBound) and below \(range.upperBound)"
     require(range.contains(value), key, value, mustBe: needed)
@@ -69,7 +68,7 @@ package struct ConfigurationCheck {
     require(range.contains(value), key, value, mustBe: "from \(range.lowerBound) to \(range.upperBound)")
   }
 
-  /// Timesteps from the noisiest on.
+  /// Decreasing timesteps.
   ///
   /// - Parameter fromNoise: whether the first must be 1000.
   package mutating func timesteps(_ key: String, _ values: [Double], fromNoise: Bool = false) {
@@ -80,7 +79,7 @@ package struct ConfigurationCheck {
       mustBe: fromNoise ? "numbers that fall from 1000" : "falling numbers from 1000 to 1")
   }
 
-  /// Checks the settings under a key.
+  /// Validates nested settings.
   package mutating func settings(_ key: String, _ settings: some CheckedSettings) {
     let above = path
     path += "\(key)."
@@ -89,16 +88,14 @@ package struct ConfigurationCheck {
   }
 }
 
-/// A configuration: a preset, over it what a file says, over that single keys.
+/// A configuration: a preset, overridden by a file, overridden by single keys.
 ///
 /// - Parameters:
-///   - file: YAML or JSON, of which YAML is a superset. Keys that it lacks keep the preset's values. Its key `preset` names the
-///     preset to start from, where the argument does not.
-///   - preset: the name of one of `C.presets`; without any, `C.standard` is where it starts.
+///   - file: YAML or JSON. Missing keys keep the preset's values. Its key `preset` names the preset, unless the argument does.
+///   - preset: one of `C.presets`; `C.standard` without any.
 ///   - overrides: "optimizer.learningRate=1e-5"; values as in YAML.
-///   - isChecked: whether what cannot be trained with is refused; a configuration that is only shown may lack its folders.
-/// - Throws: `TrainingError` that names the file or option and every key that is unknown or out of its range, or the first whose
-///   type is wrong.
+///   - isChecked: whether invalid values are errors; a configuration that is only printed may lack its folders.
+/// - Throws: `TrainingError` that names the file and every unknown or invalid key, or the first of a wrong type.
 package func readConfiguration<C: TrainingConfiguration>(
   _ type: C.Type = C.self, file: URL? = nil, preset: String? = nil, overrides: [String] = [], isChecked: Bool = true
 ) throws -> C {

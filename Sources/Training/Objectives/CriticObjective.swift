@@ -2,13 +2,13 @@ import Generation
 import Models
 import Torch
 
-/// The critic learns the flow of the student's clips: a denoising loss on generated latents.
+/// The critic's loss: flow matching on the student's clips.
 public enum CriticObjective {
-  /// Which elements the loss leaves out.
+  /// Which elements have no loss.
   public enum Mask: String, Sendable, CaseIterable {
-    /// The first latent frame, which is given: what the published code says it does.
+    /// The first latent frame, which is given: what the published code means to do.
     case frame
-    /// Channel 0 of every frame: what the published code does, because its mask is made for another order of axes.
+    /// Channel 0 of every frame: what the published code does, since its mask has another order of axes.
     case channel
   }
 
@@ -17,13 +17,13 @@ public enum CriticObjective {
     public let loss: Tensor
     /// `[B, 1]`.
     public let timesteps: Tensor
-    /// `[B, C, F, H, W]`: the critic's input, its flow, the x0 from it, and the flow back from that x0.
+    /// `[B, C, F, H, W]`: the critic's input, its flow, x0 of that flow, and the flow of that x0.
     public let noisy, modelFlow, x0, flow: Tensor
   }
 
   /// - Parameters:
-  ///   - generated: the student's clip `[B, C, F, H, W]`, without a gradient.
-  ///   - elementWeights: of the squared errors, broadcast to `[B, C, F, H, W]`; nil for all the same.
+  ///   - generated: the student's clip `[B, C, F, H, W]`.
+  ///   - elementWeights: of the squared errors, broadcast to `[B, C, F, H, W]`; nil for uniform ones.
   public static func loss(
     _ critic: WanTransformer, generated: Tensor, _ conditions: Conditions, noising: ScoreNoising, _ draw: ScoreDraw,
     mask: Mask = .frame, elementWeights: Tensor? = nil

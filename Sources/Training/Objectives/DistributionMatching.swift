@@ -2,9 +2,9 @@ import Generation
 import Models
 import Torch
 
-/// Draws of one score evaluation.
+/// The random numbers of a score evaluation.
 public struct ScoreDraw {
-  /// The noise level of each clip before the shift, whole numbers in 0 ..< 1000, `[B, 1]`.
+  /// Timesteps before the shift, integers in 0 ..< 1000, `[B, 1]`.
   public let timestep: Tensor
   /// `[B, C, F, H, W]`, standard normal.
   public let noise: Tensor
@@ -15,11 +15,11 @@ public struct ScoreDraw {
   }
 }
 
-/// How latents are noised for the scores, and how a score's flow becomes x0.
+/// How latents are noised for the scores, and how their flow becomes x0.
 public struct ScoreNoising: Sendable {
-  /// The student's table.
+  /// The student's schedule.
   public let schedule: FlowMatchingSchedule
-  /// The table that turns the scores' flow into x0. The published code uses another one (shift 8) than it noises with.
+  /// Turns the scores' flow into x0. The published code uses another one (shift 8) than it noises with.
   public let conversion: FlowMatchingSchedule
   public let shift: Double
   public let range: ClosedRange<Double>
@@ -33,27 +33,27 @@ public struct ScoreNoising: Sendable {
     self.range = range
   }
 
-  /// The timesteps `[B, 1]` of a draw: shifted and clamped.
+  /// Shifted and clamped timesteps, `[B, 1]`.
   public func timesteps(_ draw: ScoreDraw) -> Tensor {
     FlowMatchingSchedule.shiftedTimesteps(draw.timestep, shift: shift, clampedTo: range)
   }
 
-  /// Noised latents whose first frame is the clean picture, `[B, C, F, H, W]`.
+  /// Noised latents; the first frame is the clean reference, `[B, C, F, H, W]`.
   public func noised(_ latents: Tensor, _ draw: ScoreDraw, _ conditions: Conditions) -> Tensor {
     let xt = schedule.addNoise(latents, draw.noise, timesteps: timesteps(draw))
     return ReferenceLatent.pinned(xt, to: conditions.referenceLatent.to(xt.dtype))
   }
 }
 
-/// Distribution matching distillation: the student's latents move along the difference of two scores.
+/// Distribution matching distillation (DMD): the gradient of the student's latents is the normalised difference of two scores, that of
+/// the real distribution by the frozen teacher and that of the student's by the critic.
 ///
-/// The frozen teacher scores the real distribution, the critic that of the student. Nothing of the scores has a gradient; the
-/// loss is built so that its gradient is the normalised difference. Source: DMD2, in the form of the published LiveTalk code.
+/// Scores are computed without gradients. Source: DMD2, in the form of the published LiveTalk code.
 public enum DistributionMatching {
   public struct Result {
     /// Scalar, fp64: half the mean square of the gradient.
     public let loss: Tensor
-    /// The direction, `[B, C, F, H, W]`.
+    /// `[B, C, F, H, W]`.
     public let klGradient: Tensor
     /// `[B, 1]`.
     public let timesteps: Tensor
@@ -62,9 +62,9 @@ public enum DistributionMatching {
   }
 
   /// - Parameters:
-  ///   - latents: the student's clip `[B, C, F, H, W]`, with its gradient.
-  ///   - ignoredFrames: frames at the beginning that the loss leaves out.
-  ///   - elementWeights: of the gradient, broadcast to `[B, 16, F, H, W]`; nil for all the same.
+  ///   - latents: the student's clip `[B, C, F, H, W]`, with its graph.
+  ///   - ignoredFrames: leading frames without a loss.
+  ///   - elementWeights: of the gradient, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
   public static func loss(
     _ latents: Tensor, _ conditions: Conditions, negativeText: Tensor, teacher: WanTransformer, critic: WanTransformer,
     teacherGuidance: Guidance, criticGuidance: Guidance, noising: ScoreNoising, _ draw: ScoreDraw,
@@ -90,7 +90,7 @@ public enum DistributionMatching {
     }
   }
 
-  /// (fake - real) / mean |latents - real|, the mean over each sample; what is not a number becomes 0, the infinite the largest fp32.
+  /// (fake - real) / mean |latents - real|, with the mean over each sample. NaN becomes 0, infinities the largest fp32, as `nan_to_num`.
   public static func klGradient(_ latents: Tensor, real: Tensor, fake: Tensor) -> Tensor {
     let normaliser = (latents - real).abs().mean(1, 2, 3, 4, keep: true)
     let gradient = (fake - real) / normaliser
@@ -98,7 +98,7 @@ public enum DistributionMatching {
     return gradient.maskedFill(gradient.isNaN(), 0).clamp(-largest, largest)
   }
 
-  /// `0.5 · mse(latents, latents - klGradient)` in fp64, whose gradient for the latents is the KL gradient over their number.
+  /// `0.5 · mse(latents, latents - klGradient)` in fp64: its gradient is the KL gradient divided by the number of elements.
   public static func loss(_ latents: Tensor, klGradient: Tensor, ignoredFrames: Int = 0) -> Tensor {
     let kept = latents.size(2) - ignoredFrames
     let x = latents.to(.float32).to(.float64).narrow(2, ignoredFrames, kept)

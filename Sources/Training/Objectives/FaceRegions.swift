@@ -3,11 +3,9 @@ import Torch
 
 // T video frames, F latent frames, H and W pixels, h and w latent pixels.
 
-/// How much more of a loss falls on the parts of a face that speak. Clips without `FaceTruth` are weighted evenly.
+/// Loss weights of mouth and eyes, where the rest of the picture has 1. Clips without `FaceTruth` are weighted uniformly.
 package struct FaceRegionSettings: CheckedSettings {
-  /// Weight of the mouth's box, where the rest of the picture has 1.
   package var mouth = 1.0
-  /// Weight of the boxes of the eyes.
   package var eyes = 1.0
 
   package init(mouth: Double = 1, eyes: Double = 1) { (self.mouth, self.eyes) = (mouth, eyes) }
@@ -17,11 +15,10 @@ package struct FaceRegionSettings: CheckedSettings {
     check.positive("eyes", eyes)
   }
 
-  /// Whether all of the picture counts the same.
   package var isEven: Bool { mouth == 1 && eyes == 1 }
 }
 
-/// Where mouth and eyes are in the frames of a clip, as weights of a loss.
+/// The boxes of mouth and eyes in a clip's frames, and the loss weights made of them.
 package struct FaceRegions {
   /// Left, top, right and bottom in pixels.
   package typealias Box = (left: Float, top: Float, right: Float, bottom: Float)
@@ -45,8 +42,8 @@ package struct FaceRegions {
     weights(mouths, eyes, rows: height, columns: width, cell: 1, settings)
   }
 
-  /// The weight of every latent pixel, `[1, 1, F, h, w]`: the weights of its pixels' boxes by the share of it that they cover. A
-  /// latent frame has the boxes of all of its video frames together.
+  /// The weight of every latent pixel, `[1, 1, F, h, w]`, by the share of it that a box covers. A latent frame has the union of its
+  /// video frames' boxes.
   package func weights(
     latentFrames: Int, temporalStride: Int, rows: Int, columns: Int, cell: Int, _ settings: FaceRegionSettings
   ) -> Tensor {

@@ -2,16 +2,16 @@ import Generation
 import Models
 import Torch
 
-/// Flow matching: the model learns the flow noise - x0 of clips noised to random levels.
+/// Flow matching: the model predicts the flow noise - x0 at a random timestep.
 ///
-/// The teacher sees the whole clip at one level; the student sees blocks, each at its own level, under the block-causal mask.
+/// The teacher has one timestep per clip; the student one per block, with a block-causal mask (diffusion forcing).
 /// Source: `FlowMatchScheduler` and the flow loss of the published Self-Forcing and LiveTalk code.
 public enum FlowMatching {
-  /// What is drawn for one batch.
+  /// The random numbers of a batch.
   public struct Draw {
     /// `[B, C, F, H, W]`, standard normal.
     public let noise: Tensor
-    /// Entries of the table for each frame, `[B, F]`.
+    /// Indices into the schedule, one per frame, `[B, F]`.
     public let indices: Tensor
 
     public init(noise: Tensor, indices: Tensor) {
@@ -29,17 +29,17 @@ public enum FlowMatching {
     public let xt, target, flow: Tensor
   }
 
-  /// What the error of a noise level counts.
+  /// The loss weight of a timestep.
   public enum Weighting: String, ConfigurationChoice {
-    /// The table of the published training, over the error of the flow.
+    /// The table of the published code.
     case table
-    /// The error of x0, which is sigma times the flow's.
+    /// sigma²: the squared error of x0 in place of the flow's.
     case x0
   }
 
   /// - Parameters:
-  ///   - mask: nil for the teacher, else the block-causal mask.
-  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for all the same.
+  ///   - mask: nil for the teacher, block-causal for the student.
+  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
   public static func loss(
     _ model: WanTransformer, x0: Tensor, _ conditions: Conditions, _ draw: Draw, schedule: FlowMatchingSchedule,
     mask: Tensor? = nil, weighting: Weighting = .table, elementWeights: Tensor? = nil
@@ -47,7 +47,7 @@ public enum FlowMatching {
     let (batch, frames) = (x0.size(0), x0.size(2))
     let timesteps = schedule.timesteps.indexSelect(0, draw.indices.flatten()).reshape(batch, frames)
     let xt = schedule.addNoise(x0, draw.noise, timesteps: timesteps)
-    // Without a mask all frames share one timestep, and the model is told it once.
+    // Without a mask all frames have the same timestep.
     let flow = model.flow(xt, timesteps: mask == nil ? timesteps.narrow(1, 0, 1) : timesteps, conditions, mask: mask)
     let target = draw.noise - x0
     let weights =
@@ -62,11 +62,11 @@ public enum FlowMatching {
       loss: (error * weights).mean(), timesteps: timesteps, weights: weights, xt: xt, target: target, flow: flow)
   }
 
-  /// One draw for each frame `[B, F]` (or `[B, 1]`) → the draws in use, `[B, frames]`: the first of each group counts for the group.
+  /// Random values per frame `[B, F]` (or `[B, 1]`) → per group `[B, frames]`: each frame takes the value of its group's first frame.
   ///
   /// - Parameters:
   ///   - framesPerGroup: a block for the student, the clip for the teacher.
-  ///   - firstFrameAlone: whether frame 0 keeps its own draw and the groups begin after it.
+  ///   - firstFrameAlone: whether frame 0 is a group of its own.
   public static func grouped(_ draws: Tensor, frames: Int, framesPerGroup: Int, firstFrameAlone: Bool = false) -> Tensor
   {
     let alone = firstFrameAlone ? 1 : 0

@@ -1,8 +1,7 @@
 import Torch
 
-/// How much a score model's prediction is pushed towards its conditions, separately for text and audio.
+/// Classifier-free guidance, with separate scales for text and audio.
 public struct Guidance: Codable, Hashable, Sendable {
-  /// What the scales mean.
   public enum Convention: String, Sendable, CaseIterable {
     /// `uncond + text · (textOnly - uncond) + audio · (cond - textOnly)`: 1 is no guidance, and the paper's guidance of 6 is 6.
     case classifierFree
@@ -25,13 +24,13 @@ public struct Guidance: Codable, Hashable, Sendable {
     self.convention = convention
   }
 
-  /// The branches of a prediction.
+  /// The predictions that guidance combines.
   public struct Branches {
     /// All conditions.
     public var cond: Tensor
-    /// The text without sound; only for different scales.
+    /// Text without audio; only for unequal scales.
     public var text: Tensor?
-    /// The negative text without sound; only where there is guidance.
+    /// The negative prompt without audio; only with guidance.
     public var uncond: Tensor?
 
     public init(cond: Tensor, text: Tensor? = nil, uncond: Tensor? = nil) {
@@ -41,14 +40,14 @@ public struct Guidance: Codable, Hashable, Sendable {
     }
   }
 
-  /// Whether a prediction needs more than one pass.
+  /// Whether there is any guidance.
   public var isOn: Bool {
     switch convention {
     case .classifierFree: text != 1 || audio != 1
     case .literal: text != 0 || audio != 0
     }
   }
-  /// Whether the branch with text alone is needed.
+  /// Whether the branch of text without audio is needed.
   public var separatesAudio: Bool { isOn && text != audio }
 
   /// The guided prediction.
@@ -64,9 +63,9 @@ public struct Guidance: Codable, Hashable, Sendable {
     return uncond + (textOnly - uncond) * text + (cond - textOnly) * audio
   }
 
-  /// The branches that this guidance needs, each predicted by `predict`.
+  /// Runs `predict` for the branches that this guidance needs.
   ///
-  /// - Parameter negativeText: what stands for no text, `[1 or B, L, textDim]`.
+  /// - Parameter negativeText: the negative prompt, `[1 or B, L, textDim]`.
   public func branches(
     _ conditions: Conditions, negativeText: Tensor, _ predict: (Conditions) -> Tensor
   ) -> Branches {
@@ -75,7 +74,7 @@ public struct Guidance: Codable, Hashable, Sendable {
     let silent = conditions.silent
     let negative = negativeText.expand([conditions.text.size(0)] + negativeText.shape[1...])
     if separatesAudio { branches.text = predict(silent) }
-    // Unguided text cancels the prediction without it.
+    // With a text scale of 1 the negative branch cancels out.
     let needsNegative = !(separatesAudio && convention == .classifierFree && text == 1)
     branches.uncond = needsNegative ? predict(silent.with(text: negative)) : branches.text
     return branches

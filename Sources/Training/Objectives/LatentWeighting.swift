@@ -1,12 +1,12 @@
-/// How the elements of latents count in a loss of the transformers.
+/// Loss weights of latent elements.
 package struct LatentWeighting: CheckedSettings {
   package var regions = FaceRegionSettings()
-  /// Whether a channel counts by what it was divided by when it was normalised: those that hold most of the picture more.
+  /// Whether channels are weighted by the divisor of their normalisation, so that errors count as in the autoencoder's own units.
   package var byDeviation = false
 
   package init() {}
 
-  /// What the bundled model needs: with an even loss its mouth does not move (see docs/decisions/0012-bundled-model.md).
+  /// The bundled model's: with uniform weights its mouth does not move (see docs/decisions/0012-bundled-model.md).
   package static let faces: LatentWeighting = {
     var weighting = LatentWeighting()
     weighting.regions = FaceRegionSettings(mouth: 16, eyes: 4)

@@ -2,7 +2,7 @@ import ClipShards
 import Foundation
 import Torch
 
-/// Prepared media as the objectives of the autoencoder and of the speech encoder take it.
+/// The training data of the autoencoder and the speech encoder.
 extension PreparedClips {
   /// The frames of a clip in [-1, 1], `[1, 3, T, H, W]`.
   ///
@@ -11,7 +11,7 @@ extension PreparedClips {
     (try tensor(clip, "video").to(.float32) / 127.5 - 1).unsqueeze(0)
   }
 
-  /// The sound of a clip with its phonemes; none where they are not known.
+  /// The sound of a clip and its phonemes, if known.
   package func sound(_ clip: Int) throws -> LabelledSound {
     LabelledSound(samples: try tensor(clip, "sound").array(Float.self), phonemes: segments(clip))
   }

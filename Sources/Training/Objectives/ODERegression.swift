@@ -2,13 +2,13 @@ import Generation
 import Models
 import Torch
 
-/// ODE initialisation: the student learns to jump from states of the teacher's trajectories to their clean end.
+/// ODE initialisation: the student learns to predict the clean end of the teacher's ODE trajectories from their states.
 ///
-/// A trajectory has one state for each step of the student's list, and the clean end. Each block takes its own state; the clean
-/// end itself is never an input. Source: `ode_regression.py` of the published LiveTalk code.
+/// A trajectory has a state for each of the student's timesteps, and the clean end, which is never an input. Each block takes its own
+/// state. Source: `ode_regression.py` of the published LiveTalk code.
 public enum ODERegression {
   public struct Result {
-    /// Scalar: the mean squared error of x0 over all elements, the first frame included.
+    /// Scalar: the mean squared error of x0, the first frame included.
     public let loss: Tensor
     /// `[B, F]`.
     public let timesteps: Tensor
@@ -21,7 +21,7 @@ public enum ODERegression {
   ///   - steps: the timesteps of the states, S + 1 of them; the last is 0.
   ///   - indices: the state each frame takes, `[B, F]`, the same within a block.
   ///   - mask: the block-causal mask.
-  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for all the same.
+  ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
   public static func loss(
     _ model: WanTransformer, trajectory: Tensor, steps: [Double], indices: Tensor, _ conditions: Conditions,
     schedule: FlowMatchingSchedule, mask: Tensor, elementWeights: Tensor? = nil
@@ -39,7 +39,7 @@ public enum ODERegression {
     return Result(loss: squares.mean(), timesteps: timesteps, xt: xt, flow: flow, x0: x0)
   }
 
-  /// Draws `[B, F]` in 0 ..< steps - 1 → the states of the frames; with `keepsFirstFrame` frame 0 alone has the clean one.
+  /// Random indices `[B, F]` in 0 ..< steps - 1 → one per block; with `keepsFirstFrame` frame 0 has the clean state.
   public static func indices(_ draws: Tensor, framesPerBlock: Int, steps: Int, keepsFirstFrame: Bool = false) -> Tensor
   {
     let grouped = FlowMatching.grouped(draws, frames: draws.size(1), framesPerGroup: framesPerBlock)

@@ -4,7 +4,7 @@ import Models
 import NN
 import Torch
 
-/// What tells phonemes from the encoder's hidden states: one linear layer.
+/// A linear phoneme classifier over the encoder's hidden states.
 package struct PhonemeHead: Sendable {
   let output: Linear
   /// One per hidden state; their softmax weighs the states. Nil for the last state alone.
@@ -22,7 +22,7 @@ package struct PhonemeHead: Sendable {
   }
 }
 
-/// The speech encoder with a head that is there for its training only.
+/// The speech encoder with a phoneme classifier, which only its training needs.
 package struct PhonemeModel: Sendable {
   package let encoder: Wav2Vec2
   package let head: PhonemeHead
@@ -34,9 +34,9 @@ package struct PhonemeModel: Sendable {
   private static let headPrefix = "phoneme_head."
 
   /// - Parameters:
-  ///   - weights: of an encoder to go on from, in either spelling; nil for one of random weights.
-  ///   - generator: draws what is random; the model is on its device.
-  ///   - weighsStates: whether the head sees all hidden states, which are what the avatar sees, or the last alone.
+  ///   - weights: of a pretrained encoder; nil for random ones.
+  ///   - generator: of random weights; the model is on its device.
+  ///   - weighsStates: whether the head gets a weighted sum of all hidden states, which are what the avatar gets, or the last one.
   /// - Throws: `CheckpointMismatch` with every key of the weights that is wrong.
   package init(
     _ configuration: Wav2Vec2Configuration, _ symbols: PhonemeSymbols, weights: [String: Tensor]? = nil,
@@ -58,10 +58,10 @@ package struct PhonemeModel: Sendable {
       + headStore.parameters.map { (Self.headPrefix + $0.name, $0.tensor) }
   }
 
-  /// Writes the encoder into a checkpoint folder, as the avatar reads it, and the head beside it.
+  /// Writes the encoder into a checkpoint folder, and the head beside it.
   ///
-  /// - Parameter values: what stands in place of parameters, by their keys, such as their moving average.
-  /// - Throws: `FileError`. Each file is written beside its place and renamed when whole, the encoder's last.
+  /// - Parameter values: by key, in place of parameters, such as their EMA.
+  /// - Throws: `FileError`. Files are replaced atomically, the encoder's last.
   package func write(to root: URL, values: [String: Tensor] = [:]) throws {
     let file = ModelFamily.liveTalk.place(of: .audioEncoder, in: root)
     let folder = file.deletingLastPathComponent()

@@ -2,15 +2,14 @@ import Models
 import NN
 import Torch
 
-/// What the encoder's training disturbs.
+/// Regularisation of the speech encoder's training.
 package struct PhonemeSettings: CheckedSettings {
-  /// Share of the values that dropout takes away from features and from what each layer adds.
+  /// Of features and of each layer's residual.
   package var dropout = 0.1
-  /// Share of a sound's rows that are hidden on average, in runs; the encoder has to tell them from their neighbours.
+  /// The mean share of rows that are masked, in spans.
   package var maskShare = 0.05
-  /// The length of a hidden run.
+  /// The length of a masked span.
   package var maskSeconds = 0.2
-  /// How much of the certainty of a label is spread over all symbols.
   package var labelSmoothing = 0.0
 
   package init() {}
@@ -23,20 +22,20 @@ package struct PhonemeSettings: CheckedSettings {
   }
 }
 
-/// What the speech encoder is trained with: it tells the phoneme of each feature row.
+/// The speech encoder's loss: classification of each feature row's phoneme.
 package struct PhonemeObjective: Sendable {
   package let settings: PhonemeSettings
 
   package init(_ settings: PhonemeSettings = PhonemeSettings()) { self.settings = settings }
 
   package struct Outcome: Sendable {
-    /// Mean cross entropy of the labelled rows, from which gradients flow.
+    /// Mean cross entropy of the labelled rows.
     package let loss: Tensor
-    /// Share of the labelled rows whose likeliest symbol is theirs, outside the graph.
+    /// Of the labelled rows, detached.
     package let accuracy: Tensor
   }
 
-  /// - Parameter generator: draws dropout and hidden rows, on the device of the model; nil to measure without either.
+  /// - Parameter generator: of dropout and masks, on the model's device; nil for evaluation.
   package func callAsFunction(_ model: PhonemeModel, _ batch: PhonemeBatch, _ generator: RandomGenerator?) -> Outcome {
     let states = model.encoder.hiddenStates(batch.samples, rows: batch.rows, noise: generator.map { noise(batch, $0) })
     let logits = model.head(states).flatten(0, 1)  // [B·N, symbols]
@@ -58,11 +57,11 @@ package struct PhonemeObjective: Sendable {
       disturb: { $0.dropout(settings.dropout, generator) })
   }
 
-  /// 1 where a row stays and 0 where it is hidden, `[B, N, 1]`. No run is longer than half of the rows.
+  /// The mask: 0 for hidden rows, `[B, N, 1]`. No span is longer than half of the rows.
   func visibleRows(_ sounds: Int, _ rows: Int, run: Int, _ generator: RandomGenerator) -> Tensor {
     var visible = [Float](repeating: 1, count: sounds * rows)
     let length = min(max(run, 1), rows / 2)
-    // Rounded up or down by chance, so that short sounds are hidden in the same share.
+    // Rounded at random, so that short sounds have the same share masked.
     let wanted = length > 0 ? settings.maskShare * Double(rows) / Double(length) : 0
     let runs = wanted > 0 ? generator.uniform([sounds]).array(Double.self).map { Int(wanted + $0) } : []
     for (sound, count) in runs.enumerated() where count > 0 {

@@ -3,10 +3,8 @@ import Models
 import NN
 import Torch
 
-/// Weights of an encoder that computes principal components, as the start of an autoencoder's training.
-///
-/// What a random encoder finds by gradients in hours, the best linear code of squares of pixels without overlap, can be
-/// computed in a minute. It is built level by level: 2×2 values of all channels are reduced to the components with the largest
+/// Initialises an encoder with principal components (PCA): the best linear code of non-overlapping pixel squares, which gradients take
+/// hours to find, in a minute. It is built level by level: 2×2 values of all channels are reduced to the components with the largest
 /// weighted squares, then two frames to their mean, and to the components of their difference in the channels that are left. A
 /// video's first frame stands for two equal ones. The layers hold this up to what cannot be switched off, both made small:
 /// a level's shortcut is added to a result `gain` times as large, and the last norm and SiLU see values that a constant channel

@@ -1,7 +1,7 @@
 import Models
 import Torch
 
-/// How much pictures are worsened for the face reader, which shall read what models make of faces.
+/// Augmentation of the face reader's pictures: it must also read generated faces, which are blurred and noisy.
 package struct ReaderAugmentation: CheckedSettings {
   /// The part of the picture that is seen is up to this share smaller or larger…
   package var zoom = 0.12

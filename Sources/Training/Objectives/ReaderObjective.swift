@@ -15,20 +15,18 @@ package struct ReaderBatch {
   }
 }
 
-/// What the face reader learns: the columns by a loss that grows evenly with large errors, and to tell people apart by finding
-/// for each picture the other one of the same person among those of the batch (supervised contrast; Khosla et al. 2020).
+/// The face reader's loss: a smooth L1 of the columns, and a supervised contrastive loss of the identity vectors (Khosla et al. 2020).
 package struct ReaderObjective {
-  /// How much columns of the mouth count where others count 1.
+  /// Weight of the mouth's columns, where others have 1.
   package var mouthWeight = 3.0
   package var identityWeight = 0.2
-  /// What cosines are divided by.
   package var temperature = 0.1
 
   package struct Result {
     package let loss: Tensor
     package let columns: Tensor
     package let identity: Tensor
-    /// Share of pictures whose partner was found.
+    /// Share of pictures whose nearest neighbour is their partner.
     package let accuracy: Tensor
     /// Mean absolute error of the mouth's opening.
     package let mouthError: Tensor
@@ -52,7 +50,7 @@ package struct ReaderObjective {
       accuracy: accuracy, mouthError: mouthError.detach())
   }
 
-  /// The mean of −log of the share that the partner has among all pictures of others and it.
+  /// Cross entropy of the partner among the batch's pictures; other pictures of the same person are masked out.
   private func contrast(_ vectors: Tensor, _ speakers: [String?]) -> (loss: Tensor, accuracy: Tensor) {
     let count = vectors.size(0)
     var mask = [Float](repeating: 0, count: count * count)

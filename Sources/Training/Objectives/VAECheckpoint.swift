@@ -3,13 +3,12 @@ import Generation
 import Models
 import Torch
 
-/// Writes an autoencoder into a checkpoint folder as the avatar reads it, and the statistics of its latents into the folder's
-/// settings, whose other values stay.
+/// Writes an autoencoder into a checkpoint folder, and the statistics of its latents into the folder's settings.
 ///
 /// - Parameters:
-///   - parameters: under the keys of the published file.
-///   - statistics: without any the settings stay as they are.
-/// - Throws: `FileError`. Each file is written beside its place and renamed when whole.
+///   - parameters: by the published keys.
+///   - statistics: nil leaves the settings as they are.
+/// - Throws: `FileError`. Files are replaced atomically.
 package func writeVAE(
   _ parameters: [(name: String, tensor: Tensor)], statistics: LatentStatistics?, to root: URL
 ) throws {

@@ -4,21 +4,21 @@ import Torch
 
 // Letters: B batch, C channels, T video frames, F latent frames, H and W pixels, h and w latent pixels.
 
-/// How much each part of the autoencoder's loss counts.
+/// Weights of the terms of the autoencoder's loss.
 package struct VAELossSettings: CheckedSettings {
-  /// Mean absolute difference of pixels.
+  /// L1 of pixels.
   package var absolute = 1.0
-  /// Mean squared difference of pixels.
+  /// MSE of pixels.
   package var squared = 1.0
-  /// Mean divergence of a latent's distribution from the standard normal one. It keeps latents bounded, and no more.
+  /// KL divergence of the posterior from the standard normal distribution.
   package var divergence = 1e-6
-  /// How much of a latent's deviation is drawn; below 1 training begins sooner to see through the noise.
+  /// Scale of the posterior's deviation when latents are sampled; below 1 the decoder learns sooner.
   package var noise = 1.0
-  /// Mean absolute difference of the differences between neighbouring pixels: edges stay sharp.
+  /// L1 of spatial differences: sharp edges.
   package var edges = 0.5
-  /// The same between neighbouring frames: what is still does not shimmer.
+  /// L1 of temporal differences: no shimmer.
   package var motion = 0.5
-  /// Where a pixel's difference counts more; of drawn people, whose faces are known.
+  /// Weights of pixels, for clips with `FaceTruth`.
   package var regions = FaceRegionSettings()
 
   package init() {}
@@ -35,26 +35,25 @@ package struct VAELossSettings: CheckedSettings {
   }
 }
 
-/// What the autoencoder is trained with: videos are drawn from their latent distribution and should come out as they were.
+/// The autoencoder's loss: reconstruction from sampled latents, and KL divergence.
 package struct VAEObjective: Sendable {
   package let settings: VAELossSettings
 
   package init(_ settings: VAELossSettings = VAELossSettings()) { self.settings = settings }
 
-  /// The loss of one step, its parts, and what came out.
   package struct Outcome: Sendable {
-    /// The weighted sum, from which gradients flow.
+    /// The weighted sum of the terms.
     package let loss: Tensor
-    /// Each part before its weight and the quality in dB, outside the graph, for the log.
+    /// The terms before their weights and the PSNR, detached, to log.
     package let parts: [(name: String, value: Tensor)]
-    /// `[B, 3, T, H, W]`, not clamped, outside the graph.
+    /// `[B, 3, T, H, W]`, not clamped, detached.
     package let reconstruction: Tensor
   }
 
   /// - Parameters:
-  ///   - video: `[B, 3, T, H, W]` in [-1, 1]; frames past the last whole group of 4 after the first count for nothing.
-  ///   - weights: of the pixels, `[B, 1, T, H, W]`; nil for all the same. The log has the parts with them.
-  ///   - generator: draws the noise; on the device of the model.
+  ///   - video: `[B, 3, T, H, W]` in [-1, 1]; frames past the last 4n + 1 are ignored.
+  ///   - weights: of the pixels, `[B, 1, T, H, W]`; nil for uniform ones.
+  ///   - generator: on the model's device.
   package func callAsFunction(
     _ vae: WanVAE, video: Tensor, weights: Tensor? = nil, _ generator: RandomGenerator
   ) -> Outcome {
@@ -81,7 +80,7 @@ package struct VAEObjective: Sendable {
       loss: loss, parts: parts.map { ($0.name, $0.value.detach()) } + quality, reconstruction: output.detach())
   }
 
-  /// Peak signal-to-noise ratios in dB: of the whole picture, and of the mouths' boxes where there are any.
+  /// PSNR in dB: of the whole picture, and of mouths where they have a weight of their own.
   private func decibels(_ difference: Tensor, _ weights: Tensor?) -> [(name: String, value: Tensor)] {
     let squares = difference.detach().square()
     func ratio(_ meanSquare: Tensor) -> Tensor { (meanSquare / 4).clamp(1e-10, 1).log() * (-10 / Foundation.log(10.0)) }
@@ -100,7 +99,7 @@ package struct VAEObjective: Sendable {
     return (halves[0], halves[1].clamp(-30, 20))
   }
 
-  /// Of N(mean, exp(logVariance)) from N(0, 1), in nats per number of the latent.
+  /// KL(N(mean, exp(logVariance)) ‖ N(0, 1)) in nats per latent value.
   private func divergence(_ mean: Tensor, _ logVariance: Tensor) -> Tensor {
     (mean.square() + logVariance.exp() - 1 - logVariance).mean() * 0.5
   }
@@ -115,11 +114,10 @@ package struct VAEObjective: Sendable {
 }
 
 extension LatentStatistics {
-  /// The statistics by which a transformer's latents are normalised, of what an encoder gives over all clips, without sampling.
+  /// The normalisation of latents: mean and divisor per channel, over the posterior means of all clips.
   ///
-  /// A channel is not divided by its own deviation, but by the root of that times the channels' mean deviation: strong channels stay
-  /// stronger. A transformer errs alike in all channels, more or less; of all divisors that leave latents a mean square of 1, these
-  /// let the errors have the smallest sum of squares in the autoencoder's own units.
+  /// The divisor is √(σ · mean σ), not σ: strong channels stay stronger. A transformer's errors are about equal in all channels; of all
+  /// divisors that give latents a mean square of 1, these minimise the squared error in the autoencoder's own units.
   ///
   /// - Parameter clips: videos `[B, 3, T, H, W]` in [-1, 1], one after the other in memory.
   /// - Throws: `TrainingError` where there is no clip, or a channel is the same everywhere.
@@ -137,7 +135,7 @@ extension LatentStatistics {
           Double(values), latent.mean(0, 2, 3, 4).array(Double.self), (variance * Double(values)).array(Double.self)
         )
       }
-      // Two sets' squares add up, and those of the distance between their means (Chan et al. 1979).
+      // Parallel variance (Chan et al. 1979).
       let total = count + values
       for (channel, (newMean, newSquare)) in zip(newMeans, newSquares).enumerated() {
         let distance = newMean - mean[channel]

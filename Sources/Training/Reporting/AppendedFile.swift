@@ -1,7 +1,7 @@
 import Foundation
 import Torch
 
-/// A file that grows by whole pieces, each given to the system at once.
+/// A file that is only appended to, one whole record at a time.
 final class AppendedFile {
   let url: URL
   private let file: FileHandle

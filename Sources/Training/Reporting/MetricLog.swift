@@ -2,20 +2,17 @@ import Foundation
 import Synchronization
 import Torch
 
-/// The numbers of a run: a line of JSON for each logged step in `metrics.jsonl`, and the same for TensorBoard beside it.
+/// The metrics of a run: `metrics.jsonl`, a line of JSON for each logged step, and TensorBoard events.
 ///
-/// Lines are given to the system as they come, so that what ends the process loses none. A resumed run goes on in the same file
-/// behind the step of its checkpoint, and TensorBoard is told to forget what came after it.
+/// Lines are not buffered, so a crash loses none. A resumed run drops the lines after its checkpoint's step, and tells TensorBoard to.
 package final class MetricLog {
   package static let fileName = "metrics.jsonl"
 
   private let lines: AppendedFile
   private let events: AppendedFile
 
-  /// Opens the log of a run in a folder, which is made where it is missing.
-  ///
-  /// - Parameter resumedStep: the last step of the checkpoint that the run goes on from; nil for a new run.
-  /// - Throws: `FileError` for a place that cannot be written, or one that holds the log of another run.
+  /// - Parameter resumedStep: the step of the checkpoint that the run resumes from; nil for a new run.
+  /// - Throws: `FileError` for a folder that cannot be written, or holds the log of another run.
   package init(_ folder: URL, resumedStep: Int? = nil, now: Date = Date()) throws {
     do { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) } catch {
       throw FileError(folder, "the folder cannot be made")
@@ -33,7 +30,7 @@ package final class MetricLog {
     if let resumedStep { try events.append(TensorBoardEvents.start(step: resumedStep + 1, time: time)) }
   }
 
-  /// TensorBoard reads the files of a folder in the order of their names. Runs that begin in the same second get a number each.
+  /// TensorBoard reads files in the order of their names; the last number tells apart runs of the same second.
   private static func eventFileName(_ now: Date) -> String {
     let seconds = String(format: "%010d", Int(now.timeIntervalSince1970))
     let process = ProcessInfo.processInfo
@@ -46,9 +43,7 @@ package final class MetricLog {
 
   private static let opened = Mutex(0)
 
-  /// Logs the numbers of a step: finite ones as numbers, "nan", "inf" and "-inf" as text.
-  ///
-  /// - Parameter values: by name, such as "loss" or "critic/gradientNorm", in the order in which they shall stand.
+  /// Logs a step's metrics; NaN and infinities as text.
   package func write(step: Int, _ values: [(name: String, value: Double)], now: Date = Date()) throws {
     let time = now.timeIntervalSince1970
     var line = "{\"step\": \(step), \"time\": \(String(format: "%.3f", time))"
@@ -57,7 +52,7 @@ package final class MetricLog {
     try events.append(TensorBoardEvents.scalars(values, step: step, time: time))
   }
 
-  /// Shows a picture in TensorBoard.
+  /// Logs an image to TensorBoard.
   ///
   /// - Parameter png: a whole PNG file in RGB.
   package func image(step: Int, _ name: String, png: [UInt8], width: Int, height: Int, now: Date = Date()) throws {
@@ -71,7 +66,7 @@ package final class MetricLog {
     return json.map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
   }
 
-  /// Takes away the lines past a step, and a last one that is not whole.
+  /// Removes lines after a step, and an incomplete last one.
   private static func cut(_ file: URL, behind step: Int) throws {
     guard let data = try? Data(contentsOf: file) else { return }
     var kept = Data()

@@ -1,34 +1,32 @@
 import Foundation
 import Generation
 
-/// How far a run is, for people: "step 120 of 4000, loss 0.0312, 3.42 steps a second, 18:55 left". The command prints it.
+/// A run's progress line: "step 120 of 4000, loss 0.0312, 3.42 steps a second, 18:55 left".
 package struct TrainingProgress: Sendable {
   private let totalSteps: Int
-  /// The last steps with the seconds at which they were done, oldest first; the first is where the run began or was resumed.
+  /// The times at which the last steps were done, oldest first; it begins with the run's start or resumption.
   private var marks: [(step: Int, time: Double)]
   private var loss: Double?
 
-  /// How many of the last steps the speed is that of.
+  /// Steps over which the speed is averaged.
   private static let window = 50
 
   /// - Parameters:
-  ///   - step: how many steps are done already.
-  ///   - time: now, in seconds on any clock that does not jump.
+  ///   - step: steps already done.
+  ///   - time: now, in seconds of a monotonic clock.
   package init(totalSteps: Int, done step: Int = 0, time: Double) {
     self.totalSteps = totalSteps
     marks = [(step, time)]
   }
 
-  /// A step is done.
-  ///
-  /// - Parameter step: how many are done now.
+  /// - Parameter step: steps done now.
   package mutating func update(step: Int, loss: Double?, time: Double) {
     if let loss { self.loss = loss }
     marks.append((step, time))
     if marks.count > Self.window + 1 { marks.removeFirst() }
   }
 
-  /// Steps a second, of late; nil before the first step.
+  /// Nil before the first step.
   package var stepsPerSecond: Double? {
     guard let first = marks.first, let last = marks.last, last.step > first.step, last.time > first.time else {
       return nil

@@ -2,9 +2,9 @@ import Foundation
 import Generation
 import Torch
 
-/// Completes a checkpoint folder of which training made one part: the others are those of the folder it began with.
+/// Completes a checkpoint folder of which a stage trained one part with the other parts of the base checkpoint.
 enum CheckpointCompletion {
-  /// Links every file of `base` into `folder`, which is made, but for those of the given parts.
+  /// Links the files of all but the given parts from `base` into `folder`.
   ///
   /// Hard links where both lie on one file system, else symbolic ones: encoders of many gigabytes are not copied.
   /// - Throws: `FileError`.

@@ -4,23 +4,23 @@ import Generation
 import Models
 import Torch
 
-/// Clips that were encoded: what transformers are trained with.
+/// Clips prepared as latents: the training data of transformers.
 struct LatentClips {
   let clips: PreparedClips
   let device: Device
-  /// What stands for no text, `[1, L, textDim]`.
+  /// The negative prompt, `[1, L, textDim]`.
   let negativeText: Tensor
   let latentFrames: Int
-  /// The deviations of the latents' channels before they were normalised; nil for those of the published autoencoder.
+  /// The latents' mean and deviation before normalisation; nil for those of the published autoencoder.
   private let statistics: LatentStatistics?
 
-  /// Rows of text that the transformer reads, as when serving.
+  /// Text tokens that the transformer is given, padding included.
   private let textRows: Int
 
   /// - Parameters:
-  ///   - frames: latent frames of each clip that are used, from its start; 0 for all.
-  ///   - base: the checkpoint whose encoders must have made the clips.
-  /// - Throws: `ShardError`; `TrainingError` where the clips do not fit each other, the transformer or the checkpoint.
+  ///   - frames: the first latent frames of each clip to use; 0 for all.
+  ///   - base: the checkpoint whose encoders must have encoded the clips.
+  /// - Throws: `ShardError`; `TrainingError` where clips, transformer and checkpoint do not fit each other.
   init(
     _ folder: String, frames: Int = 0, trajectories: Bool = false, for config: WanTransformerConfiguration,
     device: Device,
@@ -48,7 +48,7 @@ struct LatentClips {
     negativeText = padded(try clips.shared("negativeText").to(device, .float32), to: textRows).unsqueeze(0)
   }
 
-  /// - Throws: `TrainingError` where a transformer takes other rows of audio or text than the clips have.
+  /// - Throws: `TrainingError` for a transformer of other audio or text widths.
   func check(fit config: WanTransformerConfiguration, _ name: String) throws {
     try LatentClips.check(clips.index.clips[0], clips.folder.path, fit: config, name)
   }
@@ -64,7 +64,7 @@ struct LatentClips {
     }
   }
 
-  /// What another encoder made would be decoded to nothing, and no loss would show it.
+  /// Latents of another encoder would train without an error and decode to noise.
   private static func check(_ index: ShardIndex, encodedBy base: CheckpointFolder, _ folder: String) throws {
     for part in [CheckpointFolder.Part.vae, .audioEncoder, .textEncoder] {
       guard let known = index.origin[part.title], let file = base.file(part) else { continue }
@@ -80,7 +80,7 @@ struct LatentClips {
   /// The size of the videos.
   var pixels: ReferencePicture.Size { .init(height: clips.index.height, width: clips.index.width) }
 
-  /// - Parameter frames: the dimension of a clip's tensor that counts frames, and how many are used.
+  /// - Parameter frames: the frame dimension of a clip's tensor, and how many to use.
   private func stacked(_ numbers: [Int], _ name: String, frames: (dim: Int, count: Int)? = nil) throws -> Tensor {
     let tensors = try numbers.map { number in
       let tensor = try clips.tensor(number, name)
@@ -103,7 +103,7 @@ struct LatentClips {
   /// `[B, S + 1, C, F, H, W]`.
   func trajectories(_ numbers: [Int]) throws -> Tensor { try stacked(numbers, "trajectory", frames: (2, latentFrames)) }
 
-  /// The weights of the elements of a batch in a loss, `[B or 1, C or 1, F, h, w]` of mean 1; nil where all count the same.
+  /// The loss weights of a batch's elements, `[B or 1, C or 1, F, h, w]` of mean 1; nil for uniform ones.
   func weights(_ numbers: [Int], _ settings: LatentWeighting) throws -> Tensor? {
     var weights: Tensor?
     if !settings.regions.isEven { weights = Tensor.cat(try numbers.map { try regionWeights($0, settings.regions) }, 0) }
@@ -126,5 +126,5 @@ struct LatentClips {
 
 }
 
-/// Rows past the text are 0, as the text encoder's are.
+/// Zero-pads, as the text encoder does.
 private func padded(_ rows: Tensor, to count: Int) -> Tensor { rows.pad(0, 0, 0, count - rows.size(0)) }

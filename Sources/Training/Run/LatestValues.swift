@@ -1,6 +1,4 @@
-/// The newest value of each number since the last line of metrics.
-///
-/// What moves in some steps only, such as the student, would otherwise be logged by chance or never.
+/// The newest value of each metric since the last logged step: networks that are not updated in every step are logged all the same.
 struct LatestValues {
   private var values: [(name: String, value: Double)] = []
 
@@ -14,7 +12,7 @@ struct LatestValues {
     }
   }
 
-  /// All of them in the order of their names' first appearance; afterwards there is none.
+  /// All values, by order of first appearance; afterwards there are none.
   mutating func drain() -> [(name: String, value: Double)] {
     defer { values = [] }
     return values

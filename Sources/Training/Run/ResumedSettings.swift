@@ -1,13 +1,13 @@
 import Foundation
 
-/// What differs between the settings of a checkpoint and those a run is to go on with.
+/// The differences between a checkpoint's settings and those of the run that resumes from it.
 struct ResumedSettings {
-  /// Keys that decide what is learnt; a run goes on under equal ones only. Each with both values.
+  /// Keys that change what is learnt and must be equal, with both values.
   let conflicts: [String]
-  /// Keys that may change on the way, with both values.
+  /// Keys that may change, with both values.
   let changes: [String]
 
-  /// Where a run stands, what it reports and where it computes does not change what it learns; it may also be made longer.
+  /// Paths, reports and devices may change, and a run may be made longer.
   private static let free = [
     "run.out", "run.device", "run.report.", "run.videoGuard.", "run.stopsOnBadVideo", "run.checkpointLayers",
   ]
@@ -16,7 +16,7 @@ struct ResumedSettings {
   init(_ old: String, _ new: String) {
     let (old, new) = (ResumedSettings.leaves(old), ResumedSettings.leaves(new))
     let differing = Set(old.keys).union(new.keys).filter { old[$0] != new[$0] }.sorted()
-    // A rate that falls does so towards the run's end, which is then another one.
+    // A decay ends at the last step: another number of steps is another schedule.
     let decays = new.contains { $0.key.hasSuffix("ptimizer.decay") && $0.value != "none" }
     func mayChange(_ key: String) -> Bool {
       if key == "run.steps" { return !decays }
@@ -27,7 +27,7 @@ struct ResumedSettings {
     changes = differing.filter(mayChange).map(text)
   }
 
-  /// Every scalar by its path; lists are taken whole.
+  /// Every scalar and list by its path.
   private static func leaves(_ text: String) -> [String: String] {
     var found: [String: String] = [:]
     func add(_ value: Any, _ path: String) {

@@ -3,7 +3,7 @@ import Generation
 import Models
 import Torch
 
-/// What every training run has, whatever it trains.
+/// The settings that all stages share.
 package struct RunSettings: CheckedSettings {
   package enum Precision: String, ConfigurationChoice {
     case float32, bfloat16
@@ -13,36 +13,35 @@ package struct RunSettings: CheckedSettings {
 
   /// The folder of prepared clips.
   package var data = ""
-  /// Latent frames of each clip that are used, from its start; 0 for all. For the stages of the transformers.
+  /// The first latent frames of each clip that transformers are trained on; 0 for all.
   package var latentFrames = 0
-  /// The checkpoint folder to start from: its models, and what the result is completed with.
+  /// The checkpoint folder to start from; `final` gets its other parts.
   package var checkpoint = ""
-  /// The folder of the run: checkpoints, metrics, samples, and at the end `final`, a checkpoint folder.
+  /// The run's folder: checkpoints, metrics, samples, and in the end the checkpoint folder `final`.
   package var out = ""
-  /// Steps of the whole run.
   package var steps = 1000
-  /// Clips that one pass takes, on each process.
+  /// Clips of a micro-batch on each rank.
   package var batch = 1
-  /// Passes whose gradients make one step: a step takes batch · accumulation · processes clips.
+  /// Micro-batches per step (gradient accumulation): the batch size is batch · accumulation · ranks.
   package var accumulation = 1
-  /// Where all random numbers come from. Runs of one seed and one number of clips a step draw the same for the transformers,
-  /// whoever has which clip; for the autoencoder and the speech encoder also 'batch' must be the same.
+  /// The random seed. With it a sample's random numbers are the same on any number of ranks; for the autoencoder and the speech
+  /// encoder only with the same 'batch'.
   package var seed = 0
-  /// Where to compute: auto, cpu, cuda, cuda:N or mps.
+  /// auto, cpu, cuda, cuda:N or mps.
   package var device = "auto"
-  /// The type of the working weights. Their fp32 masters and the optimiser's moments are fp32 in any case.
+  /// Of weights and activations; master weights, moments and EMA are fp32.
   package var precision = Precision.bfloat16
-  /// Whether the layers of transformers keep only their inputs for the way back, and compute the rest again.
+  /// Activation checkpointing of the transformers' layers.
   package var checkpointLayers = true
   package var report = ReportSettings()
-  /// From where on a sample video stops the run.
+  /// When a sample video counts as broken.
   package var videoGuard = VideoGuardSettings()
-  /// Whether a bad sample video stops the run, or is only reported.
+  /// Whether a broken sample video stops the run or is only reported.
   package var stopsOnBadVideo = true
 
   package init() {}
 
-  /// What the presets of the smallest system share: fp32 on the CPU, few steps, everything reported.
+  /// What the `tiny.*` presets share: fp32 on the CPU, few steps, everything logged.
   mutating func applyTiny(steps: Int) {
     self.steps = steps
     device = "cpu"
@@ -69,7 +68,7 @@ package struct RunSettings: CheckedSettings {
 }
 
 extension RunSettings {
-  /// What the presets of the bundled model share: fp32 on the CPU, looked at every few minutes.
+  /// What the `mini.*` presets share: fp32 on the CPU.
   mutating func applyMini(steps: Int, batch: Int) {
     self.steps = steps
     self.batch = batch

@@ -4,23 +4,23 @@ import Models
 import NN
 import Torch
 
-/// A transformer of a checkpoint folder, to be trained or to be asked.
+/// A transformer of a checkpoint folder, trained or frozen.
 struct LoadedTransformer {
   let model: WanTransformer
   let store: ParameterStore
   private let file: URL
 
   /// - Parameters:
-  ///   - run: type, device and memory of a model to train; nil settings of layers leave a frozen one.
-  ///   - isTrained: whether its parameters shall have gradients.
-  ///   - adaptation: what of it is trained, by factors of low rank; nil for all of it.
-  /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`, or `TrainingError` for an adaptation that names no layer.
+  ///   - run: its precision and activation checkpointing.
+  ///   - isTrained: whether its parameters require gradients.
+  ///   - adaptation: LoRA; nil for full fine-tuning.
+  /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`, or `TrainingError` for LoRA settings that match no layer.
   init(
     _ folder: CheckpointFolder, _ run: RunSettings, device: Device, isTrained: Bool,
     adaptation: LowRankAdaptation? = nil
   ) throws {
     file = try folder.require(.transformer)
-    if let problem = adaptation?.problem { throw TrainingError("The low-rank adaptation is impossible: \(problem).") }
+    if let problem = adaptation?.problem { throw TrainingError("The LoRA settings are invalid: \(problem).") }
     let factors = adaptation.map { ($0, RandomStreams(seed: UInt64(run.seed)).generator(.weights, 0)) }
     var (model, store) = try folder.loadTransformer {
       ParameterStore(
@@ -31,13 +31,14 @@ struct LoadedTransformer {
     (self.model, self.store) = (model, store)
     if isTrained {
       guard !store.trained.isEmpty else {
-        throw TrainingError("The low-rank adaptation names no layer of the transformer.")
+        throw TrainingError(
+          "The LoRA settings match no layer of the transformer: see 'lowRank.targets' and 'lowRank.whole'.")
       }
       store.requireGradients()
     }
   }
 
-  /// Writes the transformer with the values of what was trained in their places; factors are merged into their weights.
+  /// Writes the transformer with the trained values; LoRA is merged into the base, and also written on its own.
   func write(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     let place = ModelFamily.liveTalk.place(of: .transformer, in: folder)
     try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
@@ -53,8 +54,8 @@ struct LoadedTransformer {
     try writeAdapter(values, adaptation, to: folder.appendingPathComponent("adapter"))
   }
 
-  /// Writes what was trained beside a base that it can be merged into again, in the layout in which OmniAvatar publishes:
-  /// `<layer>.lora_A.default.weight`, whole tensors under their own keys, and the scale in `config.json`.
+  /// Writes the LoRA weights in PEFT's layout, as OmniAvatar publishes them: `<layer>.lora_A.default.weight`, fully trained tensors
+  /// under their own keys, rank and alpha in `config.json`.
   private func writeAdapter(
     _ values: [(name: String, tensor: Tensor)], _ adaptation: LowRankAdaptation, to folder: URL
   ) throws {

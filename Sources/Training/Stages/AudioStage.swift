@@ -5,17 +5,17 @@ import Models
 import NN
 import Torch
 
-/// The settings of the speech encoder's training: it learns to tell phonemes.
+/// The settings of the speech encoder's training: phoneme classification.
 package struct AudioConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
   package var phonemes = PhonemeSettings()
-  /// Seconds of sound of a training clip.
+  /// Length of a random crop.
   package var seconds = 4.0
-  /// Whether the classifier sees all hidden states, as the avatar does, or the last alone.
+  /// Whether the classifier gets a weighted sum of all hidden states, or the last one.
   package var weighsStates = true
-  /// Draws new weights in place of those of the checkpoint.
+  /// Starts from random weights in place of the checkpoint's.
   package var startsRandom = false
 
   package init() {}
@@ -68,7 +68,7 @@ final class AudioStage: TrainingStage {
   private let context: StageContext
   private let model: PhonemeModel
   private let clips: PreparedClips
-  /// Clips that come with their phonemes.
+  /// Clips with phonemes.
   private let labelled: [Int]
   private let objective: PhonemeObjective
 
@@ -109,7 +109,7 @@ final class AudioStage: TrainingStage {
       let start = generator.integers(0..<sound.samples.count - count + 1, [1]).intItem
       return sound.cropped(from: start, count: count)
     }
-    // Where only a part of a clip is labelled, a crop may lie beside it.
+    // A crop may miss the labelled part of a clip.
     return (0..<16).lazy.map { _ in drawn() }.first { !$0.phonemes.isEmpty } ?? drawn()
   }
 

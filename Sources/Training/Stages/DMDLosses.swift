@@ -30,7 +30,7 @@ package struct DMDLosses {
 
   /// The distribution matching loss of a rollout, and the mean magnitude of its KL gradient.
   ///
-  /// - Parameter negativeText: what stands for no text, `[1 or B, L, textDim]`.
+  /// - Parameter negativeText: the negative prompt, `[1 or B, L, textDim]`.
   package func student(
     _ conditions: Conditions, negativeText: Tensor, _ draw: Draw, elementWeights: Tensor? = nil
   ) throws -> BatchLoss {

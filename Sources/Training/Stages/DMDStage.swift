@@ -4,10 +4,10 @@ import Models
 import NN
 import Torch
 
-/// The settings of distribution matching distillation on the student's own rollouts.
+/// The settings of distribution matching distillation by self-forcing rollouts.
 package struct DMDConfiguration: StageConfiguration {
   package var run = RunSettings()
-  /// The checkpoint folder of the teacher, which the critic begins as too; its transformer may be larger than the student's.
+  /// The teacher's checkpoint folder; the critic starts from it too. Its transformer may be larger than the student's.
   package var teacher = ""
   package var optimizer = OptimizerSettings()
   package var criticOptimizer = OptimizerSettings()
@@ -16,15 +16,15 @@ package struct DMDConfiguration: StageConfiguration {
   package var teacherGuidance = Guidance.paper
   package var criticGuidance = Guidance.none
   package var criticMask = CriticObjective.Mask.frame
-  /// Shift of the table by which the scores' flow becomes x0; the published code has 8 where it noises with 5.
+  /// Shift of the schedule that turns the scores' flow into x0; the published code has 8 where it noises with 5.
   package var conversionShift = 5.0
-  /// What the elements of latents count in the student's gradient and in the critic's loss.
+  /// Weights of latent elements in the student's gradient and in the critic's loss.
   package var weighting = LatentWeighting()
-  /// Noise levels of the scores, the lowest and the highest.
+  /// The lowest and the highest timestep of the scores.
   package var timestepRange = [20.0, 980.0]
-  /// The student moves in every so many steps, the critic in each.
+  /// The student is updated in every so many steps, the critic in every step.
   package var studentEvery = 5
-  /// Whether the student's gradient is gathered block by block, so that only one block's activations are in memory.
+  /// Whether the student's backward pass goes block by block, with the activations of one block in memory.
   package var blockwise = false
   package var lowRank: LowRankAdaptation?
 
@@ -55,7 +55,7 @@ package struct DMDConfiguration: StageConfiguration {
     return settings
   }
 
-  /// As published, with the paper's guidance, mask and cut history.
+  /// As published, with the paper's guidance, mask and detached cache.
   private static var livetalk: DMDConfiguration {
     var settings = DMDConfiguration()
     settings.run.steps = 1000
@@ -82,7 +82,7 @@ package struct DMDConfiguration: StageConfiguration {
     return settings
   }
 
-  /// Live Avatar's additions: history corruption, a window of 4 blocks, gradients block by block, factors of rank 128.
+  /// Live Avatar's additions: history corruption, a sliding window of 4 blocks, blockwise backward, LoRA of rank 128.
   private static var liveAvatar: DMDConfiguration {
     var settings = livetalk
     settings.run.steps = 2500

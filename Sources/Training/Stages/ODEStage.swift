@@ -4,17 +4,17 @@ import Models
 import NN
 import Torch
 
-/// The settings of ODE initialisation: the student learns from the teacher's trajectories.
+/// The settings of ODE initialisation.
 package struct ODEConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
-  /// The student's steps, which must be those of the trajectories, and its blocks.
+  /// Its timesteps must be those of the trajectories.
   package var rollout = RolloutSettings.livetalk
-  /// Whether frame 0 alone is given clean, as where it is an input and not part of a block.
+  /// Whether frame 0 is given clean.
   package var keepsFirstFrame = false
   package var lowRank: LowRankAdaptation?
-  /// What the elements of latents count in the loss.
+  /// Loss weights of latent elements.
   package var weighting = LatentWeighting()
 
   package init() {}
@@ -34,7 +34,7 @@ package struct ODEConfiguration: StageConfiguration {
     return settings
   }
 
-  /// As published: 20,000 steps ("converged" is the point of the paper's first recipe), batches of 64, no weight decay.
+  /// As published: 20,000 steps (the paper: it must have converged), batches of 64, no weight decay.
   private static var livetalk: ODEConfiguration {
     var settings = ODEConfiguration()
     settings.run.steps = 20_000

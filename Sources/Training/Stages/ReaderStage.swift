@@ -5,7 +5,7 @@ import Models
 import NN
 import Torch
 
-/// The settings of the face reader's training: it learns to read the truth of drawn faces off single frames.
+/// The settings of the face reader's training: regression of landmarks and state of synthetic talking heads from single frames.
 package struct ReaderConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
@@ -15,13 +15,13 @@ package struct ReaderConfiguration: StageConfiguration {
   package var widths = FaceReaderConfiguration.standard.widths
   /// Values between the last map and what is read.
   package var hidden = FaceReaderConfiguration.standard.hidden
-  /// Length of the vector that tells people apart.
+  /// Length of the identity vector.
   package var identityWidth = FaceReaderConfiguration.standard.identityWidth
-  /// How much what is read of the mouth counts where other things count 1.
+  /// Weight of the mouth's columns, where others have 1.
   package var mouthWeight = 3.0
-  /// How much telling people apart counts beside reading.
+  /// Weight of the contrastive identity loss.
   package var identityWeight = 0.2
-  /// Draws new weights also where the checkpoint has a reader.
+  /// Starts from random weights even where the checkpoint has a reader.
   package var startsRandom = false
 
   package init() {}
@@ -83,7 +83,7 @@ final class ReaderStage: TrainingStage {
   private let context: StageContext
   private let reader: FaceReader
   private let clips: PreparedClips
-  /// Clips that come with the truth of their faces.
+  /// Clips with `FaceTruth`.
   private let known: [Int]
   private let objective: ReaderObjective
 
@@ -157,7 +157,7 @@ final class ReaderStage: TrainingStage {
   func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     let file = ModelFamily.liveTalk.place(of: .faceReader, in: folder)
     try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-    // Half the size, for a part that only measures.
+    // fp16 is enough for a model that only measures.
     let tensors = values.map { ($0.name, $0.tensor.detach().to(.float16)) }
     try writeSafetensors(Dictionary(uniqueKeysWithValues: tensors), metadata: ["format": "pt"], to: file)
   }

@@ -2,26 +2,26 @@ import Generation
 import Models
 import Torch
 
-/// Solves the teacher's flow from noise to a clip, with guidance: for trajectories and samples.
+/// Solves the guided teacher's ODE from noise to a clip: for trajectories and samples.
 package struct TeacherSampler {
   let teacher: WanTransformer
   let guidance: Guidance
   let negativeText: Tensor
   let shift: Double
-  /// Steps of the solver over the whole way.
+  /// Euler steps from noise to the clean end.
   let solverSteps: Int
 
-  /// - Parameter negativeText: what stands for no text, `[1, L, textDim]`.
+  /// - Parameter negativeText: the negative prompt, `[1, L, textDim]`.
   package init(teacher: WanTransformer, guidance: Guidance, negativeText: Tensor, shift: Double, solverSteps: Int) {
     (self.teacher, self.guidance, self.negativeText) = (teacher, guidance, negativeText)
     (self.shift, self.solverSteps) = (shift, solverSteps)
   }
 
-  /// The states at the given noise levels and the clean end, `[B, S + 1, C, F, H, W]`; the first frame of each is the picture.
+  /// The states at the given timesteps and the clean end, `[B, S + 1, C, F, H, W]`; the first frame of each is the reference.
   ///
   /// - Parameters:
   ///   - noise: `[B, C, F, H, W]`.
-  ///   - timesteps: falling, the first 1000; each level is met exactly, and the solver's steps are spread evenly between them.
+  ///   - timesteps: decreasing from 1000; each is met exactly, with solver steps spread evenly between them.
   package func trajectory(_ noise: Tensor, _ conditions: Conditions, timesteps: [Double]) -> Tensor {
     let reference = conditions.referenceLatent.to(.float32)
     return withGradients(false) {
@@ -38,9 +38,9 @@ package struct TeacherSampler {
     }
   }
 
-  /// The noise levels of the solver: for each of the given ones the way down to the next, the last to 0.
+  /// The solver's sigmas, in parts: from each timestep down to the next, the last to 0.
   func grid(_ timesteps: [Double]) -> [[Double]] {
-    // Evenly in the unshifted scale, where the model's training levels are dense.
+    // Evenly before the shift, as in training.
     func unshifted(_ sigma: Double) -> Double { sigma / (shift - (shift - 1) * sigma) }
     func shifted(_ u: Double) -> Double { shift * u / (1 + (shift - 1) * u) }
     let ends = (timesteps.map { $0 / 1000 } + [0]).map(unshifted)

@@ -4,23 +4,23 @@ import Models
 import NN
 import Torch
 
-/// The settings of the teacher's training: flow matching on whole clips.
+/// The settings of the teacher's training: flow matching with bidirectional attention.
 package struct TeacherConfiguration: StageConfiguration {
   package var run = RunSettings()
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
   package var shift = 5.0
-  /// What noise levels count in the loss.
+  /// Loss weights of timesteps.
   package var lossWeighting = FlowMatching.Weighting.table
-  /// What the elements of latents count in it.
+  /// Loss weights of latent elements.
   package var weighting = LatentWeighting()
-  /// How often a clip's text is left out, so that the teacher can be guided by it.
+  /// Probability of the negative prompt in place of the text, for classifier-free guidance.
   package var textDropout = 0.1
-  /// How often its sound is left out, apart from the text.
+  /// Probability of silence, independently.
   package var audioDropout = 0.1
-  /// Trains factors of low rank in place of all weights.
+  /// LoRA in place of full fine-tuning.
   package var lowRank: LowRankAdaptation?
-  /// Guidance and steps of the solver for sample videos.
+  /// Guidance and solver steps of sample videos.
   package var sampleGuidance = Guidance.paper
   package var sampleSteps = 25
 
@@ -31,7 +31,6 @@ package struct TeacherConfiguration: StageConfiguration {
     ["livetalk-1.3b.teacher": standard, "mini.teacher": mini, "tiny.teacher": tiny]
   }
 
-  /// The bundled model's.
   private static var mini: TeacherConfiguration {
     var settings = TeacherConfiguration()
     settings.run.applyMini(steps: 450, batch: 16)
@@ -111,7 +110,7 @@ final class TeacherStage: TransformerStage {
       noise: noise.to(context.device), indices: index.to(context.device).expand(shape[0], shape[2]))
   }
 
-  /// Drops the text and the sound of some clips, independently: classifier-free guidance needs both to be unlearned.
+  /// Condition dropout.
   private func dropped(_ conditions: Conditions, _ samples: [Int]) -> Conditions {
     let chances = context.streams.perSample(.dropout, samples) { $0.uniform([1, 2]) }.to(context.device)
     func keeps(_ index: Int, _ rate: Double) -> Tensor {

@@ -4,15 +4,15 @@ import Generation
 import Models
 import Torch
 
-/// The settings of the teacher's trajectories, from which the student is initialised.
+/// The settings of the teacher's ODE trajectories.
 package struct TrajectorySettings: CheckedSettings {
   package var timesteps = RolloutSettings.livetalk.timesteps
   package var shift = RolloutSettings.livetalk.shift
   package var guidance = Guidance.paper
-  /// Steps of the solver over the whole way; the student's levels are met exactly.
+  /// Euler steps from noise to the clean end; the student's timesteps are met exactly.
   package var solverSteps = 48
   package var seed = 0
-  /// Latent frames of each clip that are solved, from its start; 0 for all.
+  /// The first latent frames of each clip to solve; 0 for all.
   package var latentFrames = 0
 
   package init() {}
@@ -27,7 +27,7 @@ package struct TrajectorySettings: CheckedSettings {
   }
 }
 
-/// Solves the guided teacher for every prepared clip and stores what the student starts from.
+/// Solves the guided teacher's ODE for every prepared clip and stores the trajectories.
 package struct Trajectories: @unchecked Sendable {
   private let settings: TrajectorySettings
   private let source: LatentClips
@@ -39,7 +39,7 @@ package struct Trajectories: @unchecked Sendable {
   /// - Parameters:
   ///   - data: the folder of clips prepared as latents.
   ///   - teacher: a checkpoint folder.
-  ///   - out: the folder to write, or to go on with.
+  ///   - out: the folder to write, or to continue.
   /// - Throws: `ShardError`, `FileError`, `CheckpointMismatch`, `TrainingError`.
   package init(
     _ settings: TrajectorySettings, data: String, teacher: String, out: String, device: Device,
@@ -62,7 +62,7 @@ package struct Trajectories: @unchecked Sendable {
     var origin = index.origin
     origin[Trajectories.timestepsKey] = settings.timesteps.map { "\($0)" }.joined(separator: " ")
     origin["trajectories"] = try settingsText(settings)
-    // Trajectories of two teachers in one folder would be those of none.
+    // So that two teachers' trajectories are not mixed in one folder.
     origin["teacher"] = try fingerprint(of: try folder.require(.transformer))
     origin["teacher's precision"] = precision.rawValue
     writer = try ShardWriter(
@@ -72,7 +72,7 @@ package struct Trajectories: @unchecked Sendable {
         origin: origin))
   }
 
-  /// The timesteps that stored trajectories have states at.
+  /// The timesteps of stored states.
   static func timesteps(of index: ShardIndex) throws -> [Double] {
     let numbers = (index.origin[timestepsKey] ?? "").split(separator: " ").compactMap { Double($0) }
     guard !numbers.isEmpty else { throw TrainingError("The trajectories do not say which timesteps they have.") }
@@ -84,11 +84,11 @@ package struct Trajectories: @unchecked Sendable {
   /// Writes what is finished.
   package func save() throws { try writer.flush() }
 
-  /// Solves all clips that are not in the folder yet.
+  /// Solves the clips that are not in the folder yet.
   ///
   /// - Parameters:
-  ///   - limit: how many clips, from the first; nil for all.
-  ///   - progress: told how many clips of how many are done.
+  ///   - limit: only the first so many clips; nil for all.
+  ///   - progress: gets the number of clips done, and of all.
   package func make(first limit: Int? = nil, progress: (Int, Int) -> Void) throws {
     let wanted = min(limit ?? source.count, source.count)
     if writer.index.shared == nil {

@@ -11,22 +11,21 @@ package struct VAEConfiguration: StageConfiguration {
   package var optimizer = OptimizerSettings()
   package var average = EMASettings()
   package var loss = VAELossSettings()
-  /// Video frames of a training clip, 4n + 1.
+  /// Video frames of a random crop, 4n + 1.
   package var frames = 9
-  /// Pixels of its sides, cut out of the video; 0 for the whole picture.
+  /// Its height and width; 0 for the whole picture.
   package var cropSize = 0
-  /// What training starts from.
   package enum Start: String, ConfigurationChoice {
     case checkpoint
-    /// New weights in place of the checkpoint's.
+    /// Random weights.
     case random
-    /// The checkpoint's decoder, and an encoder that computes principal components of the first clips.
+    /// The checkpoint's decoder, and an encoder initialised by PCA.
     case principal
   }
   package var start = Start.checkpoint
-  /// Clips that the principal components are taken of.
+  /// Clips for PCA.
   package var principalClips = 100
-  /// Whether the encoder is trained too. Without, latents stay what they are, so that transformers go on fitting the decoder.
+  /// Whether the encoder is trained too; with a frozen encoder, trained transformers stay valid.
   package var trainsEncoder = true
 
   package init() {}
@@ -40,7 +39,6 @@ package struct VAEConfiguration: StageConfiguration {
     ["livetalk-1.3b.vae": standard, "mini.vae": mini, "tiny.vae": tiny]
   }
 
-  /// The bundled model's: crops of drawn people, whose mouths and eyes count more.
   private static var mini: VAEConfiguration {
     var settings = VAEConfiguration()
     settings.run.applyMini(steps: 1000, batch: 8)
@@ -57,7 +55,7 @@ package struct VAEConfiguration: StageConfiguration {
   private static var tiny: VAEConfiguration {
     var settings = VAEConfiguration()
     settings.run.applyTiny(steps: 500)
-    // Several times as fast where the processor has it, many times as slow where it has not.
+    // Much faster with hardware support, much slower without.
     settings.run.precision = Torch.cpuHasBFloat16 ? .bfloat16 : .float32
     settings.optimizer.applyTiny(rate: 3e-3)
     settings.optimizer.decay = .cosine
@@ -94,7 +92,6 @@ final class VAEStage: TrainingStage {
   private let vae: WanVAE
   private let clips: PreparedClips
   private let objective: VAEObjective
-  /// Parameters that are not trained.
   private let frozen: [(name: String, tensor: Tensor)]
 
   init(_ settings: VAEConfiguration, _ processes: Processes = .alone) throws {
@@ -154,7 +151,7 @@ final class VAEStage: TrainingStage {
     }
   }
 
-  /// What the autoencoder shrinks must divide.
+  /// Sizes must be multiples of the autoencoder's stride.
   private static func check(
     _ clips: PreparedClips, _ settings: VAEConfiguration, _ configuration: WanVAEConfiguration
   ) throws {
@@ -181,7 +178,7 @@ final class VAEStage: TrainingStage {
     return BatchLoss(result.loss, result.parts)
   }
 
-  /// A part of a clip, `[1, 3, frames, crop, crop]` in [-1, 1], and what its pixels count, `[1, 1, frames, crop, crop]`.
+  /// A random crop, `[1, 3, frames, crop, crop]` in [-1, 1], and its loss weights, `[1, 1, frames, crop, crop]`.
   private func crop(_ clip: Int, _ sample: Int) throws -> (video: Tensor, weights: Tensor) {
     let bytes = try clips.tensor(clip, "video").unsqueeze(0)  // [1, 3, T, H, W]
     let size = settings.cropSize
@@ -199,7 +196,7 @@ final class VAEStage: TrainingStage {
     return ((part.to(.float32) / 127.5 - 1).to(context.device), weights)
   }
 
-  /// What the pixels of some frames of a clip count, `[1, 1, T, H, W]`; all the same where its faces are not known.
+  /// The loss weights of pixels, `[1, 1, T, H, W]`; uniform without `FaceTruth`.
   private static func weights(
     _ clips: PreparedClips, _ clip: Int, _ frames: Range<Int>, _ regions: FaceRegionSettings
   ) throws -> Tensor {
@@ -211,7 +208,7 @@ final class VAEStage: TrainingStage {
     return FaceRegions(faces).weights(height: height, width: width, regions)
   }
 
-  /// The first clip beside what the autoencoder makes of it.
+  /// The first clip beside its reconstruction.
   func sample() throws -> Tensor? {
     let video = try clips.video(0).to(context.device)
     let decoded = vae.decode(vae.encode(video: video)).to(.float32)
@@ -222,7 +219,7 @@ final class VAEStage: TrainingStage {
     let values = values + frozen
     let isOld = !settings.trainsEncoder && settings.start == .checkpoint
     if isOld { return try writeVAE(values, statistics: nil, to: folder) }
-    // A new encoder has latents of its own spread.
+    // The latents of a new encoder have statistics of their own.
     let trained = try WanVAE(
       weights: Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), name: "the trained weights",
       device: context.device)

@@ -7,7 +7,7 @@ import Torch
 
 @testable import Training
 
-@Suite struct LowRankTrainingTests {
+@Suite struct LoRATrainingTests {
   private let tiny: TinyTraining
   private let adaptation = LowRankAdaptation(
     rank: 3, alpha: 6, targets: ["self_attn.q", "ffn.2"], whole: ["patch_embedding", "audio_cond_projs"])
@@ -54,7 +54,7 @@ import Torch
     #expect(withGradients(false) { flow(base.model).maxAbsDifference(flow(trained.model)) } > 1e-3)
   }
 
-  @Test func `factors and what is named whole are trained, and nothing else`() throws {
+  @Test func `LoRA and fully trained layers are trained, and nothing else`() throws {
     let loaded = try trained()
     let names = loaded.store.trained.map(\.name)
     let factors = (0..<4).flatMap { layer in
@@ -75,7 +75,7 @@ import Torch
     }
   }
 
-  @Test func `checkpointed layers give factors the same gradients`() throws {
+  @Test func `activation checkpointing leaves the gradients of LoRA as they are`() throws {
     func gradients(_ isCheckpointed: Bool) throws -> [String: Tensor] {
       let loaded = try trained(checkpointsLayers: isCheckpointed)
       flow(loaded.model).square().mean().backward()
@@ -108,13 +108,13 @@ import Torch
     #expect(changed.count == 4 * 2 + 4)
   }
 
-  @Test func `a rank of nothing and names of nothing are refused`() throws {
+  @Test func `a rank of 0 and unknown layers are refused`() throws {
     #expect(message { _ = try load(LowRankAdaptation(rank: 0, alpha: 1, targets: ["q"])) }.contains("rank of 0"))
     #expect(message { _ = try load(LowRankAdaptation(rank: 2, alpha: 1, targets: [])) }.contains("no layer"))
-    #expect(message { _ = try load(LowRankAdaptation(rank: 2, alpha: 1, targets: ["z"])) }.contains("names no layer"))
+    #expect(message { _ = try load(LowRankAdaptation(rank: 2, alpha: 1, targets: ["z"])) }.contains("match no layer"))
   }
 
-  @Test func `one seed draws the same factors`() throws {
+  @Test func `one seed gives the same LoRA weights`() throws {
     let (one, other) = (try load(adaptation), try load(adaptation))
     for (a, b) in zip(one.store.trained, other.store.trained) {
       #expect(a.name == b.name && a.tensor.detach().equals(b.tensor.detach()))

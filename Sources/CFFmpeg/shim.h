@@ -24,10 +24,10 @@ static inline int cff_scaling_flags(void) {
 }
 
 static inline struct SwsContext *cff_scaler(
-    int width, int height, int source_format, int source_matrix, int source_full_range, int target_format,
-    int target_matrix, int target_full_range) {
+    int width, int height, int source_format, int source_matrix, int source_full_range, int target_width,
+    int target_format, int target_matrix, int target_full_range) {
   struct SwsContext *context = sws_getContext(
-      width, height, (enum AVPixelFormat)source_format, width, height, (enum AVPixelFormat)target_format,
+      width, height, (enum AVPixelFormat)source_format, target_width, height, (enum AVPixelFormat)target_format,
       cff_scaling_flags(), NULL, NULL, NULL);
   if (context)
     // Refused for pairs of formats without a matrix, which then need none.
@@ -86,5 +86,18 @@ static inline const int32_t *cff_display_matrix(const AVStream *stream) {
   size_t size = 0;
   const uint8_t *found = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
   return found && size >= 36 ? (const int32_t *)found : NULL;
+#endif
+}
+
+static inline const int32_t *cff_frame_display_matrix(const AVFrame *frame) {
+  const AVFrameSideData *found = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
+  return found && found->size >= 36 ? (const int32_t *)found->data : NULL;
+}
+
+static inline int cff_is_interlaced(const AVFrame *frame) {
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
+  return (frame->flags & AV_FRAME_FLAG_INTERLACED) != 0;
+#else
+  return frame->interlaced_frame;
 #endif
 }

@@ -17,22 +17,6 @@ enum MediaKind: String {
   }
 }
 
-/// Checks shared by every reader, made before FFmpeg sees the file.
-func requireFile(_ path: String, kind: MediaKind) throws -> Int {
-  var status = stat()
-  guard stat(path, &status) == 0 else {
-    throw MediaError.unreadable(kind.rawValue, path, errno == ENOENT ? "there is no such file" : systemReason(errno))
-  }
-  guard status.st_mode & S_IFMT != S_IFDIR else {
-    throw MediaError.unreadable(kind.rawValue, path, "it is a directory")
-  }
-  guard status.st_mode & S_IFMT != S_IFREG || status.st_size > 0 else {
-    throw MediaError.unreadable(kind.rawValue, path, "it is empty")
-  }
-  guard access(path, R_OK) == 0 else { throw MediaError.unreadable(kind.rawValue, path, systemReason(errno)) }
-  return Int(status.st_size)
-}
-
 /// An opened container and the decoder of its best stream of one kind.
 final class MediaInput {
   let path: String
@@ -49,13 +33,13 @@ final class MediaInput {
 
   /// - Parameter kind: whose formats may be opened; `type` is the stream that is decoded.
   init(path: String, kind: MediaKind, type: AVMediaType) throws {
-    _ = try requireFile(path, kind: kind)
+    let source = try SourceFile(path, kind: kind)
     FFmpeg.begin()
     packet = try Packet()
     frame = try Frame()
     self.path = path
     self.kind = kind
-    container = try Self.open(path, kind)
+    container = try Self.open(source, kind)
     let context = container.pointer
     if kind != .picture, cff_find_stream_info(context, Int64(Picture.maximumPixels)) < 0 {
       throw MediaError.unreadable(kind.rawValue, path, "it is damaged")
@@ -73,19 +57,19 @@ final class MediaInput {
     }
   }
 
-  private static func open(_ path: String, _ kind: MediaKind) throws -> Container {
+  private static func open(_ source: SourceFile, _ kind: MediaKind) throws -> Container {
     var options: OpaquePointer?
     defer { av_dict_free(&options) }
     av_dict_set(&options, "format_whitelist", kind.formats, 0)
     av_dict_set(&options, "protocol_whitelist", "file", 0)
     var context: UnsafeMutablePointer<AVFormatContext>?
-    let status = avformat_open_input(&context, "file:\(path)", nil, &options)
+    let status = avformat_open_input(&context, "file:\(source.place)", nil, &options)
     guard status >= 0, let context else {
       // An unknown format is "invalid data"; a known one that is not whitelisted is "invalid argument".
       let isUnknown = status == cff_error_invalid() || status == cff_posix_error(EINVAL)
       let reason =
         isUnknown ? "it is not a \(kind.rawValue) of a known format, or it is damaged" : FFmpeg.reason(status)
-      throw MediaError.unreadable(kind.rawValue, path, reason)
+      throw MediaError.unreadable(kind.rawValue, source.path, reason)
     }
     return Container(owning: context, isInput: true)
   }
@@ -158,6 +142,22 @@ final class MediaInput {
     return rate.den == 0 ? 0 : av_q2d(rate)
   }
 
+  // MARK: How a picture is shown
+
+  /// How its pictures lie.
+  func orientation(of frame: UnsafeMutablePointer<AVFrame>? = nil) -> Orientation {
+    (cff_display_matrix(stream) ?? frame.flatMap { cff_frame_display_matrix($0) }).map {
+      Orientation(displayMatrix: $0)
+    }
+      ?? .upright
+  }
+
+  /// Width of a pixel over its height.
+  func pixelAspect(of frame: UnsafeMutablePointer<AVFrame>? = nil) -> Double {
+    let aspect = av_guess_sample_aspect_ratio(context, stream, frame)
+    return aspect.num > 0 && aspect.den > 0 ? av_q2d(aspect) : 1
+  }
+
   /// The next decoded frame, valid until the next call; nil at the end. A damaged packet is passed over, as players
   /// do, but a file of which nothing could be decoded is an error.
   func next() throws -> UnsafeMutablePointer<AVFrame>? {
@@ -167,6 +167,9 @@ final class MediaInput {
         decoded += 1
         if frame.pointer.pointee.decode_error_flags != 0 || frame.pointer.pointee.flags & AV_FRAME_FLAG_CORRUPT != 0 {
           note("a part of it is damaged")
+        }
+        if kind != .sound, let problem = refusal(frame.pointer) {
+          throw MediaError.unreadable(kind.rawValue, path, problem)
         }
         return frame.pointer
       }
@@ -184,6 +187,18 @@ final class MediaInput {
         continue
       }
       try feed()
+    }
+  }
+
+  /// Why a picture would not come out as it is meant, as the end of a sentence.
+  private func refusal(_ frame: UnsafeMutablePointer<AVFrame>) -> String? {
+    if cff_is_interlaced(frame) != 0 {
+      return "it is interlaced; make it progressive first, as 'ffmpeg -i in.mp4 -vf bwdif out.mp4' does"
+    }
+    switch frame.pointee.color_trc {
+    case AVCOL_TRC_SMPTE2084: return "it is HDR (PQ); convert it to SDR first"
+    case AVCOL_TRC_ARIB_STD_B67: return "it is HDR (HLG); convert it to SDR first"
+    default: return nil
     }
   }
 

@@ -1,6 +1,6 @@
 /// What a picture file says about itself before any pixel is decoded: its kind, its size, its orientation.
 struct PictureHeader {
-  enum Format { case jpeg, png, webp, other }
+  enum Format { case jpeg, png, webp, heif(isHEVC: Bool), other }
 
   var format: Format
   /// Nil where the decoder has to find out (JPEG, other formats).
@@ -20,8 +20,13 @@ struct PictureHeader {
     } else if file.count >= 12, name(file, 0) == "RIFF", name(file, 8) == "WEBP" {
       format = .webp
       readWebP(file)
+    } else if let heif = HEIFHeader(file) {
+      format = .heif(isHEVC: heif.isHEVC)
+      orientation = heif.orientation
     } else {
       format = .other
+      // A TIFF is what EXIF is made of.
+      orientation = exifOrientation(file[...]) ?? .upright
     }
   }
 
@@ -129,8 +134,11 @@ func exifOrientation(_ block: ArraySlice<UInt8>) -> Orientation? {
   }
   for entry in 0..<entries {
     let place = directory + 2 + entry * 12
-    guard let tag = short(place), let type = short(place + 2), let value = short(place + 8) else { return nil }
-    if tag == 0x0112 { return type == 3 ? Orientation(rawValue: value) : nil }
+    guard let tag = short(place), let type = short(place + 2) else { return nil }
+    guard tag == 0x0112 else { continue }
+    // A SHORT; some writers make it a LONG.
+    let value = type == 3 ? short(place + 8) : type == 4 ? (isLittle ? littleEndian : bigEndian)(tiff, place + 8) : nil
+    return value.flatMap { Orientation(rawValue: $0) }
   }
   return nil
 }

@@ -14,12 +14,12 @@ extension Picture {
   /// - Throws: `MediaError` for a file that is missing, empty, truncated, damaged, no picture, or larger than
   ///   `maximumSide` or `maximumPixels`; the size is judged from the header, before pixels are allocated.
   package init(contentsOf path: String, applyOrientation: Bool = true) throws {
-    let size = try requireFile(path, kind: .picture)
-    guard size <= Self.maximumFileBytes else {
+    let source = try SourceFile(path, kind: .picture)
+    guard source.size <= Self.maximumFileBytes else {
       throw MediaError.unreadable("picture", path, "its file is larger than \(Self.maximumFileBytes >> 20) MiB")
     }
     let file: [UInt8]
-    do { file = try [UInt8](Data(contentsOf: URL(fileURLWithPath: path))) } catch {
+    do { file = try [UInt8](Data(contentsOf: URL(fileURLWithPath: source.place))) } catch {
       throw MediaError.unreadable("picture", path, "the system refuses to open it")
     }
     do {
@@ -39,7 +39,13 @@ extension Picture {
     case .jpeg: picture = try decodeJPEG(file)
     case .png: picture = try decodeWhole(file, AV_CODEC_ID_PNG)
     case .webp: picture = try decodeWhole(stillWebP(file, header), AV_CODEC_ID_WEBP)
-    case .other: picture = try decodeFirstFrame(path)
+    case .heif(isHEVC: true):
+      throw PictureProblem(reason: "it is a HEIC picture, which cannot be read here; save it as JPEG or PNG")
+    case .heif: picture = try decodeFirstFrame(path).picture
+    case .other:
+      let first = try decodeFirstFrame(path)
+      // A video's first frame is turned as its container says.
+      return applyOrientation ? first.picture.upright(from: header.orientation.then(first.orientation)) : first.picture
     }
     return applyOrientation ? picture.upright(from: header.orientation) : picture
   }
@@ -108,14 +114,15 @@ extension Picture {
     return try RGBConverter().picture(frame.pointer)
   }
 
-  private static func decodeFirstFrame(_ path: String) throws -> Picture {
+  private static func decodeFirstFrame(_ path: String) throws -> (picture: Picture, orientation: Orientation) {
     let input = try MediaInput(path: path, kind: .picture, type: AVMEDIA_TYPE_VIDEO)
     try requireSize(
       max(1, Int(input.stream.pointee.codecpar.pointee.width)),
       max(1, Int(input.stream.pointee.codecpar.pointee.height)))
     guard let frame = try input.next() else { throw PictureProblem(reason: "nothing in it can be decoded") }
     try requireSize(Int(frame.pointee.width), Int(frame.pointee.height))
-    return try RGBConverter().picture(frame)
+    let picture = try RGBConverter().picture(frame, pixelAspect: input.pixelAspect(of: frame))
+    return (picture, input.orientation(of: frame))
   }
 }
 

@@ -10,9 +10,19 @@ final class RGBConverter {
 
   deinit { sws_freeContext(scaler) }
 
-  func picture(_ frame: UnsafeMutablePointer<AVFrame>) throws -> Picture {
-    let width = Int(frame.pointee.width)
+  /// Pixels across a picture of square pixels, of so many that are `aspect` times as wide as high.
+  static func shownWidth(_ width: Int, _ aspect: Double) -> Int {
+    max(1, min(Int((Double(width) * aspect).rounded()), Picture.maximumSide))
+  }
+
+  /// - Parameter pixelAspect: width of a pixel over its height; the result's are square.
+  func picture(_ frame: UnsafeMutablePointer<AVFrame>, pixelAspect: Double = 1) throws -> Picture {
     let height = Int(frame.pointee.height)
+    let width = Self.shownWidth(Int(frame.pointee.width), pixelAspect)
+    guard width == Int(frame.pointee.width) else {
+      return Picture(
+        width: width, height: height, bytes: try scaled(frame, width: width).packed(width: width, height: height))
+    }
     let format = AVPixelFormat(rawValue: frame.pointee.format)
     guard let description = av_pix_fmt_desc_get(format), let plane = frame.pointee.data.0 else {
       throw MediaError("A decoded picture has an unknown pixel format.")
@@ -26,7 +36,7 @@ final class RGBConverter {
     } else if let offsets = byteOffsets(description.pointee) {
       bytes = direct(source, offsets, width, height)
     } else {
-      bytes = try scaled(frame).packed(width: width, height: height)
+      bytes = try scaled(frame, width: width).packed(width: width, height: height)
     }
     return Picture(width: width, height: height, bytes: bytes)
   }
@@ -89,19 +99,20 @@ final class RGBConverter {
     }
   }
 
-  private func scaled(_ frame: UnsafeMutablePointer<AVFrame>) throws -> Rows {
+  private func scaled(_ frame: UnsafeMutablePointer<AVFrame>, width: Int) throws -> Rows {
     let value = frame.pointee
     let isFull =
       value.color_range == AVCOL_RANGE_JPEG
       || [AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUVJ422P, AV_PIX_FMT_YUVJ444P, AV_PIX_FMT_YUVJ440P]
         .contains(AVPixelFormat(rawValue: value.format))
     let matrix = matrix(value)
-    let wanted = [value.width, value.height, value.format, matrix, isFull ? 1 : 0]
+    let wanted = [value.width, Int32(width), value.height, value.format, matrix, isFull ? 1 : 0]
     if wanted != shape {
       sws_freeContext(scaler)
       scaler = cff_scaler(
-        value.width, value.height, value.format, matrix, isFull ? 1 : 0, AV_PIX_FMT_RGB24.rawValue, SWS_CS_DEFAULT, 1)
-      target = try Frame(width: Int(value.width), height: Int(value.height), format: AV_PIX_FMT_RGB24)
+        value.width, value.height, value.format, matrix, isFull ? 1 : 0, Int32(width), AV_PIX_FMT_RGB24.rawValue,
+        SWS_CS_DEFAULT, 1)
+      target = try Frame(width: width, height: Int(value.height), format: AV_PIX_FMT_RGB24)
       shape = wanted
     }
     guard let scaler, let target, cff_scale(scaler, frame, target.pointer) >= 0,

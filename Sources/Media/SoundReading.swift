@@ -47,6 +47,9 @@ extension Sound {
       guard mixer.mix(frame) else {
         throw MediaError.unreadable("sound", path, "its samples are of an unknown format")
       }
+      guard mixer.samples.allSatisfy(\.isFinite) else {
+        throw MediaError.unreadable("sound", path, "some of its samples are not numbers")
+      }
       sourceCount += mixer.samples.count
       guard Double(sourceCount) <= maximumSeconds * Double(rate) else { throw tooLong() }
       try mixer.samples.withUnsafeBufferPointer { try resampler?.push($0, into: &samples) }

@@ -39,11 +39,12 @@ package final class VideoReader {
     soundSeconds = input.streamSeconds(AVMEDIA_TYPE_AUDIO)
     hasSound = input.has(AVMEDIA_TYPE_AUDIO)
     metadata = input.metadata
-    orientation = Self.orientation(input.stream)
+    orientation = input.orientation()
     let stored = input.stream.pointee.codecpar.pointee
-    let isTurned = orientation.rawValue >= Orientation.transposed.rawValue
-    (width, height) =
-      isTurned ? (Int(stored.height), Int(stored.width)) : (Int(stored.width), Int(stored.height))
+    let shown = (
+      width: RGBConverter.shownWidth(Int(stored.width), input.pixelAspect()), height: Int(stored.height)
+    )
+    (width, height) = orientation.isTurned ? (shown.height, shown.width) : shown
   }
 
   /// What is damaged in the part that has been read, or that the file is cut off, as the end of a sentence; nil for a whole one.
@@ -120,20 +121,7 @@ package final class VideoReader {
     if origin == nil { origin = seconds }
     decoded += 1
     lastTime = seconds - (origin ?? 0)
-    return (try converter.picture(frame).upright(from: orientation), lastTime)
-  }
-
-  /// Phones store turned pictures with a matrix that turns them back.
-  private static func orientation(_ stream: UnsafeMutablePointer<AVStream>) -> Orientation {
-    guard let matrix = cff_display_matrix(stream) else { return .upright }
-    let degrees = av_display_rotation_get(matrix)
-    guard degrees.isFinite else { return .upright }
-    // The angle is counter-clockwise.
-    return switch ((Int(degrees.rounded()) % 360) + 360) % 360 {
-    case 90: .leftBottom
-    case 180: .upsideDown
-    case 270: .rightTop
-    default: .upright
-    }
+    let picture = try converter.picture(frame, pixelAspect: input.pixelAspect(of: frame))
+    return (picture.upright(from: orientation), lastTime)
   }
 }

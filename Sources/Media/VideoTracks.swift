@@ -32,8 +32,8 @@ final class VideoTrack {
     codec = try Self.open(format, width, height, globalHeader)
     guard
       let scaler = cff_scaler(
-        Int32(width), Int32(height), AV_PIX_FMT_RGB24.rawValue, SWS_CS_DEFAULT, 1, AV_PIX_FMT_YUV420P.rawValue,
-        SWS_CS_ITU709, 0)
+        Int32(width), Int32(height), AV_PIX_FMT_RGB24.rawValue, SWS_CS_DEFAULT, 1, Int32(width),
+        AV_PIX_FMT_YUV420P.rawValue, SWS_CS_ITU709, 0)
     else { throw MediaError("FFmpeg cannot convert frames for H.264.") }
     self.scaler = scaler
   }

@@ -30,12 +30,58 @@ import Testing
     #expect(Double(total) / Double(expected.bytes.count) < 3)
   }
 
-  @Test(arguments: 1...8, ["jpg", "png", "webp"])
+  @Test(arguments: 1...8, ["jpg", "png", "webp", "avif"])
   func `Every orientation is turned upright`(number: Int, ending: String) throws {
     let expected = try expectedPicture("orientation.rgb")
     let picture = try Picture(contentsOf: fixture("orientation-\(number).\(ending)"))
     #expect(picture.width == 24 && picture.height == 16)
-    #expect(largestDifference(picture.bytes, expected.bytes) <= (ending == "jpg" ? 2 : 0))
+    #expect(largestDifference(picture.bytes, expected.bytes) <= (ending == "jpg" || ending == "avif" ? 2 : 0))
+  }
+
+  @Test(arguments: [1, 6, 7]) func `A TIFF is turned upright`(number: Int) throws {
+    #expect(try Picture(contentsOf: fixture("orientation-\(number).tif")) == expectedPicture("orientation.rgb"))
+  }
+
+  @Test func `An orientation that is stored as a long number counts`() throws {
+    var bytes = try [UInt8](Data(contentsOf: URL(fileURLWithPath: fixture("orientation-6.jpg"))))
+    let tag: [UInt8] = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]
+    let place = try #require(bytes.indices.first { bytes[$0...].starts(with: tag) })
+    bytes.replaceSubrange(place..<place + 12, with: [0x01, 0x12, 0, 4, 0, 0, 0, 1, 0, 0, 0, 6])
+    let scratch = try Scratch()
+    let picture = try Picture(contentsOf: try scratch.write(bytes, "long.jpg"))
+    #expect(largestDifference(picture.bytes, try expectedPicture("orientation.rgb").bytes) <= 2)
+  }
+
+  @Test func `A HEIC picture is called what it is`() throws {
+    let scratch = try Scratch()
+    let brands = Array("heicmif1heic".utf8)
+    let type: [UInt8] = [0, 0, 0, 24] + Array("ftyp".utf8) + brands[..<4] + [0, 0, 0, 0] + brands[4...]
+    let file = try scratch.write(type + [0, 0, 0, 12] + Array("meta".utf8) + [0, 0, 0, 0], "x.heic")
+    let text = sentence { _ = try Picture(contentsOf: file) }
+    #expect(text.contains("HEIC") && text.contains("JPEG"))
+  }
+
+  @Test func `Damaged AVIF headers never end the program`() throws {
+    let whole = try [UInt8](Data(contentsOf: URL(fileURLWithPath: fixture("orientation-5.avif"))))
+    #expect(HEIFHeader(whole)?.orientation == .transposed)
+    for length in 0..<whole.count { _ = HEIFHeader(Array(whole[..<length])) }
+    for place in whole.indices {
+      for value: UInt8 in [0, 1, 0x7F, 0xFF] {
+        var wild = whole
+        wild[place] = value
+        _ = HEIFHeader(wild)
+      }
+    }
+  }
+
+  @Test func `A picture through a pipe is read, and read again`() throws {
+    let scratch = try Scratch()
+    let pipe = scratch.file("pipe")
+    #expect(mkfifo(pipe, 0o600) == 0)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: fixture("rgb.png")))
+    let writer = Thread { try? FileHandle(forWritingAtPath: pipe)?.write(contentsOf: bytes) }
+    writer.start()
+    for _ in 0..<2 { #expect(try Picture(contentsOf: pipe) == expectedPicture("rgb.png.rgb")) }
   }
 
   @Test func `A big-endian EXIF block is understood`() throws {

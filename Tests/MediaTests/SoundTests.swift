@@ -132,4 +132,13 @@ import Testing
       #expect(ContinuousClock.now - start < .seconds(10))
     }
   }
+
+  @Test(arguments: [Float.nan, .infinity, -.infinity])
+  func `Samples that are not numbers are refused`(value: Float) throws {
+    var file = try [UInt8](Data(contentsOf: URL(fileURLWithPath: fixture("tone-float.wav"))))
+    file.replaceSubrange(file.count - 400..<file.count - 396, with: withUnsafeBytes(of: value.bitPattern) { Array($0) })
+    let scratch = try Scratch()
+    let path = try scratch.write(file, "nan.wav")
+    #expect(sentence { try Sound(contentsOf: path) }.contains("not numbers"))
+  }
 }

@@ -110,6 +110,51 @@ import Testing
     }
   }
 
+  @Test(arguments: Orientation.allCases)
+  func `Every display matrix is applied, mirrored ones too`(orientation: Orientation) throws {
+    let numbers: [Orientation: [Int32]] = [
+      .upright: [1, 0, 0, 1], .mirrored: [-1, 0, 0, 1], .upsideDown: [-1, 0, 0, -1], .flipped: [1, 0, 0, -1],
+      .transposed: [0, 1, 1, 0], .rightTop: [0, 1, -1, 0], .transverse: [0, -1, -1, 0], .leftBottom: [0, -1, 1, 0],
+    ]
+    let scratch = try Scratch()
+    /// The fixture with another matrix in its track header: a, b, u, c, d, v, x, y, w.
+    func read(_ orientation: Orientation) throws -> (Picture, reader: VideoReader) {
+      var file = try Data(contentsOf: URL(fileURLWithPath: fixture("turned-90.mp4")))
+      let header = try #require(file.range(of: Data("tkhd".utf8))).upperBound
+      let steps = try #require(numbers[orientation])
+      for (index, value) in zip([0, 1, 3, 4, 6, 7], steps + [0, 0]) {
+        let place = header + 40 + 4 * index
+        let bits = UInt32(bitPattern: value << 16)
+        file.replaceSubrange(place..<place + 4, with: withUnsafeBytes(of: bits.bigEndian) { Data($0) })
+      }
+      let reader = try VideoReader(path: try scratch.write([UInt8](file), "\(orientation).mp4"))
+      return (try #require(try reader.next()), reader)
+    }
+    let stored = try read(.upright).0
+    let (shown, reader) = try read(orientation)
+    #expect(shown == stored.upright(from: orientation))
+    #expect(reader.width == shown.width && reader.height == shown.height)
+    // As a picture the video's first frame is turned too.
+    let picture = try Picture(contentsOf: scratch.file("\(orientation).mp4"))
+    #expect(picture == shown)
+  }
+
+  @Test func `Pixels that are not square are made so`() throws {
+    let reader = try VideoReader(path: fixture("wide-pixels.mp4"))
+    let frame = try #require(try reader.next())
+    #expect(frame.width == 128 && frame.height == 32 && reader.width == 128 && reader.height == 32)
+    func pixel(_ x: Int, _ y: Int) -> [UInt8] { Array(frame.bytes[(y * 128 + x) * 3..<(y * 128 + x) * 3 + 3]) }
+    #expect(
+      largestDifference(pixel(20, 8), [200, 30, 30]) < 12 && largestDifference(pixel(100, 24), [180, 180, 40]) < 12)
+    #expect(try Picture(contentsOf: fixture("wide-pixels.mp4")) == frame)
+  }
+
+  @Test(arguments: [("interlaced.mp4", "bwdif"), ("pq.mp4", "HDR"), ("hlg.mp4", "HDR")])
+  func `What would come out wrong is refused`(name: String, word: String) throws {
+    #expect(sentence { try VideoReader(path: fixture(name)).next() }.contains(word))
+    #expect(sentence { try Picture(contentsOf: fixture(name)) }.contains(word))
+  }
+
   @Test func `Frames can be read at another rate`() throws {
     let scratch = try Scratch()
     let path = scratch.file("v.mp4")

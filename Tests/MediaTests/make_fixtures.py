@@ -103,8 +103,12 @@ for number, turn in store.items():
     for ending, options in (
         ("jpg", dict(format="jpeg", quality=100, subsampling=0)), ("png", dict(format="png")),
         ("webp", dict(format="webp", lossless=True)),
+        # Pillow turns the tag into the properties `irot` and `imir` of the picture.
+        ("avif", dict(format="avif", quality=100, subsampling="4:4:4")),
     ):
         picture.save(out / f"orientation-{number}.{ending}", exif=exif, **options)
+    if number in (1, 6, 7):
+        picture.save(out / f"orientation-{number}.tif", tiffinfo={0x0112: number})
 big = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 Image.fromarray(np.ascontiguousarray(store[6](upright))).save(out / "orientation-big-endian.jpg", quality=100,
                                                               subsampling=0, exif=big)
@@ -150,5 +154,12 @@ for degrees in (90, 180, 270):
     turned = Image.open(out / "x.png").convert("RGB")
     width, height = turned.size
     (out / f"turned-{degrees}.mp4.rgb").write_bytes(struct.pack("<II", width, height) + np.asarray(turned).tobytes())
+# What looks wrong in a program that reads on regardless.
+for name, options in (
+    ("wide-pixels.mp4", ["-vf", "setsar=2/1"]), ("interlaced.mp4", ["-flags", "+ilme+ildct"]),
+    ("pq.mp4", ["-color_trc", "smpte2084"]), ("hlg.mp4", ["-color_trc", "arib-std-b67"]),
+):
+    run("-loop", "1", "-t", "0.2", "-r", "10", "-i", str(raw), "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p", *options,
+        str(out / name))
 for name in ("lying.png", "x.mp4", "x.png"):
     (out / name).unlink()

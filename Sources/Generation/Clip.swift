@@ -15,8 +15,8 @@ public struct Clip: Sendable {
 
   /// A clip as long as the sound, or as `seconds` if that is shorter.
   ///
-  /// It has a frame at 0 and one more for every further frame's time, as the published systems have: 81 for 5 seconds at 16 a second.
-  /// The last block is cut to it.
+  /// The frames are shown for as long as the sound plays, to within half a frame: 80 for 5 seconds at 16 a second, where the published
+  /// systems write one more. The last block is cut to it.
   /// - Throws: `TorchError` for no sound, or a length that is not positive.
   public init(
     samples: [Float], seconds: Double?, geometry: LatentGeometry = .livetalk, framesPerBlock: Int? = nil
@@ -31,7 +31,7 @@ public struct Clip: Sendable {
     self.samples = Array(samples.prefix(Int((length * rate).rounded())))
     // Rounded to a thousandth of a frame first: 5 s of sound must not lose a frame to the last bit of a division.
     let frames = (length * Double(geometry.framesPerSecond) * 1000).rounded() / 1000
-    videoFrames = Int(frames) + 1
+    videoFrames = max(1, Int((frames - 0.5).rounded(.up)))
     let latentFrames = geometry.latentFrames(holding: videoFrames)
     blocks = (latentFrames + framesPerBlock - 1) / framesPerBlock
     self.framesPerBlock = framesPerBlock

@@ -11,9 +11,9 @@ import Torch
       framesPerBlock: framesPerBlock)
   }
 
-  @Test func `five seconds are 81 frames, 21 latent frames and 7 blocks`() throws {
+  @Test func `five seconds are 80 frames, 21 latent frames and 7 blocks`() throws {
     let clip = try clip(5)
-    #expect(clip.videoFrames == 81 && clip.latentFrames == 21 && clip.blocks == 7)
+    #expect(clip.videoFrames == 80 && clip.latentFrames == 21 && clip.blocks == 7)
     #expect(clip.samples.count == 80_000 && clip.paddedSamples.count == 80_000)
   }
 
@@ -23,14 +23,14 @@ import Torch
     let clip = try clip(Double(seconds), of: 70)
     let latentFrames = (16 * seconds + 4) / 4  // of the published example
     #expect(clip.latentFrames == latentFrames)
-    #expect(clip.videoFrames == 4 * latentFrames - 3)
+    #expect(clip.videoFrames == 4 * latentFrames - 4)
     #expect(clip.paddedSamples == clip.samples)
   }
 
   @Test(arguments: [0.25, 1, 1.5, 3, 4, 6.3, 10, 59.99])
   func `other lengths are cut from the next whole block`(seconds: Double) throws {
     let clip = try clip(seconds, of: 70)
-    #expect(clip.videoFrames == Int(seconds * 16) + 1)
+    #expect(abs(Double(clip.videoFrames) - seconds * 16) <= 0.5)
     let generated = clip.generatedFrames
     #expect(generated >= clip.videoFrames && generated - clip.videoFrames < 12)
     #expect(clip.paddedSamples.count == (generated - 1) * 1000)
@@ -43,7 +43,7 @@ import Torch
       framesPerSecond: 25, sampleRate: 24_000, spatialStride: 16, temporalStride: 2, latentChannels: 5,
       audioRowsPerLatentFrame: 2, framesPerBlock: 4)
     let clip = try Clip(samples: [Float](repeating: 0.5, count: 48_000), seconds: nil, geometry: geometry)
-    #expect(clip.videoFrames == 51 && clip.latentFrames == 28 && clip.blocks == 7 && clip.generatedFrames == 55)
+    #expect(clip.videoFrames == 50 && clip.latentFrames == 28 && clip.blocks == 7 && clip.generatedFrames == 55)
     // 54 frames' time at 960 samples each.
     #expect(clip.paddedSamples.count == 51_840)
     #expect((0..<3).map { geometry.videoFrames(inBlock: $0, framesPerBlock: 4) } == [7, 8, 8])
@@ -59,7 +59,7 @@ import Torch
 
   @Test func `a sound shorter than asked for sets the length`() throws {
     let clip = try clip(100, of: 2)
-    #expect(clip.videoFrames == 33 && clip.samples.count == 32_000)
+    #expect(clip.videoFrames == 32 && clip.samples.count == 32_000)
     #expect(try Clip(samples: [0, 0], seconds: .infinity).videoFrames == 1)
   }
 
@@ -70,7 +70,7 @@ import Torch
     }
   }
 
-  @Test func `sound and picture end within a frame of each other, whatever the length`() throws {
+  @Test func `sound and picture end within half a frame of each other, whatever the length`() throws {
     var generator = SeededGenerator(state: 2026)
     for _ in 0..<300 {
       let count = Int.random(in: 1...400_000, using: &generator)
@@ -80,7 +80,7 @@ import Torch
         samples: [Float](repeating: 0, count: count), seconds: seconds, framesPerBlock: framesPerBlock)
       let (sound, picture) = (Double(clip.samples.count) / 16000, Double(clip.videoFrames) / 16)
       let context = "\(count) samples, \(seconds ?? -1) s, \(framesPerBlock) a block"
-      #expect(abs(sound - picture) <= 1 / 16.0 + 1e-4, "\(context)")
+      #expect(abs(sound - picture) <= 0.5 / 16 + 1e-4 || clip.videoFrames == 1, "\(context)")
       #expect(clip.latentFrames == clip.blocks * framesPerBlock)
       let generated = 4 * clip.latentFrames - 3
       #expect(generated >= clip.videoFrames && generated < clip.videoFrames + 4 * framesPerBlock, "\(context)")

@@ -54,7 +54,8 @@ let package = Package(
       name: "CTorch", cxxSettings: [.headerSearchPath("Gloo")] + torchHeaders + cudaHeaders,
       linkerSettings: torchLinking),
     .target(name: "Torch", dependencies: ["CTorch"]),
-    .target(name: "NN", dependencies: ["Torch"]),
+    .target(name: "Distributed", dependencies: ["CTorch", "Torch"]),
+    .target(name: "NN", dependencies: ["Distributed", "Torch"]),
     .systemLibrary(
       name: "CFFmpeg", pkgConfig: "libavformat",
       providers: [
@@ -78,7 +79,9 @@ let package = Package(
     .target(name: "Datasets", dependencies: ["ClipShards", "Generation", "Media", "Models", "NN", "Torch"]),
     .target(
       name: "Training",
-      dependencies: ["ClipShards", "Generation", "Models", "NN", "Torch", .product(name: "Yams", package: "Yams")]),
+      dependencies: [
+        "ClipShards", "Distributed", "Generation", "Models", "NN", "Torch", .product(name: "Yams", package: "Yams"),
+      ]),
     .target(name: "Evaluation", dependencies: ["Models", "NN", "Torch"]),
     .target(
       name: "Parity", dependencies: ["Training", "Generation", "Models", "NN", "Torch", "TextTokenizer"]),
@@ -114,8 +117,9 @@ let package = Package(
       name: "TrainingTests", dependencies: ["Training", "ClipShards", "Generation", "Models", "NN", "Torch"]),
     // One rank of the tests of process groups, which need processes of their own.
     .executableTarget(
-      name: "distributed-probe", dependencies: ["Training", "NN", "Torch"], path: "Tests/DistributedProbe"),
-    .testTarget(name: "DistributedTests", dependencies: ["distributed-probe", "Training", "Torch"]),
+      name: "distributed-probe", dependencies: ["Distributed", "Training", "NN", "Torch"],
+      path: "Tests/DistributedProbe"),
+    .testTarget(name: "DistributedTests", dependencies: ["distributed-probe", "Distributed", "Training", "Torch"]),
     .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
       name: "CommandLineTests",

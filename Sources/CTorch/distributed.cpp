@@ -30,6 +30,12 @@ struct Group {
   }
 };
 
+struct Transfer {
+  // Freed after the work, whose buffer points into it.
+  at::Tensor tensor;
+  c10::intrusive_ptr<c10d::Work> work;
+};
+
 Store &store(ct_store s) { return *reinterpret_cast<Store *>(s); }
 Group &group(ct_group g) { return *reinterpret_cast<Group *>(g); }
 
@@ -122,5 +128,27 @@ ct_status ct_group_broadcast(ct_group g, ct_tensor t, int32_t from) {
     group(g).backend->broadcast(tensors, options)->wait();
   });
 }
+
+ct_status ct_group_send(ct_group g, ct_tensor t, int32_t to, int32_t tag, ct_transfer *out) {
+  return checked([&] {
+    std::vector<at::Tensor> tensors{ref(t)};
+    auto work = group(g).backend->send(tensors, to, tag);
+    *out = reinterpret_cast<ct_transfer>(new Transfer{ref(t), std::move(work)});
+  });
+}
+
+ct_status ct_group_receive(ct_group g, ct_tensor t, int32_t from, int32_t tag, ct_transfer *out) {
+  return checked([&] {
+    std::vector<at::Tensor> tensors{ref(t)};
+    auto work = group(g).backend->recv(tensors, from, tag);
+    *out = reinterpret_cast<ct_transfer>(new Transfer{ref(t), std::move(work)});
+  });
+}
+
+ct_status ct_transfer_wait(ct_transfer t) {
+  return checked([&] { TORCH_CHECK(reinterpret_cast<Transfer *>(t)->work->wait(), "the transfer was aborted"); });
+}
+
+void ct_transfer_free(ct_transfer t) { delete reinterpret_cast<Transfer *>(t); }
 
 void ct_group_free(ct_group g) { delete reinterpret_cast<Group *>(g); }

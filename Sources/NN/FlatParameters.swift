@@ -1,3 +1,4 @@
+import Distributed
 import Torch
 
 /// Parameters of one type in flat buffers, which are split into equal shards.

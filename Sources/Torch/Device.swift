@@ -49,7 +49,7 @@ public enum Device: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  var c: ct_device {
+  package var c: ct_device {
     switch self {
     case .cpu: ct_device(kind: Int32(CT_CPU), index: 0)
     case .cuda(let index): ct_device(kind: Int32(CT_CUDA), index: Int32(index))

@@ -89,6 +89,6 @@ private func fail(_ error: TorchError) {
 }
 
 /// Throws the failure of one C call instead of recording it; for files and devices.
-func throwing(_ status: ct_status) throws {
+package func throwing(_ status: ct_status) throws {
   if status != 0 { throw TorchError(String(cString: ct_last_error())) }
 }

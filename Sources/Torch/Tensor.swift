@@ -14,7 +14,7 @@ public struct Tensor: @unchecked Sendable {
   }
 
   let handle: Handle
-  @inline(__always) var c: ct_tensor { handle.pointer }
+  @inline(__always) package var c: ct_tensor { handle.pointer }
 
   /// Takes ownership of a new handle.
   init(owning pointer: ct_tensor) { handle = Handle(pointer) }
@@ -202,8 +202,9 @@ extension Tensor {
   /// Whether both have the same shape and the same values.
   public func equals(_ other: Tensor) -> Bool {
     guard shape == other.shape else { return false }
+    let other = other.to(dtype)
     var result = false
-    check(ct_all_equal(c, other.to(dtype).c, &result))
+    withExtendedLifetime(other) { check(ct_all_equal(c, other.c, &result)) }
     return result
   }
 

@@ -1,3 +1,4 @@
+import Distributed
 import Foundation
 import NN
 import Torch
@@ -59,9 +60,22 @@ struct Probe {
   static func run(_ mode: String, _ arguments: [String]) throws {
     let launch = try LaunchEnvironment.read()
     let meeting = Duration.seconds(ProcessInfo.processInfo.environment["PROBE_MEETING"].flatMap(Int.init) ?? 60)
-    let group = try launch.map { try ProcessGroup($0, device: .cpu, meeting: meeting) }
+    let timeout = Duration.seconds(ProcessInfo.processInfo.environment["PROBE_TIMEOUT"].flatMap(Int.init) ?? 600)
+    let group = try launch.map { try ProcessGroup($0, device: .cpu, meeting: meeting, timeout: timeout) }
     switch mode {
     case "collectives": try collectives(group)
+    case "transfers": try transfers(group)
+    case "pipeline": try pipeline(group)
+    case "one-sided":
+      // Rank 0 waits for a tensor that rank 1 never sends, or for a rank 1 that never takes the one it is sent.
+      guard let group, let way = arguments.first else {
+        throw TorchError("usage: distributed-probe one-sided send|receive")
+      }
+      try group.barrier()
+      say("ready")
+      if group.rank == 1 { Thread.sleep(forTimeInterval: 120) }
+      let tensor = Tensor.zeros([4])
+      if way == "send" { try group.send(tensor, to: 1) } else { try group.receive(into: tensor, from: 1) }
     case "train": try train(arguments, group)
     case "busy":
       // Far longer than a rank may be silent, without an operation of the group.
@@ -109,6 +123,64 @@ struct Probe {
       do { try group.allReduce(tensor, .mean) } catch { say("\(error)") }
     }
     try group.barrier()
+  }
+
+  static func transfers(_ group: ProcessGroup?) throws {
+    guard let group else { throw TorchError("There is no group.") }
+    let other = 1 - group.rank
+    func show(_ name: String, _ tensor: Tensor) { say("\(name) \(tensor.dtype) \(tensor.array(Double.self))") }
+    for dtype in [DType.float32, .bfloat16, .int64] {
+      let own = Tensor([Double(group.rank), 2, 3]).to(dtype)
+      // One way, waiting.
+      let taken = Tensor.zeros([3], dtype)
+      if group.rank == 0 { try group.send(own, to: 1) } else { try group.receive(into: taken, from: 0) }
+      show("one way", taken)
+      // Both ways at once.
+      let exchanged = Tensor.zeros([3], dtype)
+      let sending = try group.startSend(own, to: other)
+      try group.receive(into: exchanged, from: other)
+      try sending.wait()
+      show("exchanged", exchanged)
+    }
+    // Tags pick the message, in whatever order they were sent; a part of a tensor is received in its place.
+    let parts = Tensor.zeros([2, 2])
+    if group.rank == 0 {
+      let sent = try [7, 8].map { try group.startSend(Tensor([Float($0), Float($0)]), to: 1, tag: $0) }
+      for transfer in sent { try transfer.wait() }
+    } else {
+      try group.receive(into: parts.select(0, 0), from: 0, tag: 8)
+      try group.receive(into: parts.select(0, 1), from: 0, tag: 7)
+    }
+    show("by tag", parts)
+    // More than what the sockets hold on the way.
+    let large = group.rank == 0 ? RandomGenerator(seed: 5).normal([3_000_000]) : Tensor.zeros([3_000_000])
+    if group.rank == 0 { try group.send(large, to: 1) } else { try group.receive(into: large, from: 0) }
+    say("large \(large.equals(RandomGenerator(seed: 5).normal([3_000_000])))")
+    let refused: [(Tensor, Int, Int)] = [
+      (Tensor.ones([2]), 2, 0), (Tensor.ones([2]), group.rank, 0), (Tensor.ones([2]), other, -1),
+      (Tensor.ones([2, 2]).transpose(0, 1), other, 0),
+    ]
+    for (tensor, rank, tag) in refused {
+      do { try group.send(tensor, to: rank, tag: tag) } catch { say("\(error)") }
+    }
+  }
+
+  /// Each rank adds its number to what comes from the rank before it; the last one's results go round to the first.
+  static func pipeline(_ group: ProcessGroup?) throws {
+    guard let group else { throw TorchError("There is no group.") }
+    let (rank, size) = (group.rank, group.size)
+    var results: [Double] = []
+    for block in 0..<5 {
+      let value = Tensor.full([4], Double(100 * block))
+      if rank > 0 { try group.receive(into: value, from: rank - 1, tag: block) }
+      value.add_(Double(rank + 1))
+      try group.send(value, to: (rank + 1) % size, tag: block)
+      if rank == 0 {
+        try group.receive(into: value, from: size - 1, tag: block)
+        results.append(value.sum().item)
+      }
+    }
+    if rank == 0 { say("results \(results)") }
   }
 
   /// Arguments: folder of checkpoints, last step, steps between checkpoints, type of the parameters. Goes on from the newest one.

@@ -1,3 +1,4 @@
+import Distributed
 import Foundation
 import Testing
 import Torch
@@ -28,6 +29,40 @@ import Torch
           "any true false", "Only contiguous tensors are sent to other ranks.", "There is no mean of int64 values.",
         ])
     }
+  }
+
+  @Test func `a tensor goes from one rank to another`() async throws {
+    let lines = try await Ranks(2, ["transfers"]).succeed()
+    for rank in 0..<2 {
+      let expected = ["float32", "bfloat16", "int64"].flatMap { type in
+        [
+          "one way \(type) \(rank == 0 ? "[0.0, 0.0, 0.0]" : "[0.0, 2.0, 3.0]")",
+          "exchanged \(type) [\(1 - rank).0, 2.0, 3.0]",
+        ]
+      }
+      #expect(
+        lines[rank] == expected + [
+          "by tag float32 \(rank == 0 ? "[0.0, 0.0, 0.0, 0.0]" : "[8.0, 8.0, 7.0, 7.0]")",
+          "large true", "There is no rank 2 among 2.", "Rank \(rank) cannot send to itself.",
+          "-1 is not a tag: tags are 0 to 2147483647.", "Only contiguous tensors are sent to other ranks.",
+        ])
+    }
+  }
+
+  @Test(arguments: [2, 3])
+  func `blocks go through a pipeline of ranks`(size: Int) async throws {
+    let lines = try await Ranks(size, ["pipeline"]).succeed()
+    let added = size * (size + 1) / 2
+    #expect(lines[0] == ["results \((0..<5).map { Double(4 * (100 * $0 + added)) })"])
+  }
+
+  @Test(arguments: ["send", "receive"])
+  func `a transfer whose other side does nothing fails after the group's timeout`(way: String) async throws {
+    let ranks = try Ranks(2, ["one-sided", way], environment: ["PROBE_TIMEOUT": "2"])
+    let ended = try #require(try await ranks.end(0, within: 40))
+    #expect(ended.status == 1)
+    #expect(ended.error.hasPrefix("Error: Rank 0 could not \(way == "send" ? "send to" : "receive from") rank 1: "))
+    #expect(ended.error.contains("Timed out waiting 2000ms"), "\(ended.error)")
   }
 
   @Test func `ranks that do not come are an error with the place`() async throws {
@@ -73,6 +108,17 @@ import Torch
     let lines = try await Ranks(1, ["train", place.url.path, "\(saved + 10)", "5", "float32"]).succeed()[0]
     let resumed = try #require(lines.first?.split(separator: " ").last.flatMap { Int($0) })
     #expect(lines.first?.hasPrefix("resumed") == true && resumed >= saved)
+  }
+
+  @Test(arguments: [("receive", SIGKILL), ("receive", SIGSTOP), ("send", SIGKILL)])
+  func `a rank that is lost ends the one that waits for it`(way: String, signal: Int32) async throws {
+    let ranks = try Ranks(2, ["one-sided", way])
+    try await ranks.await(0, "ready")
+    try await ranks.await(1, "ready")
+    kill(ranks.processes[1].processIdentifier, signal)
+    let ended = try #require(try await ranks.end(0, within: 40))
+    #expect(ended.error == "Error: Rank 1 of 2 was lost (no sign of life for 15 s).\n")
+    #expect(ended.status == ProcessGroup.lostRankStatus)
   }
 
   @Test func `a long computation is not a loss`() async throws {

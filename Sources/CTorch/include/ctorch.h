@@ -287,6 +287,14 @@ CT_API ct_group_all_reduce(ct_group _Nonnull group, ct_in t, bool max);  // in p
 CT_API ct_group_reduce_scatter(ct_group _Nonnull group, ct_in whole);
 CT_API ct_group_all_gather(ct_group _Nonnull group, ct_in whole);  // the reverse: rank r gives the r-th part
 CT_API ct_group_broadcast(ct_group _Nonnull group, ct_in t, int32_t from);
+// From one rank to another; `out` is a NEW transfer under way, which keeps the tensor. The receiver's tensor has the sender's type
+// and size. Gloo matches the two by their tags; NCCL has no tags and matches them in the order of the calls.
+typedef struct ct_transfer_opaque *ct_transfer;
+CT_API ct_group_send(ct_group _Nonnull group, ct_in t, int32_t to, int32_t tag, ct_transfer _Nullable *_Nonnull out);
+CT_API ct_group_receive(ct_group _Nonnull group, ct_in t, int32_t from, int32_t tag, ct_transfer _Nullable *_Nonnull out);
+// Waits for the end, at most the group's timeout. On a GPU the current stream waits and the caller does not.
+CT_API ct_transfer_wait(ct_transfer _Nonnull transfer);
+void ct_transfer_free(ct_transfer _Nonnull transfer);
 void ct_group_free(ct_group _Nonnull group);
 bool ct_has_nccl(void);                                    // whether the shim was built with NCCL's headers
 

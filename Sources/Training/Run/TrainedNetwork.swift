@@ -1,3 +1,4 @@
+import Distributed
 import Generation
 import NN
 import Torch

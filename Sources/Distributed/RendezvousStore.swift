@@ -1,6 +1,8 @@
 import CTorch
+import Torch
 
 /// One connection to the key-value store that rank 0 keeps for all ranks.
+// Unchecked for `c`: c10d's store locks each call.
 final class RendezvousStore: @unchecked Sendable {
   let c: ct_store
 

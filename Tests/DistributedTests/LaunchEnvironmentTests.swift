@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Torch
+@testable import Distributed
 
 @Suite struct LaunchEnvironmentTests {
   private func refusal(_ environment: [String: String]) -> String? {

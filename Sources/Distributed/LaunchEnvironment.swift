@@ -1,4 +1,5 @@
 import Foundation
+import Torch
 
 /// Which of several processes this one is, and where they meet: what torchrun, mpirun, Slurm or Kubernetes put into the environment.
 public struct LaunchEnvironment: Equatable, Sendable {

@@ -1,9 +1,11 @@
 import CTorch
+import Torch
 
 /// Processes that compute together: libtorch's c10d, Gloo on the CPU and NCCL on GPUs.
 ///
-/// Every rank calls the same operations in the same order. A rank that is lost, killed or stuck, ends all others within 30 seconds
+/// Every rank calls the same collective operations in the same order. A rank that is lost, killed or stuck, ends all others within 30 seconds
 /// with one sentence on standard error and the exit status `ProcessGroup.lostRankStatus`, whatever they are doing.
+// Unchecked for `c`, which only calls of c10d use; they may come from any thread.
 public final class ProcessGroup: @unchecked Sendable {
   /// How the values of the ranks become one.
   public enum Reduction: Sendable { case sum, mean, max }
@@ -51,11 +53,11 @@ public final class ProcessGroup: @unchecked Sendable {
 
   deinit { ct_group_free(c) }
 
-  /// Takes leave of the other ranks: this one is done, or has failed for a reason on which the others end too. No operation may
-  /// follow. Rank 0 waits until all others are done.
+  /// Leaves the group: this rank is done, or has failed for a reason on which the others end too. No operation may follow. Rank 0
+  /// waits until all others are done.
   public func leave(failure: String? = nil) { watch.leave(failure: failure) }
 
-  // MARK: - Operations, all in place
+  // MARK: - Collective operations, all in place
 
   /// Every rank gets the sum, mean or largest of all ranks' values.
   public func allReduce(_ tensor: Tensor, _ reduction: Reduction = .sum) throws {
@@ -111,17 +113,95 @@ public final class ProcessGroup: @unchecked Sendable {
     return whole.narrow(0, rank * length, length)
   }
 
-  /// What c10d refuses on one rank alone would leave the others waiting, so it is checked before.
   private func run(_ tensor: Tensor, _ operation: () -> ct_status) throws {
+    try check(tensor)
+    let status = withExtendedLifetime(tensor) { operation() }
+    if status != 0 { throw failure() }
+  }
+
+  /// What c10d refuses on one rank alone would leave the others waiting, so it is checked before.
+  private func check(_ tensor: Tensor) throws {
     guard tensor.isContiguous else { throw TorchError("Only contiguous tensors are sent to other ranks.") }
     guard tensor.device == device else {
       throw TorchError("A tensor on \(tensor.device) is not sent by a process group on \(device).")
     }
-    let status = withExtendedLifetime(tensor) { operation() }
-    guard status != 0 else { return }
+  }
+
+  /// The failure of the last call. Mostly the connection to a rank that died: the watch, which knows which one, is given the time to
+  /// end the process.
+  fileprivate func failure() -> TorchError {
     let error = TorchError(String(cString: ct_last_error()))
-    // Mostly the connection to a rank that died: the watch knows which.
     watch.awaitVerdict()
-    throw error
+    return error
+  }
+}
+
+// MARK: - From one rank to another
+
+extension ProcessGroup {
+  /// Sends a tensor to one rank, which receives it into one of the same type and size; returns when it has been taken.
+  ///
+  /// Two ranks that both send first wait for each other: start one of the two transfers with `startSend` or `startReceive`.
+  /// - Parameter tag: tells messages between the same two ranks apart, so that they may be received in another order than they were
+  ///   sent. NCCL has no tags: there the order of the calls must be the same on both ranks.
+  /// - Throws: `TorchError` when the other rank does not receive within the group's timeout.
+  public func send(_ tensor: Tensor, to rank: Int, tag: Int = 0) throws {
+    try startSend(tensor, to: rank, tag: tag).wait()
+  }
+
+  /// Overwrites a tensor with what one rank sends.
+  ///
+  /// - Throws: `TorchError` when the other rank does not send within the group's timeout.
+  public func receive(into tensor: Tensor, from rank: Int, tag: Int = 0) throws {
+    try startReceive(into: tensor, from: rank, tag: tag).wait()
+  }
+
+  /// As `send`, without waiting. The tensor must not change before the transfer has ended.
+  public func startSend(_ tensor: Tensor, to rank: Int, tag: Int = 0) throws -> Transfer {
+    try start(tensor, "send to", rank, tag, ct_group_send)
+  }
+
+  /// As `receive`, without waiting. The tensor must not be used before the transfer has ended.
+  public func startReceive(into tensor: Tensor, from rank: Int, tag: Int = 0) throws -> Transfer {
+    try start(tensor, "receive from", rank, tag, ct_group_receive)
+  }
+
+  private func start(
+    _ tensor: Tensor, _ verb: String, _ other: Int, _ tag: Int,
+    _ call: (ct_group, ct_tensor, Int32, Int32, UnsafeMutablePointer<ct_transfer?>) -> ct_status
+  ) throws -> Transfer {
+    guard (0..<size).contains(other) else { throw TorchError("There is no rank \(other) among \(size).") }
+    guard other != rank else { throw TorchError("Rank \(rank) cannot \(verb) itself.") }
+    guard let tag = Int32(exactly: tag), tag >= 0 else {
+      throw TorchError("\(tag) is not a tag: tags are 0 to \(Int32.max).")
+    }
+    try check(tensor)
+    let purpose = "Rank \(rank) could not \(verb) rank \(other)"
+    var pointer: ct_transfer?
+    let status = withExtendedLifetime(tensor) { call(c, tensor.c, Int32(other), tag, &pointer) }
+    guard status == 0, let pointer else { throw TorchError("\(purpose): \(failure())") }
+    return Transfer(pointer, self, purpose)
+  }
+
+  /// A tensor on its way from one rank to another.
+  ///
+  /// Wait for each one that is started; a group in which one was dropped before its end is of no further use.
+  public final class Transfer {
+    private let c: ct_transfer
+    private let group: ProcessGroup
+    private let purpose: String
+
+    fileprivate init(_ c: ct_transfer, _ group: ProcessGroup, _ purpose: String) {
+      (self.c, self.group, self.purpose) = (c, group, purpose)
+    }
+
+    deinit { ct_transfer_free(c) }
+
+    /// Returns when the tensor has been sent or is there. On a GPU only the current stream waits.
+    ///
+    /// - Throws: `TorchError` when the other rank does not do its part within the group's timeout.
+    public func wait() throws {
+      if ct_transfer_wait(c) != 0 { throw TorchError("\(purpose): \(group.failure())") }
+    }
   }
 }

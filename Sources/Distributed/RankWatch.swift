@@ -44,8 +44,8 @@ final class RankWatch: Sendable {
 
   private func key(_ rank: Int) -> String { "sign/\(rank)" }
 
-  /// Ends the watch: this rank is done, or has failed for a reason that the others are told. Rank 0 stays until all are done, as
-  /// the store is with it.
+  /// Ends the watch: this rank is done, or has failed for a reason that the others are told. Rank 0 stays until all are done,
+  /// because it hosts the store.
   func leave(failure: String? = nil) {
     state.withLock { state in
       guard state.phase == .working else { return }

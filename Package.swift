@@ -50,12 +50,13 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ],
   targets: [
+    .target(name: "Basics"),
     .target(
       name: "CTorch", cxxSettings: [.headerSearchPath("Gloo")] + torchHeaders + cudaHeaders,
       linkerSettings: torchLinking),
-    .target(name: "Torch", dependencies: ["CTorch"]),
-    .target(name: "Distributed", dependencies: ["CTorch", "Torch"]),
-    .target(name: "NN", dependencies: ["Distributed", "Torch"]),
+    .target(name: "Torch", dependencies: ["Basics", "CTorch"]),
+    .target(name: "Distributed", dependencies: ["Basics", "CTorch", "Torch"]),
+    .target(name: "NN", dependencies: ["Basics", "Distributed", "Torch"]),
     .systemLibrary(
       name: "CFFmpeg", pkgConfig: "libavformat",
       providers: [
@@ -66,35 +67,36 @@ let package = Package(
     .target(
       name: "CMedia", dependencies: ["CFFmpeg", "CJPEG"],
       linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("avformat"), .linkedLibrary("avutil")]),
-    .target(name: "Media", dependencies: ["CMedia", "CFFmpeg"]),
+    .target(name: "Media", dependencies: ["Basics", "CMedia", "CFFmpeg"]),
     .target(name: "TextTokenizer"),
-    .target(name: "Models", dependencies: ["NN", "Torch"]),
-    .target(name: "Generation", dependencies: ["Models", "NN", "Torch", "TextTokenizer"]),
+    .target(name: "Models", dependencies: ["Basics", "NN", "Torch"]),
+    .target(name: "Generation", dependencies: ["Basics", "Models", "NN", "Torch", "TextTokenizer"]),
     .systemLibrary(
       name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
     .systemLibrary(
       name: "CESpeak", pkgConfig: "espeak-ng", providers: [.apt(["libespeak-ng-dev"]), .brew(["espeak-ng"])]),
-    .target(name: "SyntheticSpeaker", dependencies: ["Media", "CCairo", "CESpeak"]),
-    .target(name: "ClipShards", dependencies: ["Torch"]),
-    .target(name: "Datasets", dependencies: ["ClipShards", "Generation", "Media", "Models", "NN", "Torch"]),
+    .target(name: "SyntheticSpeaker", dependencies: ["Basics", "Media", "CCairo", "CESpeak"]),
+    .target(name: "ClipShards", dependencies: ["Basics", "Torch"]),
+    .target(name: "Datasets", dependencies: ["Basics", "ClipShards", "Generation", "Media", "Models", "NN", "Torch"]),
     .target(
       name: "Training",
       dependencies: [
-        "ClipShards", "Distributed", "Generation", "Models", "NN", "Torch", .product(name: "Yams", package: "Yams"),
+        "Basics", "ClipShards", "Distributed", "Generation", "Models", "NN", "Torch",
+        .product(name: "Yams", package: "Yams"),
       ]),
     .target(name: "Evaluation", dependencies: ["Models", "NN", "Torch"]),
     .target(
-      name: "Parity", dependencies: ["Training", "Generation", "Models", "NN", "Torch", "TextTokenizer"]),
+      name: "Parity", dependencies: ["Basics", "Training", "Generation", "Models", "NN", "Torch", "TextTokenizer"]),
     .target(
       name: "ComputeCommands",
       dependencies: [
-        "Parity", "Training", "ClipShards", "Generation", "Models", "NN", "Torch",
+        "Basics", "Parity", "Training", "ClipShards", "Generation", "Models", "NN", "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "ComputeCommands", "Evaluation", "Datasets", "SyntheticSpeaker", "Training", "ClipShards", "Media",
+        "Basics", "ComputeCommands", "Evaluation", "Datasets", "SyntheticSpeaker", "Training", "ClipShards", "Media",
         "Generation", "Models",
         "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -102,29 +104,32 @@ let package = Package(
     .executableTarget(
       name: "livetalk-compute",
       dependencies: ["ComputeCommands", "Torch", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
-    .testTarget(name: "TorchTests", dependencies: ["Torch"]),
-    .testTarget(name: "NNTests", dependencies: ["NN", "Torch"]),
-    .testTarget(name: "MediaTests", dependencies: ["Media"], exclude: ["Fixtures", "make_fixtures.py"]),
+    .testTarget(name: "BasicsTests", dependencies: ["Basics"]),
+    .testTarget(name: "TorchTests", dependencies: ["Basics", "Torch"]),
+    .testTarget(name: "NNTests", dependencies: ["Basics", "NN", "Torch"]),
+    .testTarget(name: "MediaTests", dependencies: ["Basics", "Media"], exclude: ["Fixtures", "make_fixtures.py"]),
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
-    .testTarget(name: "ModelsTests", dependencies: ["Models", "NN", "Torch"]),
-    .testTarget(name: "GenerationTests", dependencies: ["Generation", "Models", "NN", "Torch"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Basics", "Models", "NN", "Torch"]),
+    .testTarget(name: "GenerationTests", dependencies: ["Basics", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
       name: "EvaluationTests", dependencies: ["Evaluation", "Models", "NN", "Torch"]),
-    .testTarget(name: "SyntheticSpeakerTests", dependencies: ["SyntheticSpeaker", "Media"]),
+    .testTarget(name: "SyntheticSpeakerTests", dependencies: ["Basics", "SyntheticSpeaker", "Media"]),
     .testTarget(
-      name: "DatasetsTests", dependencies: ["Datasets", "ClipShards", "Media", "Generation", "Models", "NN", "Torch"]),
+      name: "DatasetsTests",
+      dependencies: ["Basics", "Datasets", "ClipShards", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
-      name: "TrainingTests", dependencies: ["Training", "ClipShards", "Generation", "Models", "NN", "Torch"]),
+      name: "TrainingTests", dependencies: ["Basics", "Training", "ClipShards", "Generation", "Models", "NN", "Torch"]),
     // One rank of the tests of process groups, which need processes of their own.
     .executableTarget(
       name: "distributed-probe", dependencies: ["Distributed", "Training", "NN", "Torch"],
       path: "Tests/DistributedProbe"),
     .testTarget(name: "DistributedTests", dependencies: ["distributed-probe", "Distributed", "Training", "Torch"]),
-    .testTarget(name: "ParityTests", dependencies: ["Parity", "Media", "Generation", "Models", "NN", "Torch"]),
+    .testTarget(
+      name: "ParityTests", dependencies: ["Basics", "Parity", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
       name: "CommandLineTests",
       dependencies: [
-        "livetalk", "livetalk-compute", "ClipShards", "Media", "Generation", "Models", "NN", "Torch",
+        "Basics", "livetalk", "livetalk-compute", "ClipShards", "Media", "Generation", "Models", "NN", "Torch",
       ]),
   ],
   swiftLanguageModes: [.v6],

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -11,13 +12,13 @@ public struct PreparedClips: Sendable {
   ///
   /// Only the headers of the shards are read.
   /// - Parameter kinds: those that will do.
-  /// - Throws: `ShardError` for a missing, damaged or truncated index or shard, another version, or another kind.
+  /// - Throws: `LiveTalkError` for a missing, damaged or truncated index or shard, another version, or another kind.
   public init(_ folder: URL, expecting kinds: [ShardKind] = ShardKind.allCases) throws {
     self.folder = folder
     index = try ShardIndex(readingFrom: folder)
     guard kinds.contains(index.kind) else {
       let wanted = kinds.map { "'\($0.rawValue)'" }.joined(separator: " or ")
-      throw ShardError(
+      throw LiveTalkError(
         "The clips of \(folder.path) are prepared as '\(index.kind.rawValue)', and \(wanted) are needed here.")
     }
     var files: [String: SafetensorsFile] = [:]
@@ -33,14 +34,14 @@ public struct PreparedClips: Sendable {
 
   /// A tensor of a clip, as it is in the mapped file; what is written to it stays in this process.
   ///
-  /// - Throws: `ShardError` if the clip has no tensor of that name.
+  /// - Throws: `LiveTalkError` if the clip has no tensor of that name.
   public func tensor(_ clip: Int, _ name: String) throws -> Tensor {
     guard index.clips.indices.contains(clip) else {
-      throw ShardError("There is no clip \(clip) in \(folder.path), which has \(count).")
+      throw LiveTalkError("There is no clip \(clip) in \(folder.path), which has \(count).")
     }
     let record = index.clips[clip]
     guard record.tensors[name] != nil, let file = files[record.shard] else {
-      throw ShardError(
+      throw LiveTalkError(
         "The clip '\(record.id)' of \(folder.path) has no '\(name)': it was prepared as '\(index.kind.rawValue)'.")
     }
     return try file.tensor("\(record.id)/\(name)")
@@ -48,10 +49,10 @@ public struct PreparedClips: Sendable {
 
   /// A tensor of all clips together.
   ///
-  /// - Throws: `ShardError` if the folder has none of that name.
+  /// - Throws: `LiveTalkError` if the folder has none of that name.
   public func shared(_ name: String) throws -> Tensor {
     guard let file = index.shared.flatMap({ files[$0] }), file.entries[name] != nil else {
-      throw ShardError("The folder \(folder.path) has no shared '\(name)'.")
+      throw LiveTalkError("The folder \(folder.path) has no shared '\(name)'.")
     }
     return try file.tensor(name)
   }
@@ -94,16 +95,16 @@ extension ShardIndex {
 
 /// Opens a file of a folder and compares it with the index.
 ///
-/// - Throws: `ShardError`.
+/// - Throws: `LiveTalkError`.
 private func checkedShard(_ name: String, _ clips: [ClipRecord], _ folder: URL) throws -> SafetensorsFile {
   let file = try openShard(name, in: folder)
   for clip in clips {
     for (name, record) in clip.tensors.sorted(by: { $0.key < $1.key }) {
       guard let entry = file.entries["\(clip.id)/\(name)"] else {
-        throw ShardError("The shard \(file.url.path) lacks '\(name)' of the clip '\(clip.id)'.")
+        throw LiveTalkError("The shard \(file.url.path) lacks '\(name)' of the clip '\(clip.id)'.")
       }
       guard TensorRecord(entry.dtype, entry.shape) == record else {
-        throw ShardError(
+        throw LiveTalkError(
           "The shard \(file.url.path) has '\(name)' of the clip '\(clip.id)' as \(entry.dtype) \(entry.shape), and the "
             + "index as \(record.dtype) \(record.shape).")
       }
@@ -114,13 +115,13 @@ private func checkedShard(_ name: String, _ clips: [ClipRecord], _ folder: URL) 
 
 /// Opens a shard of a folder.
 ///
-/// - Throws: `ShardError` with the reason: it is missing, truncated, or no safetensors file.
+/// - Throws: `LiveTalkError` with the reason: it is missing, truncated, or no safetensors file.
 func openShard(_ name: String, in folder: URL) throws -> SafetensorsFile {
   let url = folder.appendingPathComponent(name)
   guard FileManager.default.fileExists(atPath: url.path) else {
-    throw ShardError("The shard \(url.path) is missing.")
+    throw LiveTalkError("The shard \(url.path) is missing.")
   }
   do { return try SafetensorsFile(url) } catch let error as FileError {
-    throw ShardError("The shard \(error.path) cannot be used: \(error.reason).")
+    throw LiveTalkError("The shard \(error.path) cannot be used: \(error.reason).")
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -117,43 +118,43 @@ public struct ShardIndex: Codable, Equatable, Sendable {
 
   /// Reads and checks the index of a folder; the shards are not looked at.
   ///
-  /// - Throws: `ShardError` for a folder or an index that is not there, not whole, or of another version.
+  /// - Throws: `LiveTalkError` for a folder or an index that is not there, not whole, or of another version.
   public init(readingFrom folder: URL) throws {
     let url = folder.appendingPathComponent(ShardIndex.fileName)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder) else {
-      throw ShardError("There is no folder of prepared clips \(folder.path).")
+      throw LiveTalkError("There is no folder of prepared clips \(folder.path).")
     }
-    guard isFolder.boolValue else { throw ShardError("\(folder.path) is a file, not a folder of prepared clips.") }
+    guard isFolder.boolValue else { throw LiveTalkError("\(folder.path) is a file, not a folder of prepared clips.") }
     guard FileManager.default.fileExists(atPath: url.path) else {
-      throw ShardError("The folder \(folder.path) holds no prepared clips: it has no \(ShardIndex.fileName).")
+      throw LiveTalkError("The folder \(folder.path) holds no prepared clips: it has no \(ShardIndex.fileName).")
     }
     let data: Data
     do { data = try Data(contentsOf: url) } catch {
-      throw ShardError("The index \(url.path) cannot be read: \(error.localizedDescription).")
+      throw LiveTalkError("The index \(url.path) cannot be read: \(error.localizedDescription).")
     }
     guard let fields = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] else {
-      throw ShardError("The index \(url.path) is not JSON, or it is truncated.")
+      throw LiveTalkError("The index \(url.path) is not JSON, or it is truncated.")
     }
     guard let version = (fields["version"] as? NSNumber)?.intValue else {
-      throw ShardError("The index \(url.path) names no version.")
+      throw LiveTalkError("The index \(url.path) names no version.")
     }
     guard version == ShardIndex.version else {
-      throw ShardError(
+      throw LiveTalkError(
         "The index \(url.path) is of version \(version), and this program reads version \(ShardIndex.version).")
     }
     if let kind = fields["kind"] as? String, ShardKind(rawValue: kind) == nil {
-      throw ShardError("The index \(url.path) is of the unknown kind '\(kind)'.")
+      throw LiveTalkError("The index \(url.path) is of the unknown kind '\(kind)'.")
     }
     do { self = try JSONDecoder().decode(ShardIndex.self, from: data) } catch {
-      throw ShardError("The index \(url.path) is malformed: \(place(of: error)).")
+      throw LiveTalkError("The index \(url.path) is malformed: \(place(of: error)).")
     }
     var ids: Set<String> = []
     for clip in clips where !ids.insert(clip.id).inserted {
-      throw ShardError("The index \(url.path) lists the clip '\(clip.id)' twice.")
+      throw LiveTalkError("The index \(url.path) lists the clip '\(clip.id)' twice.")
     }
     for name in Set(clips.map(\.shard) + [shared].compactMap(\.self)) where !isPlainName(name) {
-      throw ShardError("The index \(url.path) names the shard '\(name)', which is not a file of its folder.")
+      throw LiveTalkError("The index \(url.path) names the shard '\(name)', which is not a file of its folder.")
     }
   }
 
@@ -162,17 +163,7 @@ public struct ShardIndex: Codable, Equatable, Sendable {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let data = try encoder.encode(self) + Data("\n".utf8)
-    let url = folder.appendingPathComponent(ShardIndex.fileName)
-    try writeAtomically(to: url) { file in
-      try data.withUnsafeBytes { bytes in
-        var done = 0
-        while done < bytes.count, let base = bytes.baseAddress {
-          let written = Foundation.write(file.fileDescriptor, base + done, bytes.count - done)
-          if written < 0, errno != EINTR { throw FileError(url, String(cString: strerror(errno))) }
-          done += max(written, 0)
-        }
-      }
-    }
+    try writeAtomically(data, to: folder.appendingPathComponent(ShardIndex.fileName))
   }
 }
 

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -25,7 +26,7 @@ public final class ShardWriter: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - shardLimit: bytes of a shard; a single clip may be larger.
-  /// - Throws: `ShardError` for a folder of other clips or settings, one in which another program writes, or one that holds
+  /// - Throws: `LiveTalkError` for a folder of other clips or settings, one in which another program writes, or one that holds
   ///   something else; `FileError` where it cannot be written.
   public init(_ folder: URL, _ description: ShardDescription, shardLimit: Int = 256 << 20) throws {
     self.folder = folder
@@ -60,16 +61,16 @@ public final class ShardWriter: @unchecked Sendable {
 
   /// Adds a clip.
   ///
-  /// - Throws: `ShardError` for an id that is there already, `FileError` for a full disk: the folder is then as it was after the
+  /// - Throws: `LiveTalkError` for an id that is there already, `FileError` for a full disk: the folder is then as it was after the
   ///   last whole shard.
   public func append(_ id: String, _ metadata: ClipMetadata, _ tensors: [String: Tensor]) throws {
     // Without the lock: a failed operation may end the program, and what then saves the clips takes it.
     let kept = tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value.detach().to(.cpu).contiguous()) }
     try lock.withLock {
       guard !id.isEmpty, !done.contains(id) else {
-        throw ShardError(id.isEmpty ? "A clip has no id." : "The clip '\(id)' is in \(folder.path) already.")
+        throw LiveTalkError(id.isEmpty ? "A clip has no id." : "The clip '\(id)' is in \(folder.path) already.")
       }
-      guard !tensors.isEmpty else { throw ShardError("The clip '\(id)' has no tensors.") }
+      guard !tensors.isEmpty else { throw LiveTalkError("The clip '\(id)' has no tensors.") }
       let bytes = kept.map { $0.1.byteCount }.reduce(0, +)
       if !open.isEmpty, openBytes + bytes > shardLimit { try endShard() }
       let record = ClipRecord(
@@ -157,7 +158,7 @@ public final class ShardWriter: @unchecked Sendable {
   private func reopen() throws {
     guard let last = state.clips.last?.shard else { return }
     guard let number = ShardWriter.number(last) else {
-      throw ShardError("The folder \(folder.path) was not made by this program: it has a shard '\(last)'.")
+      throw LiveTalkError("The folder \(folder.path) was not made by this program: it has a shard '\(last)'.")
     }
     openNumber = number
     let file = try openShard(last, in: folder)
@@ -185,7 +186,7 @@ public final class ShardWriter: @unchecked Sendable {
 
   /// Makes the folder where there is none and locks it, until the descriptor is closed or the program ends.
   private static func claim(_ folder: URL) throws -> Int32 {
-    if mkdir(folder.path, 0o777) != 0, errno != EEXIST { throw FileError(folder, String(cString: strerror(errno))) }
+    if mkdir(folder.path, 0o777) != 0, errno != EEXIST { throw FileError(folder) }
     let descriptor = Foundation.open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw FileError(folder, errno == ENOTDIR ? "a file of that name is in the way" : String(cString: strerror(errno)))
@@ -194,7 +195,7 @@ public final class ShardWriter: @unchecked Sendable {
       let reason = errno
       Foundation.close(descriptor)
       throw reason == EWOULDBLOCK
-        ? ShardError("Another program is writing into \(folder.path).")
+        ? LiveTalkError("Another program is writing into \(folder.path).")
         : FileError(folder, String(cString: strerror(reason)))
     }
     return descriptor
@@ -203,7 +204,7 @@ public final class ShardWriter: @unchecked Sendable {
   private static func requireEmpty(_ folder: URL) throws {
     let content = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
     guard content.allSatisfy({ isPartial($0) || $0 == ShardIndex.sharedName || number($0) != nil }) else {
-      throw ShardError("The folder \(folder.path) holds something else: give a new or an empty one.")
+      throw LiveTalkError("The folder \(folder.path) holds something else: give a new or an empty one.")
     }
   }
 
@@ -218,7 +219,7 @@ public final class ShardWriter: @unchecked Sendable {
     compare("size", "\(old.width)x\(old.height)", "\(new.width)x\(new.height)")
     for key in Set(old.origin.keys).union(new.origin.keys).sorted() { compare(key, old.origin[key], new.origin[key]) }
     guard differences.isEmpty else {
-      throw ShardError(
+      throw LiveTalkError(
         "The folder \(folder.path) was prepared with other settings (\(differences.joined(separator: "; "))): give another "
           + "folder, or the same settings.")
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import Foundation
 import Generation
 import Models
@@ -86,14 +87,14 @@ package struct BenchTrainingCommand: ParsableCommand {
       FileHandle.standardError.write(Data("bench: activations \(way.rawValue)\n".utf8))
       return try BenchTrainingCommand.child(way)
     }
-    guard var whole = reports.first else { throw CommandFailure("There is nothing to measure.") }
+    guard var whole = reports.first else { throw LiveTalkError("There is nothing to measure.") }
     whole.variants = reports.flatMap(\.variants)
     return whole
   }
 
   /// Runs this program again with the same arguments for one way.
   private static func child(_ way: ActivationPlan) throws -> TrainingBenchmarkReport {
-    guard let program = Bundle.main.executableURL else { throw CommandFailure("The program does not find itself.") }
+    guard let program = Bundle.main.executableURL else { throw LiveTalkError("The program does not find itself.") }
     let process = Process()
     process.executableURL = program
     process.arguments = CommandLine.arguments.dropFirst() + ["--activations", way.rawValue]
@@ -105,7 +106,7 @@ package struct BenchTrainingCommand: ParsableCommand {
     guard process.terminationStatus == 0, process.terminationReason == .exit,
       let line = String(decoding: data, as: UTF8.self).split(separator: "\n").last
     else {
-      throw CommandFailure(
+      throw LiveTalkError(
         "The benchmark with activations \(way.rawValue) did not end well (status \(process.terminationStatus)).")
     }
     return try JSONDecoder().decode(TrainingBenchmarkReport.self, from: Data(line.utf8))

@@ -1,15 +1,10 @@
 import ArgumentParser
+import Basics
 import Foundation
 import Torch
 
 /// The version that `--version` prints.
 package let toolVersion = "0.1.0"
-
-/// What a command throws to end with a sentence of its own.
-package struct CommandFailure: Error, CustomStringConvertible, Sendable {
-  package let description: String
-  package init(_ description: String) { self.description = description }
-}
 
 /// Runs a command line and ends the process: the one place that turns errors into a sentence and an exit status.
 ///

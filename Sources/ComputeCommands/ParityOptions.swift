@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import Foundation
 import Parity
 import Torch
@@ -34,13 +35,13 @@ package struct ParityOptions: ParsableArguments {
 
   package init() {}
 
-  /// - Throws: `CommandFailure` if there is no case or no such directory, `ExitCode` if one fails.
+  /// - Throws: `LiveTalkError` if there is no case or no such directory, `ExitCode` if one fails.
   package func run(media: MediaReader?) throws {
     let device = try Device(parsing: device)
     let roots = try self.roots()
     let directories = ParitySuite.directories(under: roots)
     guard !directories.isEmpty else {
-      throw CommandFailure("There is no case.json under \(roots.map(\.relativePath).joined(separator: ", ")).")
+      throw LiveTalkError("There is no case.json under \(roots.map(\.relativePath).joined(separator: ", ")).")
     }
     var failed = 0
     let start = Date()
@@ -61,7 +62,7 @@ package struct ParityOptions: ParsableArguments {
     let listed = given.split(separator: ":").map(String.init)
     let paths = !directories.isEmpty ? directories : !listed.isEmpty ? listed : ["Tests/Goldens"]
     for path in paths where !FileManager.default.fileExists(atPath: path) {
-      throw CommandFailure("There is no directory \(path) with cases.")
+      throw LiveTalkError("There is no directory \(path) with cases.")
     }
     return paths.map { URL(fileURLWithPath: $0) }
   }

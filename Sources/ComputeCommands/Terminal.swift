@@ -30,20 +30,3 @@ package enum Terminal {
     }
   }
 }
-
-/// Bytes as people write them: "5.7 GB".
-package func byteText(_ bytes: Int) -> String {
-  var value = Double(bytes)
-  for unit in ["bytes", "kB", "MB", "GB"] {
-    if value < 1000 { return unit == "bytes" ? "\(bytes) bytes" : String(format: "%.1f \(unit)", value) }
-    value /= 1000
-  }
-  return String(format: "%.1f TB", value)
-}
-
-/// A number with its digits in groups of three: "1,421,187,232".
-package func grouped(_ number: Int) -> String {
-  let digits = Array(String(abs(number)))
-  let groups = stride(from: digits.count, to: 0, by: -3).map { String(digits[max(0, $0 - 3)..<$0]) }
-  return (number < 0 ? "-" : "") + groups.reversed().joined(separator: ",")
-}

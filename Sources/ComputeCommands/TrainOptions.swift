@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import Foundation
 import Generation
 import Synchronization
@@ -145,7 +146,7 @@ package func configured<C: TrainingConfiguration>(named name: String?, overrides
     return try readConfiguration(file: file, overrides: overrides, isChecked: isChecked)
   }
   let isFile = name.contains("/") || ["yaml", "yml", "json"].contains(file.pathExtension)
-  if isFile { throw CommandFailure("There is no configuration file \(name).") }
+  if isFile { throw LiveTalkError("There is no configuration file \(name).") }
   return try readConfiguration(preset: name, overrides: overrides, isChecked: isChecked)
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import Foundation
 import Generation
 import Torch
@@ -69,14 +70,14 @@ package struct TrajectoriesCommand: ParsableCommand {
     var settings = TrajectorySettings()
     let numbers = timesteps.split(separator: ",").map { Double($0.trimmingCharacters(in: .whitespaces)) }
     guard numbers.allSatisfy({ $0 != nil }) else {
-      throw CommandFailure("'\(timesteps)' is no list of timesteps, such as 1000,936,832,624.")
+      throw LiveTalkError("'\(timesteps)' is no list of timesteps, such as 1000,936,832,624.")
     }
     settings.timesteps = numbers.compactMap(\.self)
     settings.guidance = Guidance(text: textGuidance, audio: audioGuidance)
     (settings.solverSteps, settings.shift, settings.seed) = (steps, shift, seed)
     settings.latentFrames = latentFrames
     guard let precision = RunSettings.Precision(rawValue: precision) else {
-      throw CommandFailure("The precision '\(precision)' is neither float32 nor bfloat16.")
+      throw LiveTalkError("The precision '\(precision)' is neither float32 nor bfloat16.")
     }
     let status = StatusLine(isQuiet: quiet)
     let device = try compute.resolve()

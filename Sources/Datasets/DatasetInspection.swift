@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Media
 
@@ -56,7 +57,7 @@ package struct DatasetInspection: Encodable, Sendable {
       if reader.hasSound { track = reader }
       if decoding {
         while try reader.nextTimed() != nil {}
-        if let damage = reader.damage { throw DatasetError("The video cannot be used: \(damage).") }
+        if let damage = reader.damage { throw LiveTalkError("The video cannot be used: \(damage).") }
         clip.seconds = reader.endSeconds
       }
     case .frames(let folder, let rate):
@@ -74,7 +75,7 @@ package struct DatasetInspection: Encodable, Sendable {
       clip.sound = "track"
       clip.soundSeconds = decoding ? try Sound(contentsOf: track.path, refusesDamage: true).seconds : track.soundSeconds
     } else {
-      throw DatasetError("It has no sound.")
+      throw LiveTalkError("It has no sound.")
     }
     if let reference = source.reference { _ = try Picture(contentsOf: reference.path) }
     if let truth = source.truth { _ = try ClipTruth(contentsOf: truth) }

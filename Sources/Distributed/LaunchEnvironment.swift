@@ -1,5 +1,5 @@
+import Basics
 import Foundation
-import Torch
 
 /// Which of several processes this one is, and where they meet: what torchrun, mpirun, Slurm or Kubernetes put into the environment.
 public struct LaunchEnvironment: Equatable, Sendable {
@@ -52,7 +52,7 @@ public struct LaunchEnvironment: Equatable, Sendable {
   ///
   /// Kubernetes sets what torchrun sets. Under Slurm the meeting place is the first host of the job unless MASTER_ADDR names
   /// another; MPI on one machine meets there, on several it needs MASTER_ADDR.
-  /// - Throws: `TorchError` for variables that are missing, no numbers, or contradict each other.
+  /// - Throws: `LiveTalkError` for variables that are missing, no numbers, or contradict each other.
   public static func read(_ environment: [String: String] = ProcessInfo.processInfo.environment) throws
     -> LaunchEnvironment?
   {
@@ -60,7 +60,8 @@ public struct LaunchEnvironment: Equatable, Sendable {
     guard let launcher = launchers.first(where: { launcher in launcher.rank.contains { environment[$0] != nil } })
     else {
       if let size = environment["WORLD_SIZE"], size != "1" {
-        throw TorchError("WORLD_SIZE is \(size) but RANK is not set: start one process per rank, each with its RANK.")
+        throw LiveTalkError(
+          "WORLD_SIZE is \(size) but RANK is not set: start one process per rank, each with its RANK.")
       }
       return nil
     }
@@ -73,15 +74,16 @@ extension LaunchEnvironment.Launcher {
     let (rank, rankName) = try required(self.rank, environment)
     let (size, sizeName) = try required(self.size, environment)
     guard size > 0, (0..<size).contains(rank) else {
-      throw TorchError("\(rankName)=\(rank) is not a rank of \(sizeName)=\(size): ranks go from 0 to \(sizeName) - 1.")
+      throw LiveTalkError(
+        "\(rankName)=\(rank) is not a rank of \(sizeName)=\(size): ranks go from 0 to \(sizeName) - 1.")
     }
     let given = try number(localRank, environment)
     let localSize = try number(self.localSize, environment)
     if let given, let localSize, !(0..<max(localSize.value, 1)).contains(given.value) {
-      throw TorchError("\(given.name)=\(given.value) is not a rank of \(localSize.name)=\(localSize.value).")
+      throw LiveTalkError("\(given.name)=\(given.value) is not a rank of \(localSize.name)=\(localSize.value).")
     }
     if let given, given.value < 0 || given.value >= size {
-      throw TorchError("\(given.name)=\(given.value) is not a rank of \(sizeName)=\(size).")
+      throw LiveTalkError("\(given.name)=\(given.value) is not a rank of \(sizeName)=\(size).")
     }
     let isOneMachine = size == 1 || localSize?.value == size
     let address = try address(environment, isOneMachine: isOneMachine)
@@ -92,13 +94,13 @@ extension LaunchEnvironment.Launcher {
 
   private func number(_ names: [String], _ environment: [String: String]) throws -> (value: Int, name: String)? {
     guard let name = names.first(where: { environment[$0] != nil }), let text = environment[name] else { return nil }
-    guard let value = Int(text) else { throw TorchError("\(name)=\(text) is not a whole number.") }
+    guard let value = Int(text) else { throw LiveTalkError("\(name)=\(text) is not a whole number.") }
     return (value, name)
   }
 
   private func required(_ names: [String], _ environment: [String: String]) throws -> (value: Int, name: String) {
     guard let found = try number(names, environment) else {
-      throw TorchError("\(names.joined(separator: " or ")) is not set, though \(name) has set other variables.")
+      throw LiveTalkError("\(names.joined(separator: " or ")) is not set, though \(name) has set other variables.")
     }
     return found
   }
@@ -109,20 +111,20 @@ extension LaunchEnvironment.Launcher {
       let names = ["SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"]
       if let list = names.compactMap({ environment[$0] }).first {
         guard let host = LaunchEnvironment.firstHost(list) else {
-          throw TorchError("'\(list)' is not a list of nodes.")
+          throw LiveTalkError("'\(list)' is not a list of nodes.")
         }
         return host
       }
     }
     guard isOneMachine else {
-      throw TorchError("MASTER_ADDR is not set: it names the machine of rank 0, where all ranks meet.")
+      throw LiveTalkError("MASTER_ADDR is not set: it names the machine of rank 0, where all ranks meet.")
     }
     return "127.0.0.1"
   }
 
   private func port(_ environment: [String: String]) throws -> Int {
     if let found = try number(["MASTER_PORT"], environment) {
-      guard (1...65535).contains(found.value) else { throw TorchError("MASTER_PORT=\(found.value) is not a port.") }
+      guard (1...65535).contains(found.value) else { throw LiveTalkError("MASTER_PORT=\(found.value) is not a port.") }
       return found.value
     }
     // Jobs that share a node must not meet at the same port.

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import Torch
@@ -126,9 +127,7 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
         "headDim", "imageSizes", "provenance", "latentStatistics", "textLength", "cachePolicy", "positionLimit",
       ]
       let keys = (try JSONSerialization.jsonObject(with: data) as? [String: Any])?.keys.sorted() ?? []
-      if let unknown = keys.first(where: { !known.contains($0) }) {
-        throw FileError(url, "it has the \(unknownKeyText(unknown, known: known))")
-      }
+      if let unknown = unknownKeyText(in: keys, known: known) { throw FileError(url, "it has the \(unknown)") }
       self = try JSONDecoder().decode(CheckpointSettings.self, from: data)
     } catch let error as FileError {
       throw error
@@ -160,6 +159,6 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     let url = root.appendingPathComponent(CheckpointSettings.fileName)
     let data = try encoder.encode(self)
-    try writeAtomically(to: url) { try $0.write(contentsOf: data) }
+    try writeAtomically(data, to: url)
   }
 }

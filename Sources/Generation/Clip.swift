@@ -90,7 +90,7 @@ extension Clip {
   /// A minute of sound is encoded as a whole, as published; a longer one as it would be heard live, so that memory does not grow with its
   /// length.
   /// - Parameter isLive: whether a short one is encoded so too.
-  /// - Throws: `Wav2Vec2Error` for a sound too short to be encoded.
+  /// - Throws: `LiveTalkError` for a sound too short to be encoded.
   public func audioFeatures(_ encoder: Wav2Vec2, isLive: Bool = false) throws -> () throws -> Tensor {
     if isLive || generatedFrames > Wav2Vec2.Windows.standard.longest {
       var stream = SpeechFeatureStream(encoder, geometry: geometry, framesPerBlock: framesPerBlock)

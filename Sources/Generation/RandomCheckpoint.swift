@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import NN
@@ -79,11 +80,11 @@ public struct RandomCheckpoint: Sendable {
     let parent = root.standardizedFileURL.deletingLastPathComponent()
     try requireRoom(in: parent, for: root)
     let partial = partialFile(of: root.standardizedFileURL)
-    guard mkdir(partial.path, 0o777) == 0 else { throw FileError(root, String(cString: strerror(errno))) }
+    guard mkdir(partial.path, 0o777) == 0 else { throw FileError(root) }
     started(partial)
     do {
       try fill(partial, progress)
-      guard rename(partial.path, root.path) == 0 else { throw FileError(root, String(cString: strerror(errno))) }
+      guard rename(partial.path, root.path) == 0 else { throw FileError(root) }
     } catch {
       try? manager.removeItem(at: partial)
       // The sentence names the place that was asked for.

@@ -59,7 +59,7 @@ public struct SpeechFeatureStream {
 
   /// The features of the next block, `[1, frames, audioInputDim]`, or nil where its sound and look-ahead are not there yet.
   ///
-  /// - Throws: `Wav2Vec2Error` for frames too short to be encoded.
+  /// - Throws: `LiveTalkError` for frames too short to be encoded.
   public mutating func next() throws -> Tensor? {
     let frames = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)
     let first = block == 0 ? 0 : geometry.videoFrames(latentFrames: block * framesPerBlock)

@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 import CMedia
 
@@ -29,7 +30,7 @@ final class Frame {
   let pointer: UnsafeMutablePointer<AVFrame>
 
   init() throws {
-    guard let pointer = av_frame_alloc() else { throw MediaError("Memory for a media frame is exhausted.") }
+    guard let pointer = av_frame_alloc() else { throw LiveTalkError("Memory for a media frame is exhausted.") }
     self.pointer = pointer
   }
 
@@ -53,7 +54,7 @@ final class Frame {
   }
 
   private func allocate() throws {
-    guard av_frame_get_buffer(pointer, 0) >= 0 else { throw MediaError("Memory for a media frame is exhausted.") }
+    guard av_frame_get_buffer(pointer, 0) >= 0 else { throw LiveTalkError("Memory for a media frame is exhausted.") }
   }
 
   deinit {
@@ -67,7 +68,7 @@ final class Packet {
   let pointer: UnsafeMutablePointer<AVPacket>
 
   init() throws {
-    guard let pointer = av_packet_alloc() else { throw MediaError("Memory for a media packet is exhausted.") }
+    guard let pointer = av_packet_alloc() else { throw LiveTalkError("Memory for a media packet is exhausted.") }
     self.pointer = pointer
   }
 
@@ -82,7 +83,7 @@ final class Codec {
   let pointer: UnsafeMutablePointer<AVCodecContext>
 
   init(_ codec: UnsafePointer<AVCodec>) throws {
-    guard let pointer = avcodec_alloc_context3(codec) else { throw MediaError("Memory for a codec is exhausted.") }
+    guard let pointer = avcodec_alloc_context3(codec) else { throw LiveTalkError("Memory for a codec is exhausted.") }
     self.pointer = pointer
   }
 

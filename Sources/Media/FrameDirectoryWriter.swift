@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Writes frames as `frame_000000.png`, `frame_000001.png`, … into a directory, with `sound.wav` (16 bits, the rate
@@ -19,18 +20,18 @@ package final class FrameDirectoryWriter: VideoSink {
     var status = stat()
     if stat(destination, &status) == 0 {
       guard status.st_mode & S_IFMT == S_IFDIR else {
-        throw MediaError.unwritable(path, "a file of that name is in the way")
+        throw LiveTalkError.unwritable(path, "a file of that name is in the way")
       }
       guard let content = try? FileManager.default.contentsOfDirectory(atPath: destination), content.isEmpty else {
-        throw MediaError.unwritable(path, "the directory is not empty")
+        throw LiveTalkError.unwritable(path, "the directory is not empty")
       }
     }
     self.destination = destination
     self.format = format
     encoder = try PNGEncoder(width: format.width, height: format.height, comment: madeByAI)
-    let directory = partialPath(beside: destination)
+    let directory = partialFile(of: URL(fileURLWithPath: destination)).path
     guard mkdir(directory, 0o777) == 0 else {
-      throw MediaError.unwritable(path, creationReason(destination, errno))
+      throw LiveTalkError.unwritable(path, creationReason(URL(fileURLWithPath: destination)))
     }
     self.directory = directory
     sound = nil
@@ -51,29 +52,32 @@ package final class FrameDirectoryWriter: VideoSink {
       let name = "frame_\(String(repeating: "0", count: max(0, 6 - number.count)))\(number).png"
       let path = "\(directory)/\(name)"
       let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-      guard descriptor >= 0 else { throw MediaError.unwritable(destination, systemReason(errno)) }
+      guard descriptor >= 0 else { throw LiveTalkError.unwritable(destination, systemReason()) }
       defer { close(descriptor) }
-      try writeAll(encoder.encode(frame), to: descriptor) { MediaError.unwritable(destination, systemReason($0)) }
+      let bytes = try encoder.encode(frame)
+      try writingOutput(destination) {
+        try bytes.withUnsafeBytes { try writeAll($0, to: descriptor, URL(fileURLWithPath: path)) }
+      }
       frameCount += 1
     }
   }
 
   package func append(sound samples: [Float]) throws {
     try step {
-      guard let sound else { throw MediaError.unwritable(destination, "this video was begun without sound") }
+      guard let sound else { throw LiveTalkError.unwritable(destination, "this video was begun without sound") }
       try named { try sound.append(samples) }
     }
   }
 
   package func finish() throws {
     try step {
-      guard frameCount > 0 else { throw MediaError.unwritable(destination, "no frame was written") }
+      guard frameCount > 0 else { throw LiveTalkError.unwritable(destination, "no frame was written") }
       if let sound, let rate = format.soundSampleRate {
         let due = format.soundSamples(frames: frameCount, rate: rate)
         try named { try sound.finish(samples: due) }
       }
       guard rename(directory, destination) == 0 else {
-        throw MediaError.unwritable(destination, systemReason(errno))
+        throw LiveTalkError.unwritable(destination, systemReason())
       }
       isEnded = true
     }
@@ -88,7 +92,7 @@ package final class FrameDirectoryWriter: VideoSink {
 
   /// Any error ends the writer and removes what it wrote.
   private func step(_ body: () throws -> Void) throws {
-    guard !isEnded else { throw MediaError.unwritable(destination, "it was already ended") }
+    guard !isEnded else { throw LiveTalkError.unwritable(destination, "it was already ended") }
     do { try body() } catch {
       cancel()
       throw error
@@ -97,8 +101,8 @@ package final class FrameDirectoryWriter: VideoSink {
 
   /// The sound file lies under the hidden name; the sentence is to name the destination.
   private func named(_ body: () throws -> Void) throws {
-    do { try body() } catch let error as MediaError {
-      throw MediaError(error.description.replacingOccurrences(of: "\(directory)/sound.wav", with: destination))
+    do { try body() } catch let error as LiveTalkError {
+      throw LiveTalkError(error.description.replacingOccurrences(of: "\(directory)/sound.wav", with: destination))
     }
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 import CMedia
 import Foundation
@@ -42,13 +43,13 @@ final class MediaInput {
     container = try Self.open(source, kind)
     let context = container.pointer
     if kind != .picture, cff_find_stream_info(context, Int64(Picture.maximumPixels)) < 0 {
-      throw MediaError.unreadable(kind.rawValue, path, "it is damaged")
+      throw LiveTalkError.unreadable(kind.rawValue, path, "it is damaged")
     }
     var decoder: UnsafePointer<AVCodec>?
     let index = av_find_best_stream(context, type, -1, -1, &decoder, 0)
     guard index >= 0, let stream = context.pointee.streams[Int(index)], let decoder else {
       let wanted = type == AVMEDIA_TYPE_AUDIO ? "sound" : "picture"
-      throw MediaError.unreadable(kind.rawValue, path, "it holds no \(wanted) that can be decoded")
+      throw LiveTalkError.unreadable(kind.rawValue, path, "it holds no \(wanted) that can be decoded")
     }
     self.stream = stream
     codec = try Self.decoder(decoder, stream, kind, path)
@@ -69,7 +70,7 @@ final class MediaInput {
       let isUnknown = status == cff_error_invalid() || status == cff_posix_error(EINVAL)
       let reason =
         isUnknown ? "it is not a \(kind.rawValue) of a known format, or it is damaged" : FFmpeg.reason(status)
-      throw MediaError.unreadable(kind.rawValue, source.path, reason)
+      throw LiveTalkError.unreadable(kind.rawValue, source.path, reason)
     }
     return Container(owning: context, isInput: true)
   }
@@ -82,7 +83,7 @@ final class MediaInput {
     codec.pointer.pointee.pkt_timebase = stream.pointee.time_base
     var status = avcodec_parameters_to_context(codec.pointer, stream.pointee.codecpar)
     if status >= 0 { status = avcodec_open2(codec.pointer, decoder, nil) }
-    guard status >= 0 else { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status)) }
+    guard status >= 0 else { throw LiveTalkError.unreadable(kind.rawValue, path, FFmpeg.reason(status)) }
     return codec
   }
 
@@ -169,18 +170,18 @@ final class MediaInput {
           note("a part of it is damaged")
         }
         if kind != .sound, let problem = refusal(frame.pointer) {
-          throw MediaError.unreadable(kind.rawValue, path, problem)
+          throw LiveTalkError.unreadable(kind.rawValue, path, problem)
         }
         return frame.pointer
       }
       if status == cff_error_end() {
         guard decoded > 0 || kind == .sound else {
-          throw MediaError.unreadable(kind.rawValue, path, "nothing in it can be decoded")
+          throw LiveTalkError.unreadable(kind.rawValue, path, "nothing in it can be decoded")
         }
         return nil
       }
       guard status == cff_error_again(), !isDraining else {
-        if kind == .picture { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status)) }
+        if kind == .picture { throw LiveTalkError.unreadable(kind.rawValue, path, FFmpeg.reason(status)) }
         note(FFmpeg.reason(status))
         if isDraining { return nil }
         try feed()
@@ -209,7 +210,7 @@ final class MediaInput {
         isDraining = true
         if status != cff_error_end() { note("it ends too early, or is damaged") }
         if status != cff_error_end(), status != cff_error_invalid(), decoded == 0 {
-          throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(status))
+          throw LiveTalkError.unreadable(kind.rawValue, path, FFmpeg.reason(status))
         }
         avcodec_send_packet(codec.pointer, nil)
         return
@@ -222,7 +223,7 @@ final class MediaInput {
       }
       let sent = avcodec_send_packet(codec.pointer, packet.pointer)
       if sent < 0 { note(FFmpeg.reason(sent)) }
-      if sent < 0, kind == .picture { throw MediaError.unreadable(kind.rawValue, path, FFmpeg.reason(sent)) }
+      if sent < 0, kind == .picture { throw LiveTalkError.unreadable(kind.rawValue, path, FFmpeg.reason(sent)) }
       return
     }
   }

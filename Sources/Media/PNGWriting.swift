@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 
 extension Picture {
@@ -23,7 +24,7 @@ final class PNGEncoder {
   init(width: Int, height: Int, comment: String?) throws {
     FFmpeg.begin()
     guard let encoder = avcodec_find_encoder(AV_CODEC_ID_PNG) else {
-      throw MediaError("This FFmpeg has no PNG encoder.")
+      throw LiveTalkError("This FFmpeg has no PNG encoder.")
     }
     self.width = width
     self.height = height
@@ -36,7 +37,7 @@ final class PNGEncoder {
     frame = try Frame(width: width, height: height, format: AV_PIX_FMT_RGB24)
     packet = try Packet()
     let status = avcodec_open2(codec.pointer, encoder, nil)
-    guard status >= 0 else { throw MediaError("FFmpeg's PNG encoder does not start: \(FFmpeg.reason(status)).") }
+    guard status >= 0 else { throw LiveTalkError("FFmpeg's PNG encoder does not start: \(FFmpeg.reason(status)).") }
     self.comment = comment.map { pngChunk("tEXt", Array("Comment\0\($0)".utf8)) } ?? []
   }
 
@@ -46,7 +47,7 @@ final class PNGEncoder {
     var status = avcodec_send_frame(codec.pointer, frame.pointer)
     if status >= 0 { status = avcodec_receive_packet(codec.pointer, packet.pointer) }
     guard status >= 0, let data = packet.pointer.pointee.data else {
-      throw MediaError("FFmpeg's PNG encoder fails: \(FFmpeg.reason(status)).")
+      throw LiveTalkError("FFmpeg's PNG encoder fails: \(FFmpeg.reason(status)).")
     }
     defer { av_packet_unref(packet.pointer) }
     var file = [UInt8](UnsafeBufferPointer(start: data, count: Int(packet.pointer.pointee.size)))
@@ -59,7 +60,7 @@ final class PNGEncoder {
 /// Copies packed RGB8 into a frame's rows; columns and rows that the frame has beyond are filled with the last ones.
 func fill(_ frame: Frame, _ bytes: [UInt8], width: Int, height: Int) throws {
   guard av_frame_make_writable(frame.pointer) >= 0, let plane = frame.pointer.pointee.data.0 else {
-    throw MediaError("Memory for a media frame is exhausted.")
+    throw LiveTalkError("Memory for a media frame is exhausted.")
   }
   let stride = Int(frame.pointer.pointee.linesize.0)
   let row = width * 3

@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 import CMedia
 import Foundation
@@ -11,22 +12,22 @@ extension Picture {
   /// (docs/decisions/0006-jpeg.md).
   ///
   /// - Parameter applyOrientation: turn the picture upright as its EXIF says.
-  /// - Throws: `MediaError` for a file that is missing, empty, truncated, damaged, no picture, or larger than
+  /// - Throws: `LiveTalkError` for a file that is missing, empty, truncated, damaged, no picture, or larger than
   ///   `maximumSide` or `maximumPixels`; the size is judged from the header, before pixels are allocated.
   package init(contentsOf path: String, applyOrientation: Bool = true) throws {
     let source = try SourceFile(path, kind: .picture)
     guard source.size <= Self.maximumFileBytes else {
-      throw MediaError.unreadable("picture", path, "its file is larger than \(Self.maximumFileBytes >> 20) MiB")
+      throw LiveTalkError.unreadable("picture", path, "its file is larger than \(Self.maximumFileBytes >> 20) MiB")
     }
     let file: [UInt8]
     do { file = try [UInt8](Data(contentsOf: URL(fileURLWithPath: source.place))) } catch {
-      throw MediaError.unreadable("picture", path, "the system refuses to open it")
+      throw LiveTalkError.unreadable("picture", path, "the system refuses to open it")
     }
     do {
       let picture = try Self.decode(file, path: path, applyOrientation: applyOrientation)
       self = picture
     } catch let problem as PictureProblem {
-      throw MediaError.unreadable("picture", path, problem.reason)
+      throw LiveTalkError.unreadable("picture", path, problem.reason)
     }
   }
 

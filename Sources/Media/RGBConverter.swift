@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 import Foundation
 
@@ -25,7 +26,7 @@ final class RGBConverter {
     }
     let format = AVPixelFormat(rawValue: frame.pointee.format)
     guard let description = av_pix_fmt_desc_get(format), let plane = frame.pointee.data.0 else {
-      throw MediaError("A decoded picture has an unknown pixel format.")
+      throw LiveTalkError("A decoded picture has an unknown pixel format.")
     }
     let source = Rows(start: UnsafePointer(plane), stride: Int(frame.pointee.linesize.0))
     let bytes: [UInt8]
@@ -119,7 +120,7 @@ final class RGBConverter {
       let plane = target.pointer.pointee.data.0
     else {
       shape = []
-      throw MediaError("A decoded picture cannot be converted to RGB.")
+      throw LiveTalkError("A decoded picture cannot be converted to RGB.")
     }
     return Rows(start: UnsafePointer(plane), stride: Int(target.pointer.pointee.linesize.0))
   }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Writes frames as raw RGB24 to standard output (`-`), a named pipe, a device or a `.rgb` file. Sound has no place
@@ -23,7 +24,7 @@ package final class RawVideoWriter: VideoSink {
     } else {
       // Waits until someone reads the pipe.
       let descriptor = open(path, O_WRONLY | O_CLOEXEC)
-      guard descriptor >= 0 else { throw MediaError.unwritable(path, systemReason(errno)) }
+      guard descriptor >= 0 else { throw LiveTalkError.unwritable(path, systemReason()) }
       try self.init(path, format, descriptor, owns: true, file: nil)
     }
   }
@@ -45,24 +46,23 @@ package final class RawVideoWriter: VideoSink {
   deinit { cancel() }
 
   package func append(frame: [UInt8]) throws {
-    guard !isEnded else { throw MediaError.unwritable(path, "it was already ended") }
+    guard !isEnded else { throw LiveTalkError.unwritable(path, "it was already ended") }
     try format.check(frame, path)
     do {
       try withoutPipeSignal(descriptor) {
-        try writeAll(frame, to: descriptor) { code in
-          MediaError.unwritable(path, code == EPIPE ? "its reader has gone" : systemReason(code))
-        }
+        try frame.withUnsafeBytes { try writeAll($0, to: descriptor, URL(fileURLWithPath: path)) }
       }
-    } catch {
+    } catch let error as FileError {
       cancel()
-      throw error
+      throw LiveTalkError.unwritable(
+        path, error.reason == systemReason(EPIPE) ? "its reader has gone" : error.reason)
     }
   }
 
   package func append(sound: [Float]) throws {}
 
   package func finish() throws {
-    guard !isEnded else { throw MediaError.unwritable(path, "it was already ended") }
+    guard !isEnded else { throw LiveTalkError.unwritable(path, "it was already ended") }
     isEnded = true
     try file?.commit()
     closeOwned()

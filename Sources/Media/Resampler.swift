@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 
 /// Changes the rate of mono Float32 sound piece by piece. With soxr it is soxr's HQ recipe (20 bits), which
@@ -27,7 +28,7 @@ package final class Resampler {
     }
     guard let context, swr_init(context) >= 0 else {
       swr_free(&context)
-      throw MediaError("Sound at \(sourceRate) Hz cannot be resampled to \(targetRate) Hz.")
+      throw LiveTalkError("Sound at \(sourceRate) Hz cannot be resampled to \(targetRate) Hz.")
     }
   }
 
@@ -51,7 +52,7 @@ package final class Resampler {
       let input = samples.flatMap { $0.baseAddress }.map { $0 + place }
       if samples != nil, count <= 0 { return }
       let made = cff_resample(context, &buffer, Int32(capacity), input, samples == nil ? 0 : Int32(count))
-      guard made >= 0 else { throw MediaError("Sound cannot be resampled: \(FFmpeg.reason(made)).") }
+      guard made >= 0 else { throw LiveTalkError("Sound cannot be resampled: \(FFmpeg.reason(made)).") }
       output.append(contentsOf: buffer[..<Int(made)])
       if samples == nil, made == 0 { return }
       place += max(count, 0)

@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 
 extension Sound {
@@ -8,7 +9,7 @@ extension Sound {
   /// - Parameters:
   ///   - maximumSeconds: longer sound is refused, at the latest when this much has been decoded.
   ///   - refusesDamage: refuse what players pass over: damaged parts, and an end before the one that the file names.
-  /// - Throws: `MediaError` for a file that is missing, no sound, damaged, without samples, or too long.
+  /// - Throws: `LiveTalkError` for a file that is missing, no sound, damaged, without samples, or too long.
   package init(
     contentsOf path: String, sampleRate: Int = 16_000, maximumSeconds: Double = 3_600, refusesDamage: Bool = false
   ) throws {
@@ -20,7 +21,7 @@ extension Sound {
     -> (sound: Sound, start: Double)
   {
     let input = try MediaInput(path: path, kind: .sound, type: AVMEDIA_TYPE_AUDIO)
-    func tooLong() -> MediaError {
+    func tooLong() -> LiveTalkError {
       .unreadable("sound", path, "it is longer than \(duration(maximumSeconds))")
     }
     if let seconds = input.claimedSeconds, seconds > maximumSeconds + 1 { throw tooLong() }
@@ -37,24 +38,24 @@ extension Sound {
         start = stamp == cff_no_timestamp() ? 0 : Double(stamp) * av_q2d(input.stream.pointee.time_base)
       }
       if resampler == nil {
-        guard rate > 0 else { throw MediaError.unreadable("sound", path, "it names no sample rate") }
+        guard rate > 0 else { throw LiveTalkError.unreadable("sound", path, "it names no sample rate") }
         sourceRate = rate
         resampler = try Resampler(from: rate, to: sampleRate)
       }
       guard rate == sourceRate else {
-        throw MediaError.unreadable("sound", path, "its sample rate changes on the way")
+        throw LiveTalkError.unreadable("sound", path, "its sample rate changes on the way")
       }
       guard mixer.mix(frame) else {
-        throw MediaError.unreadable("sound", path, "its samples are of an unknown format")
+        throw LiveTalkError.unreadable("sound", path, "its samples are of an unknown format")
       }
       guard mixer.samples.allSatisfy(\.isFinite) else {
-        throw MediaError.unreadable("sound", path, "some of its samples are not numbers")
+        throw LiveTalkError.unreadable("sound", path, "some of its samples are not numbers")
       }
       sourceCount += mixer.samples.count
       guard Double(sourceCount) <= maximumSeconds * Double(rate) else { throw tooLong() }
       try mixer.samples.withUnsafeBufferPointer { try resampler?.push($0, into: &samples) }
     }
-    guard let resampler, sourceCount > 0 else { throw MediaError.unreadable("sound", path, "it holds no samples") }
+    guard let resampler, sourceCount > 0 else { throw LiveTalkError.unreadable("sound", path, "it holds no samples") }
     try resampler.push(nil, into: &samples)
     if refusesDamage {
       let claimed = input.ownSeconds ?? 0
@@ -64,7 +65,7 @@ extension Sound {
       if let reason = input.damage
         ?? (isShort ? "it ends after \(rounded(seconds)) of \(rounded(claimed)) seconds" : nil)
       {
-        throw MediaError.unreadable("sound", path, reason)
+        throw LiveTalkError.unreadable("sound", path, reason)
       }
     }
     if let exact = input.exactSampleCount, (0...paddingSamples).contains(sourceCount - exact) { sourceCount = exact }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Synchronization
 
@@ -14,13 +15,13 @@ struct SourceFile {
   private static let largestPipe = 1 << 30
 
   init(_ path: String, kind: MediaKind) throws {
-    func unreadable(_ reason: String) -> MediaError { .unreadable(kind.rawValue, path, reason) }
+    func unreadable(_ reason: String) -> LiveTalkError { .unreadable(kind.rawValue, path, reason) }
     self.path = path
     var status = stat()
     guard stat(path, &status) == 0 else {
-      throw unreadable(errno == ENOENT ? "there is no such file" : systemReason(errno))
+      throw unreadable(errno == ENOENT ? "there is no such file" : systemReason())
     }
-    guard access(path, R_OK) == 0 else { throw unreadable(systemReason(errno)) }
+    guard access(path, R_OK) == 0 else { throw unreadable(systemReason()) }
     switch status.st_mode & S_IFMT {
     case S_IFDIR: throw unreadable("it is a directory")
     case S_IFIFO:
@@ -40,9 +41,10 @@ struct SourceFile {
   private static let copies = Mutex<[ino_t: (place: String, size: Int)]>([:])
 
   /// The contents of a pipe in a file without a name, which goes when the process ends.
-  private static func copy(_ path: String, _ unreadable: (String) -> MediaError) throws -> (place: String, size: Int) {
+  private static func copy(_ path: String, _ unreadable: (String) -> LiveTalkError) throws -> (place: String, size: Int)
+  {
     let input = open(path, O_RDONLY | O_CLOEXEC)
-    guard input >= 0 else { throw unreadable(systemReason(errno)) }
+    guard input >= 0 else { throw unreadable(systemReason()) }
     defer { close(input) }
     var template = Array((NSTemporaryDirectory() + "livetalk-pipe-XXXXXX").utf8CString)
     let output = mkstemp(&template)
@@ -53,11 +55,13 @@ struct SourceFile {
     while true {
       let count = read(input, &buffer, buffer.count)
       if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw unreadable(systemReason(errno)) }
+      guard count >= 0 else { throw unreadable(systemReason()) }
       if count == 0 { return ("/dev/fd/\(output)", size) }
       size += count
       guard size <= largestPipe else { throw unreadable("more than \(largestPipe >> 30) GiB come through the pipe") }
-      try writeAll(Array(buffer[..<count]), to: output) { unreadable(systemReason($0)) }
+      do {
+        try buffer[..<count].withUnsafeBytes { try writeAll($0, to: output, URL(fileURLWithPath: path)) }
+      } catch let error as FileError { throw unreadable(error.reason) }
     }
   }
 }

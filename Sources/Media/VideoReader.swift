@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 import Foundation
 
@@ -29,7 +30,7 @@ package final class VideoReader {
   ///   slower rate skips frames and a faster one repeats them. Nil gives every frame once.
   package init(path: String, framesPerSecond: Double? = nil) throws {
     if let framesPerSecond, !(framesPerSecond > 0 && framesPerSecond <= 1_000) {
-      throw MediaError.unreadable("video", path, "\(framesPerSecond) frames a second cannot be given")
+      throw LiveTalkError.unreadable("video", path, "\(framesPerSecond) frames a second cannot be given")
     }
     self.path = path
     wantedRate = framesPerSecond
@@ -89,12 +90,12 @@ package final class VideoReader {
   /// The sound of the same file from the moment of its first frame on: silence stands for what begins later, and what begins
   /// earlier is cut off. A frame must have been read.
   ///
-  /// - Throws: `MediaError` as for a sound file; damage that players pass over is refused.
+  /// - Throws: `LiveTalkError` as for a sound file; damage that players pass over is refused.
   package func alignedSound(sampleRate: Int, maximumSeconds: Double) throws -> Sound {
     var (sound, start) = try Sound.read(path, sampleRate, maximumSeconds, true)
     let late = Int(((start - (origin ?? start)) * Double(sampleRate)).rounded())
     if late > Int(maximumSeconds * Double(sampleRate)) || late <= -sound.samples.count {
-      throw MediaError.unreadable("sound", path, "it is not heard while the video is shown")
+      throw LiveTalkError.unreadable("sound", path, "it is not heard while the video is shown")
     }
     if late > 0 {
       sound.samples.insert(contentsOf: repeatElement(0, count: late), at: 0)

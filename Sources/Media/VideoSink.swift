@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// The size and speed of a video, and the rate of the sound that accompanies it.
@@ -27,7 +28,7 @@ package struct VideoFormat: Sendable, Equatable {
     guard (1...Picture.maximumSide).contains(width), (1...Picture.maximumSide).contains(height),
       (1...1_000).contains(framesPerSecond), (1_000...384_000).contains(soundSampleRate ?? 16_000)
     else {
-      throw MediaError.unwritable(
+      throw LiveTalkError.unwritable(
         path,
         "\(width) × \(height) pixels at \(framesPerSecond) frames and \(soundSampleRate ?? 0) samples a second "
           + "is no video")
@@ -36,7 +37,7 @@ package struct VideoFormat: Sendable, Equatable {
 
   func check(_ frame: [UInt8], _ path: String) throws {
     guard frame.count == frameBytes else {
-      throw MediaError.unwritable(
+      throw LiveTalkError.unwritable(
         path, "a frame of \(frame.count) bytes came where \(width) × \(height) × 3 = \(frameBytes) were due")
     }
   }
@@ -64,7 +65,7 @@ package protocol VideoSink: AnyObject {
 /// `-`, `.rgb`, a named pipe or a device → `RawVideoWriter`; a path that ends in `/` or is a directory →
 /// `FrameDirectoryWriter`; `.mp4`, `.m4v`, `.mov`, `.mkv` → `VideoWriter`.
 package func makeVideoSink(path: String, format: VideoFormat) throws -> any VideoSink {
-  guard !path.isEmpty else { throw MediaError("The output has no name.") }
+  guard !path.isEmpty else { throw LiveTalkError("The output has no name.") }
   if path == "-" { return try RawVideoWriter(path: path, format: format) }
   var status = stat()
   let exists = stat(path, &status) == 0
@@ -73,7 +74,7 @@ package func makeVideoSink(path: String, format: VideoFormat) throws -> any Vide
   let ending = URL(fileURLWithPath: path).pathExtension.lowercased()
   if ending == "rgb" || type == S_IFIFO || type == S_IFCHR { return try RawVideoWriter(path: path, format: format) }
   guard VideoWriter.endings.contains(ending) else {
-    throw MediaError.unwritable(
+    throw LiveTalkError.unwritable(
       path, "its name must end in .mp4, .mov, .mkv or .rgb, or in / for a directory of pictures, or be - for a pipe")
   }
   return try VideoWriter(path: path, format: format)

@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 
 /// The picture of a video file: frames of RGB8 in, H.264 packets out.
@@ -34,7 +35,7 @@ final class VideoTrack {
       let scaler = cff_scaler(
         Int32(width), Int32(height), AV_PIX_FMT_RGB24.rawValue, SWS_CS_DEFAULT, 1, Int32(width),
         AV_PIX_FMT_YUV420P.rawValue, SWS_CS_ITU709, 0)
-    else { throw MediaError("FFmpeg cannot convert frames for H.264.") }
+    else { throw LiveTalkError("FFmpeg cannot convert frames for H.264.") }
     self.scaler = scaler
   }
 
@@ -42,7 +43,7 @@ final class VideoTrack {
 
   private static func open(_ format: VideoFormat, _ width: Int, _ height: Int, _ globalHeader: Bool) throws -> Codec {
     let candidates = encoders()
-    guard !candidates.isEmpty else { throw MediaError("This FFmpeg has no H.264 encoder.") }
+    guard !candidates.isEmpty else { throw LiveTalkError("This FFmpeg has no H.264 encoder.") }
     var status: Int32 = 0
     for encoder in candidates {
       let codec = try Codec(encoder)
@@ -68,7 +69,7 @@ final class VideoTrack {
       status = avcodec_open2(context, encoder, nil)
       if status >= 0 { return codec }
     }
-    throw MediaError("No H.264 encoder of this FFmpeg starts: \(FFmpeg.reason(status)).")
+    throw LiveTalkError("No H.264 encoder of this FFmpeg starts: \(FFmpeg.reason(status)).")
   }
 
   /// Encodes one frame; what is ready goes to `sink`.
@@ -76,7 +77,7 @@ final class VideoTrack {
     try fill(source, bytes, width: format.width, height: format.height)
     // The encoder may still hold the last frame's buffer.
     guard av_frame_make_writable(coded.pointer) >= 0, cff_scale(scaler, source.pointer, coded.pointer) >= 0 else {
-      throw MediaError("A frame cannot be converted for H.264.")
+      throw LiveTalkError("A frame cannot be converted for H.264.")
     }
     coded.pointer.pointee.pts = count
     count += 1
@@ -106,7 +107,7 @@ final class SoundTrack {
 
   init(sourceRate: Int, globalHeader: Bool) throws {
     guard let encoder = avcodec_find_encoder(AV_CODEC_ID_AAC) else {
-      throw MediaError("This FFmpeg has no AAC encoder.")
+      throw LiveTalkError("This FFmpeg has no AAC encoder.")
     }
     codec = try Codec(encoder)
     let context = codec.pointer
@@ -117,7 +118,7 @@ final class SoundTrack {
     cff_set_mono(&context.pointee.ch_layout)
     if globalHeader { context.pointee.flags |= AV_CODEC_FLAG_GLOBAL_HEADER }
     let status = avcodec_open2(context, encoder, nil)
-    guard status >= 0 else { throw MediaError("FFmpeg's AAC encoder does not start: \(FFmpeg.reason(status)).") }
+    guard status >= 0 else { throw LiveTalkError("FFmpeg's AAC encoder does not start: \(FFmpeg.reason(status)).") }
     frameSize = context.pointee.frame_size > 0 ? Int(context.pointee.frame_size) : 1_024
     resampler = try Resampler(from: sourceRate, to: Self.rate)
   }
@@ -155,7 +156,9 @@ final class SoundTrack {
   ) throws {
     // A new buffer each time: the encoder keeps a reference to the last ones.
     let frame = try Frame(samples: samples.count, sampleRate: Self.rate)
-    guard let plane = frame.pointer.pointee.data.0 else { throw MediaError("Memory for a media frame is exhausted.") }
+    guard let plane = frame.pointer.pointee.data.0 else {
+      throw LiveTalkError("Memory for a media frame is exhausted.")
+    }
     samples.withUnsafeBytes { source in
       if let base = source.baseAddress {
         UnsafeMutableRawPointer(plane).copyMemory(from: base, byteCount: source.count)
@@ -172,11 +175,11 @@ private func drain(
   _ codec: Codec, frame: Frame?, packet: Packet, sink: (UnsafeMutablePointer<AVPacket>) throws -> Void
 ) throws {
   var status = avcodec_send_frame(codec.pointer, frame?.pointer)
-  guard status >= 0 else { throw MediaError("An encoder fails: \(FFmpeg.reason(status)).") }
+  guard status >= 0 else { throw LiveTalkError("An encoder fails: \(FFmpeg.reason(status)).") }
   while true {
     status = avcodec_receive_packet(codec.pointer, packet.pointer)
     if status == cff_error_again() || status == cff_error_end() { return }
-    guard status >= 0 else { throw MediaError("An encoder fails: \(FFmpeg.reason(status)).") }
+    guard status >= 0 else { throw LiveTalkError("An encoder fails: \(FFmpeg.reason(status)).") }
     defer { av_packet_unref(packet.pointer) }
     try sink(packet.pointer)
   }

@@ -1,3 +1,4 @@
+import Basics
 import CFFmpeg
 import CMedia
 import Foundation
@@ -45,7 +46,7 @@ package final class VideoWriter: VideoSink {
   package func append(sound: [Float]) throws {
     try step { output in
       guard format.soundSampleRate != nil else {
-        throw MediaError.unwritable(path, "this video was begun without sound")
+        throw LiveTalkError.unwritable(path, "this video was begun without sound")
       }
       soundAhead.append(contentsOf: sound)
       try encodeSound(output)
@@ -54,7 +55,7 @@ package final class VideoWriter: VideoSink {
 
   package func finish() throws {
     try step { output in
-      guard frameCount > 0 else { throw MediaError.unwritable(path, "no frame was written") }
+      guard frameCount > 0 else { throw LiveTalkError.unwritable(path, "no frame was written") }
       if let rate = format.soundSampleRate {
         let due = format.soundSamples(frames: frameCount, rate: rate)
         // Silence in pieces: much of it may lack.
@@ -100,7 +101,7 @@ package final class VideoWriter: VideoSink {
 
   /// Any error ends the writer; with its `Output` goes the temporary file.
   private func step(_ body: (Output) throws -> Void) throws {
-    guard let output else { throw MediaError.unwritable(path, "it was already ended") }
+    guard let output else { throw LiveTalkError.unwritable(path, "it was already ended") }
     do { try body(output) } catch {
       cancel()
       throw error
@@ -124,7 +125,7 @@ private final class Output {
     var opened: UnsafeMutablePointer<AVFormatContext>?
     // The name is the temporary file's own: the second pass that moves the index to the front opens it by name.
     let status = avformat_alloc_output_context2(&opened, nil, nil, "file:\(file.path)")
-    guard status >= 0, let opened else { throw MediaError.unwritable(path, FFmpeg.reason(status)) }
+    guard status >= 0, let opened else { throw LiveTalkError.unwritable(path, FFmpeg.reason(status)) }
     container = Container(owning: opened, isInput: false)
     let global = opened.pointee.oformat.pointee.flags & AVFMT_GLOBALHEADER != 0
     picture = try VideoTrack(format: format, globalHeader: global)
@@ -135,12 +136,12 @@ private final class Output {
   private var context: UnsafeMutablePointer<AVFormatContext> { container.pointer }
 
   private func begin() throws {
-    guard let io = cmedia_io_new(file.file) else { throw MediaError.unwritable(path, "memory is exhausted") }
+    guard let io = cmedia_io_new(file.file) else { throw LiveTalkError.unwritable(path, "memory is exhausted") }
     context.pointee.pb = io.assumingMemoryBound(to: AVIOContext.self)
     for codec in [picture.codec, sound?.codec].compactMap({ $0 }) {
       guard let stream = avformat_new_stream(context, nil),
         avcodec_parameters_from_context(stream.pointee.codecpar, codec.pointer) >= 0
-      else { throw MediaError.unwritable(path, "memory is exhausted") }
+      else { throw LiveTalkError.unwritable(path, "memory is exhausted") }
       stream.pointee.time_base = codec.pointer.pointee.time_base
       stream.pointee.avg_frame_rate = codec.pointer.pointee.framerate
       av_dict_set(&stream.pointee.metadata, "handler_name", "AI-generated", 0)
@@ -183,7 +184,7 @@ private final class Output {
 
   /// The system's own reason comes first: FFmpeg may report a full disk late, or as something else.
   private func check(_ status: Int32) throws {
-    if file.file.pointee.error != 0 { throw MediaError.unwritable(path, systemReason(file.file.pointee.error)) }
-    guard status >= 0 else { throw MediaError.unwritable(path, FFmpeg.reason(status)) }
+    if file.file.pointee.error != 0 { throw LiveTalkError.unwritable(path, systemReason(file.file.pointee.error)) }
+    guard status >= 0 else { throw LiveTalkError.unwritable(path, FFmpeg.reason(status)) }
   }
 }

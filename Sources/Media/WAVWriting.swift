@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 extension Sound {
@@ -26,7 +27,7 @@ final class WAVFile {
   func append(_ samples: some Collection<Float>) throws {
     // The lengths of the header are 32 bits wide.
     guard (sampleCount + samples.count) * 2 < Int(UInt32.max) - 1_024 else {
-      throw MediaError.unwritable(file.destination, "a WAV file holds at most 4 GiB")
+      throw LiveTalkError.unwritable(file.destination, "a WAV file holds at most 4 GiB")
     }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(samples.count * 2)

@@ -1,3 +1,4 @@
+import Basics
 import Distributed
 import Foundation
 import Torch
@@ -33,14 +34,14 @@ public final class ShardedOptimizer {
   ///   - parameters: what to train, fp32 or bf16 on one device. They are made to require gradients.
   ///   - muon: updates the matrices in place of AdamW; single process only, as it needs whole matrices.
   ///   - group: the ranks that train together, on the parameters' device; nil for one process.
-  /// - Throws: `OptimizerError` for settings or parameters that cannot be trained, `TorchError` for exhausted memory.
+  /// - Throws: `LiveTalkError` for settings or parameters that cannot be trained, `TorchError` for exhausted memory.
   public init(
     _ parameters: [(name: String, tensor: Tensor)], settings: AdamW = AdamW(), muon: Muon? = nil,
     averaging: MovingAverage? = nil, group: ProcessGroup? = nil
   ) throws {
     try ShardedOptimizer.check(parameters, settings, averaging)
     guard muon == nil || (group?.size ?? 1) == 1 else {
-      throw OptimizerError("Muon needs whole matrices, which are shared out over several processes: use AdamW there.")
+      throw LiveTalkError("Muon needs whole matrices, which are shared out over several processes: use AdamW there.")
     }
     self.group = group
     self.settings = settings
@@ -68,31 +69,31 @@ public final class ShardedOptimizer {
     _ parameters: [(name: String, tensor: Tensor)], _ settings: AdamW, _ averaging: MovingAverage?
   ) throws {
     guard let device = parameters.first?.tensor.device else {
-      throw OptimizerError("There is no parameter to train.")
+      throw LiveTalkError("There is no parameter to train.")
     }
     var names: Set<String> = []
     for (name, tensor) in parameters {
       guard tensor.dtype == .float32 || tensor.dtype == .bfloat16 else {
-        throw OptimizerError(
+        throw LiveTalkError(
           "The parameter \(name) has the type \(tensor.dtype); only float32 and bfloat16 are trained.")
       }
       guard tensor.isLeaf, tensor.count > 0 else {
-        throw OptimizerError("The parameter \(name) is \(tensor.isLeaf ? "empty" : "the result of an operation").")
+        throw LiveTalkError("The parameter \(name) is \(tensor.isLeaf ? "empty" : "the result of an operation").")
       }
       guard tensor.device == device else {
-        throw OptimizerError("The parameter \(name) is on \(tensor.device), the first one on \(device).")
+        throw LiveTalkError("The parameter \(name) is on \(tensor.device), the first one on \(device).")
       }
-      guard names.insert(name).inserted else { throw OptimizerError("The parameter \(name) is there twice.") }
+      guard names.insert(name).inserted else { throw LiveTalkError("The parameter \(name) is there twice.") }
     }
     let betas = 0..<1.0
     guard betas.contains(settings.beta1), betas.contains(settings.beta2), settings.epsilon >= 0,
       settings.weightDecay >= 0
     else {
-      throw OptimizerError(
+      throw LiveTalkError(
         "AdamW needs betas from 0 to below 1, and an epsilon and a weight decay that are not negative.")
     }
     guard averaging.map({ betas.contains($0.weight) }) ?? true else {
-      throw OptimizerError("The weight of the moving average is from 0 to below 1.")
+      throw LiveTalkError("The weight of the moving average is from 0 to below 1.")
     }
   }
 
@@ -212,12 +213,4 @@ public final class ShardedOptimizer {
       }
     }
   }
-}
-
-/// Parameters or a state that an optimiser cannot work with.
-public struct OptimizerError: Error, CustomStringConvertible, LocalizedError, Sendable {
-  public let description: String
-  public var errorDescription: String? { description }
-
-  public init(_ description: String) { self.description = description }
 }

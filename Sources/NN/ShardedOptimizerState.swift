@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -57,12 +58,12 @@ extension ShardedOptimizer {
   /// Loads the state that any number of ranks wrote; on an error nothing has changed. Zeroes the gradients.
   ///
   /// - Parameter files: of all ranks of that run, in any order.
-  /// - Throws: `OptimizerError` for a file of other parameters or a missing shard.
+  /// - Throws: `LiveTalkError` for a file of other parameters or a missing shard.
   public func load(_ files: [SafetensorsFile]) throws {
     for file in files { try compareLayout(file) }
     let sources = try parts.map { part in try shares(of: part, in: files) }
     guard let updates = try files.first?.tensor(ShardedOptimizer.countsKey), updates.count == layout.count else {
-      throw OptimizerError("The optimiser's state has no count of updates for every parameter.")
+      throw LiveTalkError("The optimiser's state has no count of updates for every parameter.")
     }
     try withTorchErrors {
       try withGradients(false) {
@@ -96,12 +97,12 @@ extension ShardedOptimizer {
 
   private func compareLayout(_ file: SafetensorsFile) throws {
     guard let theirs = file.metadata[ShardedOptimizer.layoutKey] else {
-      throw OptimizerError("\(file.url.path) is not the state of an optimiser.")
+      throw LiveTalkError("\(file.url.path) is not the state of an optimiser.")
     }
     guard theirs != described else { return }
     let (own, other) = (described.split(separator: "\n"), theirs.split(separator: "\n"))
     let place = zip(own, other).first { $0 != $1 }.map { "'\($0.1)' where this model has '\($0.0)'" }
-    throw OptimizerError(
+    throw LiveTalkError(
       "\(file.url.path) is the state of other parameters: \(place ?? "\(other.count) in place of \(own.count)").")
   }
 
@@ -110,15 +111,15 @@ extension ShardedOptimizer {
     let sources = try files.map { file in
       let bounds = (file.metadata[ShardedOptimizer.shareKey(part)] ?? "").split(separator: " ").compactMap { Int($0) }
       guard bounds.count == 2, bounds[0] >= 0, bounds[0] < bounds[1] else {
-        throw OptimizerError("\(file.url.path) does not say which share of the optimiser's state it has.")
+        throw LiveTalkError("\(file.url.path) does not say which share of the optimiser's state it has.")
       }
       for buffer in Buffer.allCases {
         guard let entry = file.entries[buffer.key(of: part)] else {
           if buffer == .average { continue }
-          throw OptimizerError("\(file.url.path) has no '\(buffer.key(of: part))'.")
+          throw LiveTalkError("\(file.url.path) has no '\(buffer.key(of: part))'.")
         }
         guard entry.shape == [bounds[1] - bounds[0]], entry.dtype == .float32 else {
-          throw OptimizerError("\(file.url.path) has a '\(buffer.key(of: part))' of another size than its share.")
+          throw LiveTalkError("\(file.url.path) has a '\(buffer.key(of: part))' of another size than its share.")
         }
       }
       return Source(file: file, range: bounds[0]..<bounds[1])
@@ -126,7 +127,7 @@ extension ShardedOptimizer {
     var end = 0
     for source in sources where source.range.lowerBound <= end { end = max(end, source.range.upperBound) }
     guard end >= part.usedLength else {
-      throw OptimizerError("The optimiser's state lacks the share from element \(end) of \(part.usedLength) on.")
+      throw LiveTalkError("The optimiser's state lacks the share from element \(end) of \(part.usedLength) on.")
     }
     return sources
   }

@@ -1,3 +1,4 @@
+import Basics
 import Generation
 import Torch
 
@@ -18,7 +19,7 @@ enum ImageCases {
       let target = ReferencePicture.size(
         of: choices, closestTo: ReferencePicture.Size(height: pixels.height, width: pixels.width))
       guard let target, target == (try size(image["selected_size"])) else {
-        throw ParityError("'\(name)' gets the wrong size")
+        throw LiveTalkError("'\(name)' gets the wrong size")
       }
       let scaled = ReferencePicture.scaled(ReferencePicture.tensor(pixels), toCover: target)
       try recorder.compare("\(name).resized", scaled, outputs["\(name).resized"], golden.tolerance())
@@ -29,7 +30,7 @@ enum ImageCases {
 
   private static func size(_ json: JSON) throws -> ReferencePicture.Size {
     let numbers = try json.ints()
-    guard numbers.count == 2 else { throw ParityError("a size has \(numbers.count) numbers") }
+    guard numbers.count == 2 else { throw LiveTalkError("a size has \(numbers.count) numbers") }
     return ReferencePicture.Size(height: numbers[0], width: numbers[1])
   }
 

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// A JSON value whose parts are looked up by name; reading an absent part as a number or text throws where it stands.
@@ -33,13 +34,7 @@ package struct JSON {
   package func bools() throws -> [Bool] { try list.map { try $0.bool() } }
 
   private func read<T>(_ what: String, _ convert: (Any) -> T?) throws -> T {
-    guard let value, let result = convert(value) else { throw ParityError("\(place) is not \(what)") }
+    guard let value, let result = convert(value) else { throw LiveTalkError("\(place) is not \(what)") }
     return result
   }
-}
-
-/// A case that cannot be run.
-package struct ParityError: Error, CustomStringConvertible {
-  package let description: String
-  package init(_ description: String) { self.description = description }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -26,11 +27,11 @@ package struct ParityCase {
 
   /// The tensors of one of the case's files.
   ///
-  /// - Throws: `ParityError` where one that `case.json` lists is not there: else it would be left out of the comparison.
+  /// - Throws: `LiveTalkError` where one that `case.json` lists is not there: else it would be left out of the comparison.
   package func tensors(_ file: String) throws -> [String: Tensor] {
     let tensors = try readWeights(directory.appendingPathComponent(file)).mapValues { $0.to(device) }
     if let lost = json["tensors"][file].keys.first(where: { tensors[$0] == nil }) {
-      throw ParityError("\(file) lacks the tensor '\(lost)' that case.json lists")
+      throw LiveTalkError("\(file) lacks the tensor '\(lost)' that case.json lists")
     }
     return tensors
   }
@@ -86,11 +87,11 @@ package final class ParityRecorder {
 
   /// Compares every element of `actual` with the reference.
   ///
-  /// - Throws: `ParityError` where the case does not hold it, or in another shape.
+  /// - Throws: `LiveTalkError` where the case does not hold it, or in another shape.
   package func compare(_ name: String, _ actual: Tensor, _ expected: Tensor?, _ tolerance: Tolerance) throws {
-    guard let expected else { throw ParityError("the case has no output '\(name)'") }
+    guard let expected else { throw LiveTalkError("the case has no output '\(name)'") }
     guard actual.shape == expected.shape else {
-      throw ParityError("'\(name)' has the shape \(actual.shape), the reference \(expected.shape)")
+      throw LiveTalkError("'\(name)' has the shape \(actual.shape), the reference \(expected.shape)")
     }
     let reference = expected.to(.cpu, .float64)
     let difference = (actual.to(.cpu, .float64) - reference).abs()
@@ -105,9 +106,9 @@ package final class ParityRecorder {
   package func compareStatistics(
     _ name: String, _ actual: Tensor, _ expected: Tensor?, maximum: Double, mean: Double
   ) throws {
-    guard let expected else { throw ParityError("the case has no output '\(name)'") }
+    guard let expected else { throw LiveTalkError("the case has no output '\(name)'") }
     guard actual.shape == expected.shape else {
-      throw ParityError("'\(name)' has the shape \(actual.shape), the reference \(expected.shape)")
+      throw LiveTalkError("'\(name)' has the shape \(actual.shape), the reference \(expected.shape)")
     }
     let difference = (actual.to(.cpu, .float64) - expected.to(.cpu, .float64)).abs()
     let largest = difference.max().item

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -87,7 +88,7 @@ package enum ParitySuite {
     do {
       let golden = try ParityCase(directory: directory, device: device, media: media)
       (component, name) = (golden.component, golden.name)
-      guard let runner = runners[component] else { throw ParityError("no runner for the component '\(component)'") }
+      guard let runner = runners[component] else { throw LiveTalkError("no runner for the component '\(component)'") }
       try withTorchErrors {
         component == "distill" ? try runner(golden, recorder) : try withInferenceMode { try runner(golden, recorder) }
       }

@@ -1,3 +1,4 @@
+import Basics
 import Generation
 import Models
 import NN
@@ -11,7 +12,7 @@ enum PipelineCases {
     let folder = try CheckpointFolder(root, headDim: try TransformerCases.configuration(golden.config["dit"]).headDim)
     let models = try AvatarModels(loading: folder, device: golden.device, dtype: .float32)
     guard models.transformer.config == (try TransformerCases.configuration(golden.config["dit"])) else {
-      throw ParityError("the shapes of the checkpoint tell other sizes than the configuration")
+      throw LiveTalkError("the shapes of the checkpoint tell other sizes than the configuration")
     }
     let latentTolerance = try golden.tolerance("latents")
 
@@ -35,7 +36,7 @@ enum PipelineCases {
       "audio_embed", audio.squeeze(1).unsqueeze(2).unsqueeze(2), outputs["audio_embed"], latentTolerance)
 
     guard let noise = inputs["noise"], let renoise = inputs["renoise"] else {
-      throw ParityError("the case has no noise")
+      throw LiveTalkError("the case has no noise")
     }
     let n = try args["num_frame_per_block"].int()
     let renewals = try args["num_steps"].int() - 1
@@ -97,7 +98,9 @@ enum PipelineCases {
   ) throws -> Tensor {
     let expected = outputs["img_lat"].map { $0.narrow(1, 0, $0.size(1) - 1).narrow(2, 0, 1) }
     guard let media = golden.media else {
-      guard let expected else { throw ParityError("the case has no output 'img_lat', and no picture can be read here") }
+      guard let expected else {
+        throw LiveTalkError("the case has no output 'img_lat', and no picture can be read here")
+      }
       return expected.contiguous()
     }
     let args = golden.config["args"]
@@ -108,7 +111,7 @@ enum PipelineCases {
     let pixels = try media.picture(golden.directory.appendingPathComponent(try golden.config["image"].string()))
     let given = ReferencePicture.Size(height: pixels.height, width: pixels.width)
     guard let size = ReferencePicture.size(of: sizes, closestTo: given) else {
-      throw ParityError("the case names no size")
+      throw LiveTalkError("the case names no size")
     }
     let latent = try models.referenceLatent(pixels, size)
     try recorder.compareIntermediate("img_lat", latent, expected, tolerance)

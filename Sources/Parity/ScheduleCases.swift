@@ -1,3 +1,4 @@
+import Basics
 import Generation
 import Models
 import Torch
@@ -42,7 +43,7 @@ enum ScheduleCases {
     let shift = try golden.config["inference"]["shift"].double()
     let trainings = golden.config["training"].keys.map { golden.config["training"][$0] }
     guard let sameShift = try trainings.first(where: { try $0["shift"].double() == shift }) else {
-      throw ParityError("no training table has the shift of the inference table")
+      throw LiveTalkError("no training table has the shift of the inference table")
     }
     let large = try schedule(sameShift, device: golden.device)
     let byIndex = large.timesteps.indexSelect(0, Tensor(listed.map { 1000 - $0 }, device: golden.device))
@@ -70,13 +71,13 @@ enum ScheduleCases {
   private static func conversions(_ golden: ParityCase, _ recorder: ParityRecorder) throws {
     let (inputs, outputs, tolerance) = (try golden.inputs(), try golden.outputs(), try golden.tolerance())
     guard let x0 = inputs["x0"], let noise = inputs["noise"], let flow = inputs["flow"] else {
-      throw ParityError("the case lacks an input")
+      throw LiveTalkError("the case lacks an input")
     }
     let inference = try schedule(golden.config["inference"], device: golden.device)
     let training = try schedule(golden.config["training"], device: golden.device)
     let noisable = Set(try golden.config["inference_add_noise_ok"].list.map { try $0.string() })
     for set in try golden.config["timestep_sets"].list.map({ try $0.string() }) {
-      guard let t = inputs["t.\(set)"] else { throw ParityError("the case has no timesteps '\(set)'") }
+      guard let t = inputs["t.\(set)"] else { throw LiveTalkError("the case has no timesteps '\(set)'") }
       for (kind, schedule) in [("inference", inference), ("training", training)] {
         var results = [
           "flow_to_x0": schedule.x0(flow: flow, xt: noise, timesteps: t),
@@ -118,7 +119,7 @@ enum ScheduleCases {
     let training = try schedule(golden.config["training"], device: golden.device)
     let range = try golden.config["min_step"].double()...golden.config["max_step"].double()
     for set in try golden.config["sets"].list.map({ try $0.string() }) {
-      guard let base = inputs["base.\(set)"] else { throw ParityError("the case has no timesteps '\(set)'") }
+      guard let base = inputs["base.\(set)"] else { throw LiveTalkError("the case has no timesteps '\(set)'") }
       let shifted = FlowMatchingSchedule.shiftedTimesteps(
         base, shift: try golden.config["timestep_shift"].double(), clampedTo: range)
       try recorder.compare("shifted.\(set)", shifted, outputs["shifted.\(set)"], tolerance)

@@ -1,3 +1,4 @@
+import Basics
 import Models
 import NN
 import Torch
@@ -28,7 +29,9 @@ enum TransformerCases {
     let weights = try golden.tensors("weights.safetensors")
     let config = try configuration(golden.config)
     let read = try WanTransformerConfiguration(readingFrom: weights, headDim: config.headDim)
-    guard read == config else { throw ParityError("the shapes of the weights tell other sizes than the configuration") }
+    guard read == config else {
+      throw LiveTalkError("the shapes of the weights tell other sizes than the configuration")
+    }
     let store = ParameterStore(
       weights: weights, name: "weights.safetensors", device: golden.device, dtype: dtype, isFrozen: true)
     let model = try WanTransformer(config, store.root)
@@ -37,7 +40,7 @@ enum TransformerCases {
   }
 
   private static func input(_ inputs: [String: Tensor], _ name: String) throws -> Tensor {
-    guard let tensor = inputs[name] else { throw ParityError("the case has no input '\(name)'") }
+    guard let tensor = inputs[name] else { throw LiveTalkError("the case has no input '\(name)'") }
     return tensor
   }
 
@@ -99,7 +102,7 @@ enum TransformerCases {
     taps["time_embedding"] = timestep.embedding
     taps["t_mod"] = timestep.projection
     for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) where name != "mask" && !name.hasPrefix("rope.") {
-      guard let actual = taps[name] else { throw ParityError("nothing computes the output '\(name)'") }
+      guard let actual = taps[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
       try recorder.compare(name, actual, expected, tolerance)
     }
     try rotary(model.config, outputs, recorder, tolerance)
@@ -169,7 +172,7 @@ enum TransformerCases {
         timestep: model.read(timesteps: try input(inputs, try call["timestep"].string())), text: text,
         audio: audio.narrow(2, start, count), memory: memory, rotary: rotary, tap: { taps[$0] = $1.clone() })
       let result = try call["flow"].string()
-      if index + 1 == calls.count, outputs[result] == nil { throw ParityError("the case has no output '\(result)'") }
+      if index + 1 == calls.count, outputs[result] == nil { throw LiveTalkError("the case has no output '\(result)'") }
       try compare(result, flow)
       for (name, tensor) in taps { try compare("\(prefix).\(name)", tensor) }
       let block = try call["block"].int()
@@ -194,7 +197,7 @@ enum TransformerCases {
   ) throws {
     guard let expected = outputs[name] else { return recorder.skip(name) }
     let unused = expected.size(1) - rows.size(1)
-    guard unused >= 0 else { throw ParityError("'\(name)' has \(expected.size(1)) rows, ours \(rows.size(1))") }
+    guard unused >= 0 else { throw LiveTalkError("'\(name)' has \(expected.size(1)) rows, ours \(rows.size(1))") }
     try compare(name, Tensor.cat([rows, expected.narrow(1, rows.size(1), unused).to(rows.dtype)], 1))
   }
 }

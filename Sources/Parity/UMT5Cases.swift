@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import TextTokenizer
@@ -7,7 +8,9 @@ import Torch
 enum UMT5Cases {
   static func run(_ golden: ParityCase, _ recorder: ParityRecorder) throws {
     let outputs = try golden.outputs()
-    guard let ids = outputs["ids"], let mask = outputs["mask"] else { throw ParityError("the case has no ids or mask") }
+    guard let ids = outputs["ids"], let mask = outputs["mask"] else {
+      throw LiveTalkError("the case has no ids or mask")
+    }
     try compareTokens(golden, ids: ids, mask: mask, recorder)
     for (file, weights) in try checkpoints(golden) {
       let encoder = try UMT5Encoder(weights: weights, name: file, device: golden.device, dtype: .float32)
@@ -21,7 +24,7 @@ enum UMT5Cases {
       let context = encoder.encode(ids: ids, mask: mask) { taps["first.\($0)"] = $1 }
       try recorder.compare("\(file): prompt_embeds", context, outputs["prompt_embeds"], golden.tolerance())
       for (name, expected) in outputs where name.hasPrefix("first.") {
-        guard var actual = taps[name] else { throw ParityError("nothing gives '\(name)'") }
+        guard var actual = taps[name] else { throw LiveTalkError("nothing gives '\(name)'") }
         if name.hasSuffix("pos_bias") {  // given for its first rows and columns
           actual = actual.narrow(2, 0, expected.size(2)).narrow(3, 0, expected.size(3))
         }

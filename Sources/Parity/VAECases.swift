@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import Torch
@@ -30,7 +31,7 @@ enum VAECases {
         }
       }
     } else {
-      throw ParityError("the case has neither pixels nor a latent")
+      throw LiveTalkError("the case has neither pixels nor a latent")
     }
     let (mean, inverseDeviation) = vae.latentConstants
     taps.add("mean", mean.flatten())
@@ -39,7 +40,7 @@ enum VAECases {
   }
 
   static func configuration(_ json: JSON) throws -> WanVAEConfiguration {
-    guard json["attn_scales"].list.isEmpty else { throw ParityError("the reference cannot run with attn_scales") }
+    guard json["attn_scales"].list.isEmpty else { throw LiveTalkError("the reference cannot run with attn_scales") }
     let isResidual = json["dec_dim"].exists  // only Wan 2.2 has one
     return WanVAEConfiguration(
       width: try json["dim"].int(), decoderWidth: isResidual ? try json["dec_dim"].int() : nil,
@@ -73,7 +74,7 @@ enum VAECases {
       for key in expected.keys.sorted() where key.hasPrefix("cache_after_chunk\(chunk).") {
         guard let slot = key.split(separator: ".").last.flatMap({ Int($0) }), slot < remembered.count,
           let ours = remembered[slot], let theirs = expected.removeValue(forKey: key)
-        else { throw ParityError("no cache slot for '\(key)'") }
+        else { throw LiveTalkError("no cache slot for '\(key)'") }
         // Where the reference remembers one frame, we remember the zeros before it as well.
         let lead = ours.size(2) - theirs.size(2)
         try recorder.compare(key, ours.narrow(2, lead, theirs.size(2)), theirs, tolerance)
@@ -96,7 +97,7 @@ private struct Taps {
   func compare(_ expected: [String: Tensor], _ tolerance: Tolerance, _ recorder: ParityRecorder) throws {
     for (name, value) in expected.sorted(by: { $0.key < $1.key }) {
       let (base, call) = Self.split(name)
-      guard let parts = values[base] else { throw ParityError("the output '\(name)' has no counterpart") }
+      guard let parts = values[base] else { throw LiveTalkError("the output '\(name)' has no counterpart") }
       let whole = parts.count == 1 ? parts[0] : Tensor.cat(parts, 2)
       guard let call else {
         try recorder.compare(name, whole, value, tolerance)
@@ -104,11 +105,13 @@ private struct Taps {
       }
       let start = try (0..<call).reduce(0) { sum, earlier in
         guard let before = expected["\(base).call\(earlier)"] else {
-          throw ParityError("'\(name)' stands without the calls before it")
+          throw LiveTalkError("'\(name)' stands without the calls before it")
         }
         return sum + before.size(2)
       }
-      guard start + value.size(2) <= whole.size(2) else { throw ParityError("'\(name)' lies past the frames of ours") }
+      guard start + value.size(2) <= whole.size(2) else {
+        throw LiveTalkError("'\(name)' lies past the frames of ours")
+      }
       try recorder.compare(name, whole.narrow(2, start, value.size(2)), value, tolerance)
     }
   }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import NN
@@ -34,7 +35,7 @@ enum Wav2Vec2Cases {
     _ golden: ParityCase, _ run: JSON, _ outputs: [String: Tensor], _ recorder: ParityRecorder
   ) throws -> [Float] {
     let name = try run["name"].string()
-    guard let expected = outputs["\(name).samples"] else { throw ParityError("the case has no '\(name).samples'") }
+    guard let expected = outputs["\(name).samples"] else { throw LiveTalkError("the case has no '\(name).samples'") }
     let rate = try golden.config["sample_rate"].int()
     var geometry = LatentGeometry.livetalk
     (geometry.framesPerSecond, geometry.sampleRate) = (try golden.config["fps"].int(), rate)
@@ -70,7 +71,7 @@ enum Wav2Vec2Cases {
         encoders.append(("\(key)/\(file)", encoder))
       }
     }
-    guard !encoders.isEmpty else { throw ParityError("the case has no model") }
+    guard !encoders.isEmpty else { throw LiveTalkError("the case has no model") }
     return encoders
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import CCairo
 import Foundation
 import Media
@@ -11,16 +12,16 @@ final class Canvas {
   private let surface: OpaquePointer
   private let context: OpaquePointer
 
-  /// - Throws: `SpeakerError` when memory is exhausted.
+  /// - Throws: `LiveTalkError` when memory is exhausted.
   init(width: Int, height: Int) throws {
     guard let surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, Int32(width), Int32(height)) else {
-      throw SpeakerError("There is not enough memory for a picture of \(width) × \(height) pixels.")
+      throw LiveTalkError("There is not enough memory for a picture of \(width) × \(height) pixels.")
     }
     guard cairo_surface_status(surface) == CAIRO_STATUS_SUCCESS, let context = cairo_create(surface),
       cairo_status(context) == CAIRO_STATUS_SUCCESS
     else {
       cairo_surface_destroy(surface)
-      throw SpeakerError("There is not enough memory for a picture of \(width) × \(height) pixels.")
+      throw LiveTalkError("There is not enough memory for a picture of \(width) × \(height) pixels.")
     }
     (self.width, self.height) = (width, height)
     (self.surface, self.context) = (surface, context)
@@ -130,7 +131,7 @@ final class Canvas {
   func picture() throws -> Picture {
     cairo_surface_flush(surface)
     guard cairo_status(context) == CAIRO_STATUS_SUCCESS, let data = cairo_image_surface_get_data(surface) else {
-      throw SpeakerError("cairo fails to draw: \(String(cString: cairo_status_to_string(cairo_status(context)))).")
+      throw LiveTalkError("cairo fails to draw: \(String(cString: cairo_status_to_string(cairo_status(context)))).")
     }
     let stride = Int(cairo_image_surface_get_stride(surface))
     let (width, height) = (width, height)

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// A program that is run to its end, without a shell. Several may run at once.
@@ -15,7 +16,7 @@ enum ChildProcess {
   ///   - arguments: the program, which is looked for in PATH, and what it is given.
   ///   - output: the file that takes its standard output. A file cannot fill up and stop the program as a pipe can.
   ///   - seconds: how long it may take.
-  /// - Throws: `SpeakerError` when no process can be started.
+  /// - Throws: `LiveTalkError` when no process can be started.
   static func run(_ arguments: [String], output: URL, seconds: Double) throws -> Ending {
     #if canImport(Darwin)
       var actions: posix_spawn_file_actions_t?
@@ -36,7 +37,7 @@ enum ChildProcess {
     let failure = posix_spawnp(&child, arguments[0], &actions, nil, words + [nil], variables + [nil])
     guard failure != ENOENT else { return .missing }
     guard failure == 0 else {
-      throw SpeakerError("The program \(arguments[0]) cannot be started: \(String(cString: strerror(failure))).")
+      throw LiveTalkError("The program \(arguments[0]) cannot be started: \(String(cString: strerror(failure))).")
     }
     let end = ContinuousClock.now + .seconds(seconds)
     var status: Int32 = 0

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Media
 import Synchronization
@@ -37,7 +38,7 @@ package final class ClipFolder: Sendable {
 
   /// Opens a folder to go on with, or makes one.
   ///
-  /// - Throws: `SpeakerError` when the folder holds something else or clips of other settings, or cannot be written.
+  /// - Throws: `LiveTalkError` when the folder holds something else or clips of other settings, or cannot be written.
   package init(_ url: URL, _ settings: ClipSettings, format: Format = .video) throws {
     self.url = url
     self.settings = settings
@@ -45,10 +46,10 @@ package final class ClipFolder: Sendable {
     let kind = Kind(settings: settings, format: format)
     if let data = try? Data(contentsOf: kindFile) {
       guard let found = try? JSONDecoder().decode(Kind.self, from: data) else {
-        throw SpeakerError("The folder \(url.path) cannot be gone on with: its synthesis.json is of another version.")
+        throw LiveTalkError("The folder \(url.path) cannot be gone on with: its synthesis.json is of another version.")
       }
       guard found == kind else {
-        throw SpeakerError(
+        throw LiveTalkError(
           "The folder \(url.path) holds clips with other settings (\(Self.difference(found, kind))): choose another folder "
             + "or the same settings.")
       }
@@ -64,7 +65,7 @@ package final class ClipFolder: Sendable {
     if FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) {
       let content = try? FileManager.default.contentsOfDirectory(atPath: url.path)
       guard isFolder.boolValue, let content, content.allSatisfy({ $0.contains(".partial-") || $0 == "clips" }) else {
-        throw SpeakerError(
+        throw LiveTalkError(
           "The output \(url.path) cannot be used: it is \(isFolder.boolValue ? "a folder with other files" : "a file")."
         )
       }
@@ -73,11 +74,11 @@ package final class ClipFolder: Sendable {
       try FileManager.default.createDirectory(
         at: url.appendingPathComponent("clips"), withIntermediateDirectories: true)
     } catch {
-      throw SpeakerError("The folder \(url.path) cannot be made: \(error.localizedDescription)")
+      throw LiveTalkError("The folder \(url.path) cannot be made: \(error.localizedDescription)")
     }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
-    try writeWhole(try encoder.encode(kind) + Data("\n".utf8), to: kindFile)
+    try writingOutput(kindFile.path) { try writeAtomically(encoder.encode(kind) + Data("\n".utf8), to: kindFile) }
   }
 
   private static func difference(_ found: Kind, _ wanted: Kind) -> String {
@@ -155,7 +156,7 @@ package final class ClipFolder: Sendable {
     try clip.sound.writeWAV(to: paths[1])
     try portrait.render(Speaker.rest).writePNG(to: paths[2])
     let truth = clip.truth(portrait)
-    try writeWhole(try truth.encoded(), to: URL(fileURLWithPath: paths[3]))
+    try writingOutput(paths[3]) { try writeAtomically(truth.encoded(), to: URL(fileURLWithPath: paths[3])) }
     return (drawing, try line(number, caption: truth.caption, speaker: truth.speaker))
   }
 
@@ -218,13 +219,18 @@ package final class ClipFolder: Sendable {
   /// Adds a clip's line at the end of the list.
   func list(_ number: Int, _ line: String) throws {
     lines.withLock { $0[number] = line }
-    try append(line, to: metadataFile)
+    try writingOutput(metadataFile.path) {
+      let descriptor = open(metadataFile.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
+      guard descriptor >= 0 else { throw FileError(metadataFile) }
+      defer { close(descriptor) }
+      try Data((line + "\n").utf8).withUnsafeBytes { try writeAll($0, to: descriptor, metadataFile) }
+    }
   }
 
   /// Writes the whole list in order.
   func writeMetadata() throws {
     let text = lines.withLock { $0.sorted { $0.key < $1.key }.map { $0.value + "\n" }.joined() }
-    try writeWhole(Data(text.utf8), to: metadataFile)
+    try writingOutput(metadataFile.path) { try writeAtomically(Data(text.utf8), to: metadataFile) }
   }
 
   /// Clips that are listed.
@@ -234,8 +240,7 @@ package final class ClipFolder: Sendable {
   func removePartialFiles(abandoned: Bool = false) {
     for folder in [url, url.appendingPathComponent("clips")] {
       for name in (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? [] {
-        guard name.hasPrefix("."), let match = name.firstMatch(of: /\.partial-(\d+)-/), let process = pid_t(match.1)
-        else { continue }
+        guard let process = writerOfPartialFile(name) else { continue }
         let isOurs = process == ProcessInfo.processInfo.processIdentifier
         let isGone = !isOurs && kill(process, 0) != 0 && errno == ESRCH
         if abandoned ? isGone : isOurs { try? FileManager.default.removeItem(at: folder.appendingPathComponent(name)) }

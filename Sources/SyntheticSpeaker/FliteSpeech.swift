@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Media
 
@@ -22,15 +23,15 @@ struct Flite: Sendable {
   /// Runs the program on a text.
   ///
   /// - Returns: what it prints.
-  /// - Throws: `SpeakerError` when it is missing, fails or takes too long.
+  /// - Throws: `LiveTalkError` when it is missing, fails or takes too long.
   func run(_ options: [String], text: String, in folder: URL) throws -> String {
     let output = folder.appendingPathComponent("output.txt")
     switch try ChildProcess.run([program] + options + ["-t", text], output: output, seconds: longest) {
     case .exited(0): return try String(contentsOf: output, encoding: .utf8)
-    case .exited(let status): throw SpeakerError("flite fails to speak (status \(status)).")
+    case .exited(let status): throw LiveTalkError("flite fails to speak (status \(status)).")
     case .missing:
-      throw SpeakerError("flite is not there: install flite, or let espeak-ng speak alone (--voices espeak-ng).")
-    case .killed: throw SpeakerError("flite took more than \(longest) seconds for a text, and was ended.")
+      throw LiveTalkError("flite is not there: install flite, or let espeak-ng speak alone (--voices espeak-ng).")
+    case .killed: throw LiveTalkError("flite took more than \(longest) seconds for a text, and was ended.")
     }
   }
 
@@ -48,7 +49,7 @@ extension Speech {
   /// What flite makes of an English text. The same text and voice give the same samples.
   ///
   /// - Parameter rate: words a minute, about.
-  /// - Throws: `SpeakerError` when flite is missing, fails or takes too long.
+  /// - Throws: `LiveTalkError` when flite is missing, fails or takes too long.
   init(text: String, voice: FliteVoice, rate: Int, flite: Flite = Flite()) throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("flite-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -56,7 +57,7 @@ extension Speech {
     let file = folder.appendingPathComponent("speech.wav")
     let printed = try flite.run(voice.options(rate: rate) + ["-psdur", "-o", file.path], text: text, in: folder)
     guard let sound = try? Sound(contentsOf: file.path, sampleRate: Self.sampleRate) else {
-      throw SpeakerError("flite spoke nothing with the voice '\(voice.name)'.")
+      throw LiveTalkError("flite spoke nothing with the voice '\(voice.name)'.")
     }
     samples = try Self.resampled(sound.samples, from: (Double(Self.sampleRate) * voice.warp).rounded())
     let end = Double(samples.count) / Double(Self.sampleRate)
@@ -65,7 +66,7 @@ extension Speech {
     for part in printed.split(whereSeparator: \.isWhitespace) {
       let fields = part.split(separator: ":")
       guard fields.count == 2, let symbol = Flite.symbols[String(fields[0])], let seconds = Double(fields[1]) else {
-        throw SpeakerError("flite prints '\(part)' for a sound, which is none that is known.")
+        throw LiveTalkError("flite prints '\(part)' for a sound, which is none that is known.")
       }
       phones.append((symbol, min(start, end)))
       start = seconds / voice.warp

@@ -1,3 +1,5 @@
+import Basics
+
 /// Who is drawn: every trait of a person, and nothing that changes in a clip.
 package struct Identity: Codable, Sendable, Equatable {
   package enum Gender: String, Codable, Sendable, CaseIterable { case woman, man }
@@ -165,10 +167,4 @@ extension Identity {
     0xBFD8E6, 0xE8DCC8, 0xC9DDC4, 0xE6C8C8, 0xD2CBE4, 0x9FB6C6, 0x6F8A9C, 0x4C5C72, 0xE9E4DC, 0xF0CFA8, 0x7FA08E,
     0x3C4656,
   ].map { Paint($0) }
-}
-
-/// "a", "a and b", "a, b and c".
-func listed(_ parts: [String]) -> String {
-  guard let last = parts.last, parts.count > 1 else { return parts.first ?? "" }
-  return parts.dropLast().joined(separator: ", ") + " and " + last
 }

@@ -1,3 +1,5 @@
+import Basics
+
 /// A language that the speakers know: its voices and its sentences.
 package enum Language: String, Codable, Sendable, CaseIterable {
   case english = "en"

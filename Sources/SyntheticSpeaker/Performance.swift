@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// What a person does in a clip: the expressions, movements, blinks and glances, drawn up in advance.

@@ -7,7 +7,7 @@ package final class Portrait {
   private let canvas: Canvas
   private let backdrop: Canvas
 
-  /// - Throws: `SpeakerError` when memory is exhausted.
+  /// - Throws: `LiveTalkError` when memory is exhausted.
   package init(_ identity: Identity, width: Int, height: Int) throws {
     self.identity = identity
     canvas = try Canvas(width: width, height: height)

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// What was done to the sound of a clip, in this order: filter, room, noise, gain.

@@ -1,3 +1,5 @@
+import Basics
+
 /// A person: looks and voice. The same seed and number give the same one.
 package struct Speaker: Codable, Sendable, Equatable {
   /// The name in data sets, such as "speaker-00012".

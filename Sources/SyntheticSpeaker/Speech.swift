@@ -1,3 +1,4 @@
+import Basics
 import CESpeak
 import Foundation
 import Media
@@ -23,13 +24,13 @@ package struct Speech: Sendable {
   /// - Parameters:
   ///   - voice: espeak-ng's name, such as "de+f2".
   ///   - warp: how many times higher and faster the sound is played than it was spoken.
-  /// - Throws: `SpeakerError` when espeak-ng has no data, no such voice or no memory.
+  /// - Throws: `LiveTalkError` when espeak-ng has no data, no such voice or no memory.
   package init(text: String, voice: String, rate: Int = 160, pitch: Int = 50, range: Int = 50, warp: Double = 1) throws
   {
     guard
       let utterance = cespeak_speak(
         voice, text, Int32(rate), Int32(pitch), Int32(range), Int32(Self.longest))
-    else { throw SpeakerError("There is not enough memory to speak a text.") }
+    else { throw LiveTalkError("There is not enough memory to speak a text.") }
     defer { cespeak_free(utterance) }
     try Self.check(utterance.pointee.status, voice)
     let sourceRate = (Double(utterance.pointee.rate) * warp).rounded()
@@ -68,12 +69,12 @@ package struct Speech: Sendable {
   private static func check(_ status: Int32, _ voice: String) throws {
     switch Int(status) {
     case Int(CESPEAK_OK): return
-    case Int(CESPEAK_NO_MEMORY): throw SpeakerError("There is not enough memory to speak a text.")
+    case Int(CESPEAK_NO_MEMORY): throw LiveTalkError("There is not enough memory to speak a text.")
     case Int(CESPEAK_NO_DATA):
-      throw SpeakerError("espeak-ng finds its voice data nowhere: install espeak-ng-data, or set ESPEAK_DATA_PATH.")
-    case Int(CESPEAK_NO_VOICE): throw SpeakerError("espeak-ng has no voice '\(voice)': install espeak-ng-data whole.")
-    case Int(CESPEAK_TOO_LONG): throw SpeakerError("A text is too long to be spoken at once.")
-    default: throw SpeakerError("espeak-ng fails to speak with the voice '\(voice)'.")
+      throw LiveTalkError("espeak-ng finds its voice data nowhere: install espeak-ng-data, or set ESPEAK_DATA_PATH.")
+    case Int(CESPEAK_NO_VOICE): throw LiveTalkError("espeak-ng has no voice '\(voice)': install espeak-ng-data whole.")
+    case Int(CESPEAK_TOO_LONG): throw LiveTalkError("A text is too long to be spoken at once.")
+    default: throw LiveTalkError("espeak-ng fails to speak with the voice '\(voice)'.")
     }
   }
 

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Media
 
@@ -20,7 +21,7 @@ package struct SyntheticClip: Sendable {
   /// Shares of clips in which nobody speaks, and in which sentences have pauses between them, where there is time for any.
   private static let (silentShare, pausedShare) = (0.06, 0.24)
 
-  /// - Throws: `SpeakerError` when the voice's engine cannot speak.
+  /// - Throws: `LiveTalkError` when the voice's engine cannot speak.
   package init(_ settings: ClipSettings, number: Int) throws {
     self.settings = settings
     self.number = number

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// All that is known about a clip: what its JSON file holds.
@@ -61,12 +62,12 @@ package struct Truth: Codable, Sendable, Equatable {
     return try encoder.encode(self) + Data("\n".utf8)
   }
 
-  /// - Throws: `SpeakerError` when the file is none.
+  /// - Throws: `LiveTalkError` when the file is none.
   package init(contentsOf url: URL) throws {
     do {
       self = try JSONDecoder().decode(Truth.self, from: try Data(contentsOf: url))
     } catch {
-      throw SpeakerError("The truth file \(url.path) cannot be read: it is not whole or of another version.")
+      throw LiveTalkError("The truth file \(url.path) cannot be read: it is not whole or of another version.")
     }
   }
 

@@ -1,3 +1,5 @@
+import Basics
+
 /// A program that speaks.
 package enum VoiceEngine: String, Codable, Sendable, CaseIterable {
   case espeak = "espeak-ng"
@@ -88,7 +90,7 @@ package struct Voice: Codable, Sendable, Equatable {
   /// A text in a language.
   ///
   /// - Parameter voice: espeak-ng's voice of the language.
-  /// - Throws: `SpeakerError` when the engine cannot speak.
+  /// - Throws: `LiveTalkError` when the engine cannot speak.
   func speech(_ text: String, _ language: Language, voice: String) throws -> Speech {
     switch engine(for: language) {
     case .espeak:

@@ -1,3 +1,4 @@
+import Basics
 import CTorch
 import Foundation
 
@@ -77,13 +78,11 @@ extension MappedFile {
 
 /// Writes records to a zip archive of torch.save: stored, each starting at a multiple of 64 bytes.
 final class ArchiveWriter {
-  private let url: URL
-  private let file: FileHandle
+  private let file: PartialFile
   private var failure: (any Error)?
   private var writer: ct_archive_writer?
 
-  init(_ file: FileHandle, _ url: URL) throws {
-    self.url = url
+  init(_ file: PartialFile) throws {
     self.file = file
     let context = Unmanaged.passUnretained(self).toOpaque()
     try throwing(
@@ -100,7 +99,7 @@ final class ArchiveWriter {
   private func take(_ data: UnsafeRawPointer?, _ size: Int) -> Int {
     guard failure == nil else { return 0 }
     do {
-      try write(UnsafeRawBufferPointer(start: data, count: size), to: file, url)
+      try file.write(UnsafeRawBufferPointer(start: data, count: size))
       return size
     } catch {
       failure = error

@@ -1,3 +1,4 @@
+import Basics
 import CTorch
 import Foundation
 
@@ -12,7 +13,7 @@ package enum Checksum {
   /// - Throws: `FileError` if it cannot be opened or read.
   package static func ofFile(_ url: URL) throws -> (bytes: Int, crc32c: UInt32) {
     let descriptor = open(url.path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FileError(url, String(cString: strerror(errno))) }
+    guard descriptor >= 0 else { throw FileError(url) }
     defer { close(descriptor) }
     var (size, sum) = (0, UInt32(0))
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 22, alignment: 64)
@@ -22,7 +23,7 @@ package enum Checksum {
       if count == 0 { return (size, sum) }
       if count < 0 {
         if errno == EINTR { continue }
-        throw FileError(url, String(cString: strerror(errno)))
+        throw FileError(url)
       }
       size += count
       sum = crc32c(UnsafeRawBufferPointer(rebasing: buffer[..<count]), after: sum)

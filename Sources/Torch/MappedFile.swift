@@ -1,3 +1,4 @@
+import Basics
 import CTorch
 import Foundation
 
@@ -9,15 +10,15 @@ final class MappedFile: @unchecked Sendable {
   /// - Throws: `FileError` if it cannot be opened, is no regular file, or is empty.
   init(_ url: URL) throws {
     let descriptor = open(url.path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FileError(url, String(cString: strerror(errno))) }
+    guard descriptor >= 0 else { throw FileError(url) }
     defer { close(descriptor) }
     var info = stat()
-    guard fstat(descriptor, &info) == 0 else { throw FileError(url, String(cString: strerror(errno))) }
+    guard fstat(descriptor, &info) == 0 else { throw FileError(url) }
     guard info.st_mode & S_IFMT == S_IFREG else { throw FileError(url, "it is not a regular file") }
     guard info.st_size > 0 else { throw FileError(url, "the file is empty") }
     count = Int(info.st_size)
     guard let mapped = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor, 0), mapped != MAP_FAILED else {
-      throw FileError(url, String(cString: strerror(errno)))
+      throw FileError(url)
     }
     bytes = mapped
   }
@@ -38,69 +39,5 @@ final class MappedFile: @unchecked Sendable {
     return Tensor {
       ct_from_memory(start, dtype.rawValue, shape, rank, owner, { Unmanaged<MappedFile>.fromOpaque($0!).release() }, $0)
     }
-  }
-}
-
-/// A file that cannot be used, and why.
-public struct FileError: Error, CustomStringConvertible, LocalizedError, Sendable {
-  public let path: String
-  public let reason: String
-  public var description: String { "\(path): \(reason)." }
-  public var errorDescription: String? { description }
-
-  public init(_ url: URL, _ reason: String) {
-    path = url.path
-    self.reason = reason
-  }
-}
-
-/// The name under which this process writes a file or folder until it is whole.
-public func partialFile(of url: URL) -> URL {
-  url.deletingLastPathComponent()
-    .appendingPathComponent(".\(url.lastPathComponent).partial-\(ProcessInfo.processInfo.processIdentifier)")
-}
-
-/// Writes a file beside its destination and renames it when it is whole, so that no reader ever sees half of one.
-///
-/// The partial file is removed if `body` throws.
-/// - Throws: what `body` throws, or `FileError` when the file cannot be made, flushed or renamed.
-public func writeAtomically(to url: URL, _ body: (FileHandle) throws -> Void) throws {
-  let partial = partialFile(of: url)
-  let descriptor = open(partial.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-  guard descriptor >= 0 else { throw FileError(url, String(cString: strerror(errno))) }
-  let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: false)
-  do {
-    defer { close(descriptor) }
-    try body(file)
-    guard fsync(descriptor) == 0 else { throw FileError(url, String(cString: strerror(errno))) }
-  } catch {
-    unlink(partial.path)
-    throw error
-  }
-  guard rename(partial.path, url.path) == 0 else {
-    let reason = String(cString: strerror(errno))
-    unlink(partial.path)
-    throw FileError(url, reason)
-  }
-}
-
-/// Writes a small file in one piece, as `writeAtomically(to:_:)`.
-package func writeAtomically(_ data: Data, to url: URL) throws {
-  try writeAtomically(to: url) { file in
-    try data.withUnsafeBytes { try write($0, to: file, url) }
-  }
-}
-
-/// Writes all bytes, or throws with the system's reason ("No space left on device").
-package func write(_ bytes: UnsafeRawBufferPointer, to file: FileHandle, _ url: URL) throws {
-  var done = 0
-  while done < bytes.count, let base = bytes.baseAddress {
-    // Linux writes at most 2 GiB a call.
-    let written = Foundation.write(file.fileDescriptor, base + done, min(bytes.count - done, 1 << 30))
-    if written < 0 {
-      if errno == EINTR { continue }
-      throw FileError(url, String(cString: strerror(errno)))
-    }
-    done += written
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Reads the state dictionary of a `.pth` or `.bin` file of torch.save.

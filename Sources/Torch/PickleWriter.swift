@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Writes tensors as a `.pth` file, the way torch.save writes a state dictionary: an `OrderedDict` in the order given, or a plain
@@ -17,7 +18,7 @@ public func writePickle(
     text.add(entry.name, entry.dtype, entry.shape, record: "\(index)")
   }
   try writeAtomically(to: url) { file in
-    let archive = try ArchiveWriter(file, url)
+    let archive = try ArchiveWriter(file)
     try archive.add("data.pkl", text.finished())
     try archive.add("byteorder", Array("little".utf8))
     for (index, entry) in layout.enumerated() {

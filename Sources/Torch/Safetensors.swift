@@ -1,3 +1,4 @@
+import Basics
 import CTorch
 import Foundation
 
@@ -114,12 +115,12 @@ public func writeSafetensors(
   var text = try JSONSerialization.data(withJSONObject: header, options: [.sortedKeys, .withoutEscapingSlashes])
   text.append(Data(repeating: UInt8(ascii: " "), count: (8 - text.count % 8) % 8))
   try writeAtomically(to: url) { file in
-    try withUnsafeBytes(of: UInt64(text.count).littleEndian) { try write($0, to: file, url) }
-    try text.withUnsafeBytes { try write($0, to: file, url) }
+    try withUnsafeBytes(of: UInt64(text.count).littleEndian) { try file.write($0) }
+    try file.write(text)
     for (name, dtype, shape) in layout {
       let value = try tensor(name)
       precondition(value.shape == shape && value.dtype == dtype, "'\(name)' is not what the header says")
-      try value.withBytes { try write($0, to: file, url) }
+      try value.withBytes { try file.write($0) }
     }
   }
 }

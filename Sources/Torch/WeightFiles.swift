@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Reads the tensors of a checkpoint file, whichever of the published formats it has; nothing in it is executed.

@@ -1,3 +1,4 @@
+import Basics
 import Distributed
 import Foundation
 import Torch
@@ -61,7 +62,7 @@ public struct CheckpointFolders: Sendable {
       var failed = false
       if case .failure = result { failed = true }
       if try group.any(failed), !failed {
-        throw TrainingError("The checkpoints in \(folder.path) failed another rank, which says why.")
+        throw LiveTalkError("The checkpoints in \(folder.path) failed another rank, which says why.")
       }
     }
     try result.get()
@@ -96,7 +97,7 @@ public struct CheckpointFolders: Sendable {
     for rank in 0..<ranks {
       let name = CheckpointManifest.name(rank: rank, ranks: ranks)
       guard FileManager.default.fileExists(atPath: partial.appendingPathComponent(name).path) else {
-        throw TrainingError(
+        throw LiveTalkError(
           "Rank \(rank) sees another folder than rank 0 at \(partial.path): all ranks need the same disk.")
       }
     }
@@ -113,16 +114,16 @@ public struct CheckpointFolders: Sendable {
   }
 
   private func move(_ url: URL, to other: URL) throws {
-    guard rename(url.path, other.path) == 0 else { throw FileError(other, String(cString: strerror(errno))) }
+    guard rename(url.path, other.path) == 0 else { throw FileError(other) }
   }
 
   /// Syncs a directory.
   private func flush(_ folder: URL) throws {
     let descriptor = open(folder.path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FileError(folder, String(cString: strerror(errno))) }
+    guard descriptor >= 0 else { throw FileError(folder) }
     defer { close(descriptor) }
     // Some network file systems cannot flush folders, and say so.
-    guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError(folder, String(cString: strerror(errno))) }
+    guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError(folder) }
   }
 
   private func removeOld() {
@@ -159,7 +160,7 @@ public struct CheckpointFolders: Sendable {
   /// The newest complete checkpoint, the same on all ranks (a collective call); nil without any. Removes partial folders.
   ///
   /// - Parameter report: gets a sentence, on rank 0, for every damaged checkpoint that is skipped.
-  /// - Throws: `TrainingError` where all checkpoints are damaged.
+  /// - Throws: `LiveTalkError` where all checkpoints are damaged.
   public func newest(report: (String) -> Void) throws -> TrainingCheckpoint? {
     var found: TrainingCheckpoint?
     try together(onlyFirst: true) { found = try findNewest(report) }
@@ -188,7 +189,7 @@ public struct CheckpointFolders: Sendable {
         report("The checkpoint \(entry.url.path) is damaged and passed over: \(reason).")
       }
     }
-    guard entries.isEmpty else { throw TrainingError("None of the checkpoints in \(folder.path) is whole.") }
+    guard entries.isEmpty else { throw LiveTalkError("None of the checkpoints in \(folder.path) is whole.") }
     return nil
   }
 

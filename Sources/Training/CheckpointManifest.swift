@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -29,27 +30,27 @@ struct CheckpointManifest: Codable, Equatable {
 
   /// Verifies the folder and returns the number of ranks that wrote it.
   ///
-  /// - Throws: `TrainingError` with what is damaged, as a clause that does not name the folder.
+  /// - Throws: `LiveTalkError` with what is damaged, as a clause that does not name the folder.
   static func check(_ folder: URL, step: Int) throws -> Int {
     let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     let manifests = names.filter { $0.hasPrefix("manifest.") && $0.hasSuffix(".json") }
-    guard let first = manifests.first else { throw TrainingError("it has no manifest") }
+    guard let first = manifests.first else { throw LiveTalkError("it has no manifest") }
     let ranks = try read(folder, first).ranks
-    guard ranks > 0 else { throw TrainingError("\(first) names no rank") }
+    guard ranks > 0 else { throw LiveTalkError("\(first) names no rank") }
     for rank in 0..<ranks {
       let name = name(rank: rank, ranks: ranks)
-      guard manifests.contains(name) else { throw TrainingError("\(name) is missing") }
+      guard manifests.contains(name) else { throw LiveTalkError("\(name) is missing") }
       let manifest = try read(folder, name)
       guard manifest.step == step, manifest.rank == rank, manifest.ranks == ranks else {
-        throw TrainingError("\(name) belongs to another checkpoint")
+        throw LiveTalkError("\(name) belongs to another checkpoint")
       }
       for file in manifest.files {
-        guard names.contains(file.name) else { throw TrainingError("\(file.name) is missing") }
+        guard names.contains(file.name) else { throw LiveTalkError("\(file.name) is missing") }
         let (bytes, sum) = try Checksum.ofFile(folder.appendingPathComponent(file.name))
         guard bytes == file.bytes else {
-          throw TrainingError("\(file.name) has \(bytes) bytes in place of \(file.bytes)")
+          throw LiveTalkError("\(file.name) has \(bytes) bytes in place of \(file.bytes)")
         }
-        guard sum == file.crc32c else { throw TrainingError("the checksum of \(file.name) is wrong") }
+        guard sum == file.crc32c else { throw LiveTalkError("the checksum of \(file.name) is wrong") }
       }
     }
     return ranks
@@ -59,10 +60,10 @@ struct CheckpointManifest: Codable, Equatable {
     do {
       let data = try Data(contentsOf: folder.appendingPathComponent(name))
       let manifest = try JSONDecoder().decode(CheckpointManifest.self, from: data)
-      guard manifest.version == 1 else { throw TrainingError("") }
+      guard manifest.version == 1 else { throw LiveTalkError("") }
       return manifest
     } catch {
-      throw TrainingError("\(name) is not a manifest")
+      throw LiveTalkError("\(name) is not a manifest")
     }
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Torch
 
@@ -32,7 +33,7 @@ public struct TensorFile {
     self.init(
       name, layout: tensors.map { ($0.name, $0.tensor.dtype, $0.tensor.shape) }, metadata: metadata, isShard: isShard
     ) { name in
-      guard let tensor = values[name] else { throw TrainingError("There is no tensor \(name).") }
+      guard let tensor = values[name] else { throw LiveTalkError("There is no tensor \(name).") }
       return tensor
     }
   }
@@ -51,14 +52,14 @@ public struct TrainingCheckpoint: Sendable {
 
   /// A rank's state; rank 0's where the number of ranks has changed.
   ///
-  /// - Throws: `TrainingError` where the file does not hold such a state.
+  /// - Throws: `LiveTalkError` where the file does not hold such a state.
   public func state<State: Decodable>(_ type: State.Type, rank: Int = 0, of ranks: Int = 1) throws -> State {
     let name = TrainingCheckpoint.stateName(rank: ranks == self.ranks ? rank : 0, ranks: ranks)
     let url = folder.appendingPathComponent(name)
     do {
       return try JSONDecoder().decode(type, from: Data(contentsOf: url))
     } catch {
-      throw TrainingError("\(url.path) does not hold the state of this training: \(error).")
+      throw LiveTalkError("\(url.path) does not hold the state of this training: \(error).")
     }
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ComputeCommands
 import Foundation
 import Generation
@@ -46,7 +47,7 @@ struct ConvertCommand: ParsableCommand {
     let source = try CheckpointFolder(URL(fileURLWithPath: folder))
     try source.requireAll()
     let target = URL(fileURLWithPath: out)
-    guard !FileManager.default.fileExists(atPath: out) else { throw CommandFailure("\(out) is there already.") }
+    guard !FileManager.default.fileExists(atPath: out) else { throw LiveTalkError("\(out) is there already.") }
     let partial = partialFile(of: target)
     Interruption.onStop { try? FileManager.default.removeItem(at: partial) }
     defer { try? FileManager.default.removeItem(at: partial) }
@@ -61,7 +62,7 @@ struct ConvertCommand: ParsableCommand {
     try settings.write(to: partial)
     // What was written must be what is read.
     _ = try CheckpointFolder(partial)
-    guard rename(partial.path, target.path) == 0 else { throw FileError(target, String(cString: strerror(errno))) }
+    guard rename(partial.path, target.path) == 0 else { throw FileError(target) }
     Interruption.forget()
     Terminal.line("\(out): \(dtype.rawValue), from \(folder).")
   }

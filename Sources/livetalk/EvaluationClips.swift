@@ -1,3 +1,4 @@
+import Basics
 import ComputeCommands
 import Datasets
 import Evaluation
@@ -24,13 +25,13 @@ struct EvaluationClip {
 
   /// The clips of a dataset folder, or the pairs of a picture and a sound of one name in any other.
   ///
-  /// - Throws: `DatasetError`; `CommandFailure` for a folder without clips.
+  /// - Throws: `LiveTalkError`; `LiveTalkError` for a folder without clips.
   static func all(in folder: URL) throws -> [EvaluationClip] {
     if DatasetFolder.exists(at: folder) {
       return try DatasetFolder(folder).clips.map { clip in
         let video: URL? = if case .video(let url) = clip.pictures { url } else { nil }
         guard let sound = clip.sound ?? video else {
-          throw CommandFailure("The clip '\(clip.id)' of \(folder.path) has no sound.")
+          throw LiveTalkError("The clip '\(clip.id)' of \(folder.path) has no sound.")
         }
         return EvaluationClip(
           id: clip.id, caption: clip.caption ?? caption, picture: clip.reference, sound: sound, video: video,
@@ -38,7 +39,7 @@ struct EvaluationClip {
       }
     }
     guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() else {
-      throw CommandFailure("There is no folder of clips \(folder.path).")
+      throw LiveTalkError("There is no folder of clips \(folder.path).")
     }
     func files(_ kinds: Set<String>) -> [String: URL] {
       let found = names.map { folder.appendingPathComponent($0) }.filter {
@@ -53,7 +54,7 @@ struct EvaluationClip {
       return EvaluationClip(id: name, caption: caption, picture: picture, sound: sound, video: nil, truth: nil)
     }
     guard !clips.isEmpty else {
-      throw CommandFailure(
+      throw LiveTalkError(
         "The folder \(folder.path) has neither \(DatasetFolder.fileName) nor a picture and a sound of one name.")
     }
     return clips
@@ -62,12 +63,12 @@ struct EvaluationClip {
   /// The videos of a folder, each with its own sound; clips of the same names tell what is known of them.
   static func videos(in folder: URL, known: [EvaluationClip]) throws -> [EvaluationClip] {
     guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() else {
-      throw CommandFailure("There is no folder of videos \(folder.path).")
+      throw LiveTalkError("There is no folder of videos \(folder.path).")
     }
     let byID = Dictionary(known.map { ($0.id, $0) }) { first, _ in first }
     let videos = names.map { folder.appendingPathComponent($0) }
       .filter { ["mp4", "m4v", "mov", "mkv", "webm"].contains($0.pathExtension.lowercased()) }
-    guard !videos.isEmpty else { throw CommandFailure("The folder \(folder.path) has no videos.") }
+    guard !videos.isEmpty else { throw LiveTalkError("The folder \(folder.path) has no videos.") }
     return videos.map { video in
       let name = video.deletingPathExtension().lastPathComponent
       let clip = byID[name]
@@ -117,7 +118,7 @@ struct EvaluationClip {
     guard let video,
       let first = try VideoReader(path: video.path, framesPerSecond: Double(LatentGeometry.livetalk.framesPerSecond))
         .next()
-    else { throw CommandFailure("The clip '\(id)' has neither a picture nor a video.") }
+    else { throw LiveTalkError("The clip '\(id)' has neither a picture nor a video.") }
     return first
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ComputeCommands
 import Foundation
 import Generation
@@ -135,7 +136,7 @@ struct GenerateCommand: ParsableCommand {
     guard
       let target = size
         ?? ReferencePicture.size(of: folder.settings.imageSizes, closestTo: given)
-    else { throw CommandFailure("The checkpoint \(checkpoint) names no size of video.") }
+    else { throw LiveTalkError("The checkpoint \(checkpoint) names no size of video.") }
     var job = GenerationJob(
       folder: folder, picture: RGBPixels(picture), size: target,
       clip: try Clip(samples: voice.samples, seconds: seconds, geometry: folder.geometry),

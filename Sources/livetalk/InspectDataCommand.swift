@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ClipShards
 import ComputeCommands
 import Datasets
@@ -38,7 +39,7 @@ struct InspectDataCommand: ParsableCommand {
       try inspectShards(url)
     } else {
       let exists = FileManager.default.fileExists(atPath: folder)
-      throw CommandFailure(
+      throw LiveTalkError(
         exists
           ? "The folder \(folder) is neither a dataset (metadata.jsonl) nor one of shards (index.json)."
           : "There is no folder \(folder).")

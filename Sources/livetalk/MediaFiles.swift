@@ -1,3 +1,4 @@
+import Basics
 import ComputeCommands
 import Foundation
 import Generation
@@ -22,16 +23,16 @@ enum PictureLimits {
   /// Of the longer side to the shorter one.
   static let longestRatio = 16
 
-  /// - Throws: `CommandFailure` for a picture that shows no face.
+  /// - Throws: `LiveTalkError` for a picture that shows no face.
   static func check(_ picture: Picture, path: String) throws {
     let (short, long) = (min(picture.width, picture.height), max(picture.width, picture.height))
     let size = "\(picture.width) × \(picture.height) pixels"
     guard short >= shortestSide else {
-      throw CommandFailure(
+      throw LiveTalkError(
         "The picture \(path) is too small: it is \(size), and at least \(shortestSide) a side are needed.")
     }
     guard long <= longestRatio * short else {
-      throw CommandFailure(
+      throw LiveTalkError(
         "The picture \(path) is too narrow: it is \(size), and one side may be at most "
           + "\(longestRatio) times as long as the other.")
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ComputeCommands
 import Foundation
 import Models
@@ -40,12 +41,12 @@ struct MergeCommand: ParsableCommand {
     let adapterFile = URL(fileURLWithPath: adapter)
     let output = URL(fileURLWithPath: out)
     guard output.pathExtension == "safetensors" else {
-      throw CommandFailure("The output \(out) cannot be written: its name must end in .safetensors.")
+      throw LiveTalkError("The output \(out) cannot be written: its name must end in .safetensors.")
     }
     let merging = try LowRankAdapter.Merging(
       try readWeights(adapterFile), into: try readWeights(try baseFile()), alpha: try alpha ?? alphaBeside(adapterFile))
     guard merging.layers > 0 else {
-      throw CommandFailure("The file \(adapter) holds no LoRA weights (lora_A, lora_B).")
+      throw LiveTalkError("The file \(adapter) holds no LoRA weights (lora_A, lora_B).")
     }
     let report = StepReport("Merging \(merging.layers) layers")
     let layout = merging.layout
@@ -66,13 +67,13 @@ struct MergeCommand: ParsableCommand {
     let url = URL(fileURLWithPath: base)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: base, isDirectory: &isFolder) else {
-      throw CommandFailure("There is no base \(base).")
+      throw LiveTalkError("There is no base \(base).")
     }
     guard isFolder.boolValue else { return url }
     let names = ["diffusion_pytorch_model", "model"].flatMap { ["\($0).safetensors", "\($0).safetensors.index.json"] }
     let files = names.map { url.appendingPathComponent($0) }
     guard let file = files.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {
-      throw CommandFailure("The folder \(base) holds no weights (\(names.joined(separator: ", "))).")
+      throw LiveTalkError("The folder \(base) holds no weights (\(names.joined(separator: ", "))).")
     }
     return file
   }
@@ -83,7 +84,7 @@ struct MergeCommand: ParsableCommand {
       let fields = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any],
       let alpha = (fields["lora_alpha"] as? NSNumber)?.doubleValue
     else {
-      throw CommandFailure(
+      throw LiveTalkError(
         "The adapter's scale is not known: give --alpha, or put its config.json with 'lora_alpha' beside \(adapter.path)."
       )
     }

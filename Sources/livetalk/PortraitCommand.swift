@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ComputeCommands
 import Foundation
 import SyntheticSpeaker
@@ -26,7 +27,7 @@ struct PortraitCommand: ParsableCommand {
   var out: String
 
   func validate() throws {
-    do { _ = try ClipSettings(width: size, height: size) } catch let error as SpeakerError {
+    do { _ = try ClipSettings(width: size, height: size) } catch let error as LiveTalkError {
       throw ValidationError(error.description)
     }
   }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ClipShards
 import ComputeCommands
 import Datasets
@@ -157,7 +158,7 @@ struct PrepareCommand: ParsableCommand {
     let type = dtype.resolve(on: device)
     let folder = try checkpoint.map { try CheckpointFolder(URL(fileURLWithPath: $0)) }
     guard let size = size ?? folder?.settings.imageSizes.first else {
-      throw CommandFailure("The checkpoint \(checkpoint ?? "") names no size of video.")
+      throw LiveTalkError("The checkpoint \(checkpoint ?? "") names no size of video.")
     }
     let settings = try self.settings(size)
     let source = try DatasetFolder(URL(fileURLWithPath: dataset))

@@ -1,3 +1,4 @@
+import Basics
 import ComputeCommands
 import Foundation
 import Generation

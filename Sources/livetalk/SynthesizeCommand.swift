@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ComputeCommands
 import Foundation
 import SyntheticSpeaker
@@ -118,7 +119,7 @@ struct SynthesizeCommand: ParsableCommand {
         seed: seed, width: width, height: height, seconds: seconds, languages: chosen, voices: engines,
         augments: !noAugment,
         speakers: speakers)
-    } catch let error as SpeakerError {
+    } catch let error as LiveTalkError {
       throw ValidationError(error.description)
     }
   }

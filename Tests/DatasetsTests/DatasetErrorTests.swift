@@ -1,9 +1,10 @@
+import Basics
 import Datasets
 import Testing
 
 @Suite struct DatasetErrorTests {
   @Test func `An error says its sentence`() {
-    #expect("\(DatasetError("No clip."))" == "No clip.")
-    #expect(DatasetError("No clip.").localizedDescription == "No clip.")
+    #expect("\(LiveTalkError("No clip."))" == "No clip.")
+    #expect(LiveTalkError("No clip.").localizedDescription == "No clip.")
   }
 }

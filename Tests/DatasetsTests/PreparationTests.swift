@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation

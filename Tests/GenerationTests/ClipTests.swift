@@ -1,3 +1,4 @@
+import Basics
 import Models
 import Testing
 import Torch
@@ -71,7 +72,7 @@ import Torch
   }
 
   @Test func `sound and picture end within half a frame of each other, whatever the length`() throws {
-    var generator = SeededGenerator(state: 2026)
+    var generator = SeededRandom(seed: 2026)
     for _ in 0..<300 {
       let count = Int.random(in: 1...400_000, using: &generator)
       let seconds = Bool.random(using: &generator) ? Double.random(in: 0.001...30, using: &generator) : nil
@@ -86,17 +87,5 @@ import Torch
       #expect(generated >= clip.videoFrames && generated < clip.videoFrames + 4 * framesPerBlock, "\(context)")
       #expect(clip.paddedSamples.count == (generated - 1) * 1000, "\(context)")
     }
-  }
-}
-
-/// Numbers that are the same in every run (SplitMix64).
-private struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var mixed = (state ^ (state >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-    return mixed ^ (mixed >> 31)
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Testing
 
@@ -43,12 +44,12 @@ func sentence<Result>(sourceLocation: SourceLocation = #_sourceLocation, _ body:
     _ = try body()
     Issue.record("nothing was thrown", sourceLocation: sourceLocation)
     return ""
-  } catch let error as MediaError {
+  } catch let error as LiveTalkError {
     #expect(error.description.hasSuffix("."), sourceLocation: sourceLocation)
     #expect(!error.description.contains("\n"), sourceLocation: sourceLocation)
     return error.description
   } catch {
-    Issue.record("not a MediaError: \(error)", sourceLocation: sourceLocation)
+    Issue.record("not a LiveTalkError: \(error)", sourceLocation: sourceLocation)
     return ""
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import NN
 import Testing
@@ -59,9 +60,9 @@ import Torch
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("wav2vec2-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
-    #expect(throws: Wav2Vec2Error.self) { try Wav2Vec2(folder: folder) }
+    #expect(throws: LiveTalkError.self) { try Wav2Vec2(folder: folder) }
     try JSONEncoder().encode(Self.tiny).write(to: folder.appendingPathComponent("config.json"))
-    let error = try #require(throws: Wav2Vec2Error.self) { try Wav2Vec2(folder: folder) }
+    let error = try #require(throws: LiveTalkError.self) { try Wav2Vec2(folder: folder) }
     #expect(error.description.contains("neither model.safetensors nor pytorch_model.bin"))
     try writePickle(hub, to: folder.appendingPathComponent("pytorch_model.bin"))
     let fromPickle = try Wav2Vec2(folder: folder)
@@ -114,10 +115,10 @@ import Torch
   @Test func `a sound shorter than one feature is refused`() throws {
     let encoder = try Wav2Vec2(Self.tiny, weights: hub, name: "hub")
     #expect(try encoder.encode(Self.sound(400), frameCount: 1).shape == [1, 1, 96])
-    let error = try #require(throws: Wav2Vec2Error.self) { try encoder.encode(Self.sound(399), frameCount: 1) }
+    let error = try #require(throws: LiveTalkError.self) { try encoder.encode(Self.sound(399), frameCount: 1) }
     #expect(error.description.contains("at least 400 samples"))
-    #expect(throws: Wav2Vec2Error.self) { try encoder.encode([], frameCount: 1) }
-    #expect(throws: Wav2Vec2Error.self) { try encoder.encode(Self.sound(400), frameCount: 0) }
+    #expect(throws: LiveTalkError.self) { try encoder.encode([], frameCount: 1) }
+    #expect(throws: LiveTalkError.self) { try encoder.encode(Self.sound(400), frameCount: 0) }
   }
 
   @Test func `silence is finite`() throws {
@@ -199,7 +200,7 @@ import Torch
     ("", "not a configuration"),
   ])
   func `what this encoder is not is refused`(json: String, reason: String) throws {
-    let error = try #require(throws: Wav2Vec2Error.self) { try read(json) }
+    let error = try #require(throws: LiveTalkError.self) { try read(json) }
     #expect(error.description.contains(reason))
   }
 

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Media
 import Testing
@@ -96,14 +97,14 @@ import Testing
     defer { try? FileManager.default.removeItem(at: root) }
     let folder = root.appendingPathComponent("clips")
     _ = try ClipFolder(folder, settings()).fill(1)
-    let other = #expect(throws: SpeakerError.self) { try ClipFolder(folder, settings(seed: 8)) }
+    let other = #expect(throws: LiveTalkError.self) { try ClipFolder(folder, settings(seed: 8)) }
     #expect(other?.description.contains("seed 7, not 8") == true)
-    #expect(throws: SpeakerError.self) { try ClipFolder(folder, settings(), format: .frames) }
+    #expect(throws: LiveTalkError.self) { try ClipFolder(folder, settings(), format: .frames) }
     let foreign = root.appendingPathComponent("foreign")
     try FileManager.default.createDirectory(at: foreign, withIntermediateDirectories: true)
     try Data().write(to: foreign.appendingPathComponent("holiday.jpg"))
-    #expect(throws: SpeakerError.self) { try ClipFolder(foreign, settings()) }
-    #expect(throws: SpeakerError.self) { try ClipFolder(foreign.appendingPathComponent("holiday.jpg"), settings()) }
+    #expect(throws: LiveTalkError.self) { try ClipFolder(foreign, settings()) }
+    #expect(throws: LiveTalkError.self) { try ClipFolder(foreign.appendingPathComponent("holiday.jpg"), settings()) }
   }
 
   @Test func `Stopping leaves whole clips and nothing half done`() throws {

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Testing
 
@@ -77,7 +78,7 @@ import Testing
 
   @Test func `An engine that is missing, fails or hangs is said in a sentence`() throws {
     func error(_ flite: Flite) -> String? {
-      #expect(throws: SpeakerError.self) { try Speech(text: text, voice: FliteVoice(), rate: 170, flite: flite) }?
+      #expect(throws: LiveTalkError.self) { try Speech(text: text, voice: FliteVoice(), rate: 170, flite: flite) }?
         .description
     }
     #expect(error(Flite(program: "flite-of-nowhere"))?.contains("install flite") == true)

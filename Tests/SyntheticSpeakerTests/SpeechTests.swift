@@ -1,3 +1,4 @@
+import Basics
 import Testing
 
 @testable import SyntheticSpeaker
@@ -61,7 +62,7 @@ import Testing
   }
 
   @Test func `A voice that is not there is named`() {
-    let error = #expect(throws: SpeakerError.self) { try Speech(text: "a", voice: "xx-nowhere") }
+    let error = #expect(throws: LiveTalkError.self) { try Speech(text: "a", voice: "xx-nowhere") }
     #expect(error?.description.contains("xx-nowhere") == true)
   }
 

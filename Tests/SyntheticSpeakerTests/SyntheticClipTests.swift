@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Testing
 
@@ -35,7 +36,7 @@ import Testing
     let again = try Portrait(Truth(contentsOf: file).identity, width: 64, height: 64)
     #expect(try again.render(truth.frames[17].state) == clip.render(17))
     try Data("{\"version\": 1".utf8).write(to: file)
-    #expect(throws: SpeakerError.self) { try Truth(contentsOf: file) }
+    #expect(throws: LiveTalkError.self) { try Truth(contentsOf: file) }
   }
 
   @Test func `Phonemes end with the clip and rule the mouth`() throws {
@@ -119,7 +120,7 @@ import Testing
     #expect(try engines([.english], [.espeak]) == [.espeak: 24])
     #expect(try engines([.german], [.espeak, .flite]) == [.espeak: 24])
     #expect(try (5...19).contains(engines([.english], [.espeak, .flite])[.flite] ?? 0))
-    #expect(throws: SpeakerError.self) { try ClipSettings(languages: [.english, .german], voices: [.flite]) }
+    #expect(throws: LiveTalkError.self) { try ClipSettings(languages: [.english, .german], voices: [.flite]) }
   }
 
   @Test func `A truth file without an engine is read`() throws {
@@ -146,7 +147,7 @@ import Testing
       (64, 0, Language.allCases, 1), (64, 61, Language.allCases, 1), (64, .nan, Language.allCases, 1), (64, 2, [], 1),
       (64, 2, Language.allCases, 0),
     ] {
-      let error = #expect(throws: SpeakerError.self) {
+      let error = #expect(throws: LiveTalkError.self) {
         try ClipSettings(width: width, height: 64, seconds: seconds, languages: languages, speakers: speakers)
       }
       #expect(error?.description.hasSuffix(".") == true)

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Testing
 import Torch
@@ -122,7 +123,7 @@ import Training
     let folders = CheckpointFolders(place.url)
     try save(folders, step: 1)
     try Data().write(to: place.url.appendingPathComponent("step-00000001/state.json"))
-    let error = #expect(throws: TrainingError.self) { try newest(folders) }
+    let error = #expect(throws: LiveTalkError.self) { try newest(folders) }
     #expect(error?.description == "None of the checkpoints in \(place.url.path) is whole.")
   }
 
@@ -143,9 +144,9 @@ import Training
     try save(folders, step: 1)
     let failing = TensorFile("student", layout: [("w", .float32, [3]), ("b", .float32, [3])]) { name in
       if name == "w" { return Tensor.ones([3]) }
-      throw TrainingError("There is no tensor \(name).")
+      throw LiveTalkError("There is no tensor \(name).")
     }
-    #expect(throws: TrainingError.self) { try folders.save(step: 2, state: State(step: 2), [failing]) }
+    #expect(throws: LiveTalkError.self) { try folders.save(step: 2, state: State(step: 2), [failing]) }
     #expect(place.content == ["step-00000001"])
     #expect(try newest(folders).found?.step == 1)
   }
@@ -156,7 +157,7 @@ import Training
     let folders = CheckpointFolders(place.url)
     try save(folders, step: 1)
     let checkpoint = try #require(newest(folders).found)
-    let error = #expect(throws: TrainingError.self) { try checkpoint.state(Other.self) }
+    let error = #expect(throws: LiveTalkError.self) { try checkpoint.state(Other.self) }
     #expect(error?.description.contains("step-00000001/state.json does not hold the state of this training") == true)
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Models
 import NN
 import Testing
@@ -109,13 +110,13 @@ import Torch
     let plain = WanVAEConfiguration(
       width: 4, latentChannels: 4, widthMultipliers: [1, 2], residualBlocks: 1, temporalDownsampling: [true])
     let clip = (video: clips(1)[0], weights: Tensor.ones([1, 1, 9, 32, 32]))
-    #expect(throws: TrainingError.self) { try PrincipalEncoder.weights([:], plain, clips: [clip]) }
-    #expect(throws: TrainingError.self) { try PrincipalEncoder.weights(random(), configuration, clips: []) }
+    #expect(throws: LiveTalkError.self) { try PrincipalEncoder.weights([:], plain, clips: [clip]) }
+    #expect(throws: LiveTalkError.self) { try PrincipalEncoder.weights(random(), configuration, clips: []) }
     let wide = WanVAEConfiguration(
       width: 8, latentChannels: 16, widthMultipliers: [1, 2, 2], residualBlocks: 1, temporalDownsampling: [true, true],
       patchSize: 2, isResidual: true)
-    #expect(throws: TrainingError.self) { try PrincipalEncoder.weights(random(), wide, clips: [clip]) }
+    #expect(throws: LiveTalkError.self) { try PrincipalEncoder.weights(random(), wide, clips: [clip]) }
     let short = (video: clip.video.narrow(2, 0, 1), weights: clip.weights.narrow(2, 0, 1))
-    #expect(throws: TrainingError.self) { try PrincipalEncoder.weights(random(), configuration, clips: [short]) }
+    #expect(throws: LiveTalkError.self) { try PrincipalEncoder.weights(random(), configuration, clips: [short]) }
   }
 }

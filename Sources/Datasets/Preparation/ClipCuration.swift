@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -66,7 +67,7 @@ struct ClipCurator: Sendable {
     result.seconds = Double(clip.frames.count) / rate
     let count = clip.frames.count / settings.videoFrames
     guard count > 0 else {
-      throw DatasetError(
+      throw LiveTalkError(
         "The clip is too short: it has \(clip.frames.count) frames at \(Int(rate)) a second, and "
           + "\(settings.videoFrames) are needed.")
     }
@@ -109,7 +110,7 @@ struct ClipCurator: Sendable {
     } else if let best = clip.best {
       picture = best.picture
     } else {
-      throw DatasetError("No frame of the clip can serve as its reference picture.")
+      throw LiveTalkError("No frame of the clip can serve as its reference picture.")
     }
     if let upscaler = settings.upscaler { picture = try upscaled(picture, upscaler) }
     try settings.requirements.check(width: picture.width, height: picture.height, "reference picture")
@@ -125,9 +126,9 @@ struct ClipCurator: Sendable {
     let (input, output) = (folder.appendingPathComponent("in.png").path, folder.appendingPathComponent("out.png").path)
     try picture.writePNG(to: input)
     _ = try tool.run(["in": input, "out": output], seconds: settings.toolSeconds)
-    guard manager.fileExists(atPath: output) else { throw DatasetError("The up-scaler made no picture.") }
+    guard manager.fileExists(atPath: output) else { throw LiveTalkError("The up-scaler made no picture.") }
     do { return try Picture(contentsOf: output) } catch {
-      throw DatasetError("The up-scaler made a picture that cannot be read.")
+      throw LiveTalkError("The up-scaler made a picture that cannot be read.")
     }
   }
 
@@ -139,7 +140,7 @@ struct ClipCurator: Sendable {
     let lines = output.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
       .filter { !$0.isEmpty }
     guard lines.count == 1 else {
-      throw DatasetError("The captioner printed \(lines.count) lines, and one is needed.")
+      throw LiveTalkError("The captioner printed \(lines.count) lines, and one is needed.")
     }
     return lines[0]
   }

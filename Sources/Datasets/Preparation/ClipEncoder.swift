@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -55,7 +56,7 @@ package final class ClipEncoder {
   func referenceLatent(_ picture: Tensor) -> Tensor { vae.encode(image: picture.to(device)).squeeze(0) }
 
   /// - Returns: one row per video frame `[4F - 3, audioInputDim]`.
-  /// - Throws: `Wav2Vec2Error` for sound too short.
+  /// - Throws: `LiveTalkError` for sound too short.
   func audioFeatures(_ samples: [Float], latentFrames: Int) throws -> Tensor {
     // As a session does that is given this sound: it plays what belongs to the frames after the first.
     let count = geometry.sampleCount(latentFrames: latentFrames)

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Media
@@ -19,10 +20,10 @@ package struct ClipRequirements: Sendable, Equatable {
 
   package init(size: ReferencePicture.Size) { self.size = size }
 
-  /// - Throws: `DatasetError` for a picture that would have to be enlarged.
+  /// - Throws: `LiveTalkError` for a picture that would have to be enlarged.
   func check(width: Int, height: Int, _ what: String) throws {
     guard enlarges || (width >= size.width && height >= size.height) else {
-      throw DatasetError(
+      throw LiveTalkError(
         "The \(what) is \(width) × \(height) pixels, and at least \(size.width) × \(size.height) are needed.")
     }
   }
@@ -44,7 +45,7 @@ struct ClipReader {
 
   /// - Parameter score: how well a frame serves as the reference picture, by its packed pixels and its time; nil where none is
   ///   wanted.
-  /// - Throws: `MediaError` or `DatasetError` with the reason why the clip cannot be used.
+  /// - Throws: `LiveTalkError` or `LiveTalkError` with the reason why the clip cannot be used.
   func read(_ source: ClipSource, score: (([UInt8], Double) -> Double)? = nil) throws -> ReadClip {
     var clip = ReadClip()
     let seconds: Double
@@ -53,13 +54,13 @@ struct ClipReader {
     case .video(let url):
       let reader = try VideoReader(path: url.path)
       guard source.sound != nil || reader.hasSound else {
-        throw DatasetError("The video has no sound, and no sound file is named.")
+        throw LiveTalkError("The video has no sound, and no sound file is named.")
       }
       seconds = try readVideo(reader, &clip, score)
       video = reader
     case .frames(let url, let rate): seconds = try readFrames(url, rate, &clip, score)
     }
-    guard !clip.frames.isEmpty else { throw DatasetError("The clip is shorter than one frame.") }
+    guard !clip.frames.isEmpty else { throw LiveTalkError("The clip is shorter than one frame.") }
     clip.samples = try sound(of: source, video)
     try agree(seconds, Double(clip.samples.count) / Double(requirements.sampleRate))
     // Sound that ends a little before the picture ends in silence.
@@ -70,7 +71,7 @@ struct ClipReader {
 
   private func agree(_ pictures: Double, _ sound: Double) throws {
     guard abs(pictures - sound) <= requirements.tolerance else {
-      throw DatasetError(
+      throw LiveTalkError(
         String(
           format: "The picture lasts %.2f s and the sound %.2f s: they differ by more than %.2f s.", pictures, sound,
           requirements.tolerance))
@@ -86,10 +87,10 @@ struct ClipReader {
     } else if let video {
       sound = try video.alignedSound(sampleRate: requirements.sampleRate, maximumSeconds: longest)
     } else {
-      throw DatasetError("The clip has frames but no sound file is named.")
+      throw LiveTalkError("The clip has frames but no sound file is named.")
     }
     guard sound.samples.allSatisfy(\.isFinite) else {
-      throw DatasetError("The sound holds values that are no numbers.")
+      throw LiveTalkError("The sound holds values that are no numbers.")
     }
     return sound.samples
   }
@@ -106,7 +107,7 @@ struct ClipReader {
     }
     let seconds = reader.endSeconds
     try sampler.finish(at: seconds) { try add($0, $1, to: &clip, shaper, score) }
-    if let damage = reader.damage { throw DatasetError("The video cannot be used: \(damage).") }
+    if let damage = reader.damage { throw LiveTalkError("The video cannot be used: \(damage).") }
     return seconds
   }
 
@@ -128,16 +129,16 @@ struct ClipReader {
 
   /// The pictures of a folder in the order of their names.
   ///
-  /// - Throws: `DatasetError` for a folder that is not there or holds no picture.
+  /// - Throws: `LiveTalkError` for a folder that is not there or holds no picture.
   static func frameNames(in folder: URL) throws -> [String] {
     guard let content = try? FileManager.default.contentsOfDirectory(atPath: folder.path) else {
-      throw DatasetError("There is no folder of frames \(folder.path).")
+      throw LiveTalkError("There is no folder of frames \(folder.path).")
     }
     let names = content.filter {
       !$0.hasPrefix(".") && ["png", "jpg", "jpeg"].contains(URL(fileURLWithPath: $0).pathExtension.lowercased())
     }
     guard !names.isEmpty else {
-      throw DatasetError("The folder of frames \(folder.path) holds no PNG or JPEG picture.")
+      throw LiveTalkError("The folder of frames \(folder.path) holds no PNG or JPEG picture.")
     }
     return names.sorted()
   }
@@ -147,7 +148,7 @@ struct ClipReader {
     _ score: (([UInt8], Double) -> Double)?
   ) throws {
     guard seconds < requirements.longest else {
-      throw DatasetError("The clip is longer than \(requirements.longest) seconds, the most that is read of one.")
+      throw LiveTalkError("The clip is longer than \(requirements.longest) seconds, the most that is read of one.")
     }
     let bytes = shaper.shape(picture)
     clip.frames.append(bytes)

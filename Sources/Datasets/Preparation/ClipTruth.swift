@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -43,21 +44,21 @@ package struct ClipTruth: Decodable, Sendable {
   package let frames: [Frame]
   package let caption: String?
 
-  /// - Throws: `DatasetError` for a file that is not there or is no truth file.
+  /// - Throws: `LiveTalkError` for a file that is not there or is no truth file.
   package init(contentsOf url: URL) throws {
     guard let data = try? Data(contentsOf: url) else {
-      throw DatasetError("The truth file \(url.path) is not there, or cannot be read.")
+      throw LiveTalkError("The truth file \(url.path) is not there, or cannot be read.")
     }
     do { self = try JSONDecoder().decode(ClipTruth.self, from: data) } catch {
-      throw DatasetError("The truth file \(url.path) is not one: it is damaged, or lacks what it needs.")
+      throw LiveTalkError("The truth file \(url.path) is not one: it is damaged, or lacks what it needs.")
     }
     guard version == 1 else {
-      throw DatasetError("The truth file \(url.path) is of version \(version), and this program reads version 1.")
+      throw LiveTalkError("The truth file \(url.path) is of version \(version), and this program reads version 1.")
     }
     var time = 0.0
     for phoneme in phonemes {
       guard phoneme.start >= time - 1e-6, phoneme.end >= phoneme.start else {
-        throw DatasetError("The truth file \(url.path) has phonemes out of their order.")
+        throw LiveTalkError("The truth file \(url.path) has phonemes out of their order.")
       }
       time = phoneme.end
     }

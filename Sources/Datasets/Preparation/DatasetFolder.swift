@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// One clip of a dataset folder, as a line of `metadata.jsonl` names it.
@@ -37,21 +38,21 @@ package struct DatasetFolder: Sendable {
     FileManager.default.fileExists(atPath: root.appendingPathComponent(fileName).path)
   }
 
-  /// - Throws: `DatasetError` that names the line: what is not JSON, lacks what it needs, or says what nobody reads.
+  /// - Throws: `LiveTalkError` that names the line: what is not JSON, lacks what it needs, or says what nobody reads.
   package init(_ root: URL) throws {
     self.root = root
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: root.path, isDirectory: &isFolder) else {
-      throw DatasetError("There is no dataset folder \(root.path).")
+      throw LiveTalkError("There is no dataset folder \(root.path).")
     }
-    guard isFolder.boolValue else { throw DatasetError("\(root.path) is a file, not a dataset folder.") }
+    guard isFolder.boolValue else { throw LiveTalkError("\(root.path) is a file, not a dataset folder.") }
     let url = root.appendingPathComponent(DatasetFolder.fileName)
     guard DatasetFolder.exists(at: root) else {
-      throw DatasetError("The folder \(root.path) is no dataset: it has no \(DatasetFolder.fileName).")
+      throw LiveTalkError("The folder \(root.path) is no dataset: it has no \(DatasetFolder.fileName).")
     }
     let data: Data
     do { data = try Data(contentsOf: url) } catch {
-      throw DatasetError("\(url.path) cannot be read: \(error.localizedDescription)")
+      throw LiveTalkError("\(url.path) cannot be read: \(error.localizedDescription)")
     }
     var clips: [ClipSource] = []
     var lines: [String: Int] = [:]
@@ -64,16 +65,16 @@ package struct DatasetFolder: Sendable {
         }
         clips.append(clip)
       } catch let unfit as Unfit {
-        throw DatasetError("\(url.path), line \(index + 1): \(unfit.reason).")
+        throw LiveTalkError("\(url.path), line \(index + 1): \(unfit.reason).")
       }
     }
-    guard !clips.isEmpty else { throw DatasetError("\(url.path) is empty: it names no clip.") }
+    guard !clips.isEmpty else { throw LiveTalkError("\(url.path) is empty: it names no clip.") }
     // A long clip is cut into "<id>.0", "<id>.1", …
     for clip in clips {
       guard let dot = clip.id.lastIndex(of: "."), Int(clip.id[clip.id.index(after: dot)...]) != nil,
         lines[String(clip.id[..<dot])] != nil
       else { continue }
-      throw DatasetError(
+      throw LiveTalkError(
         "\(url.path), line \(clip.line): the id '\(clip.id)' could be that of a piece of '\(clip.id[..<dot])'.")
     }
     self.clips = clips
@@ -95,9 +96,7 @@ extension ClipSource {
     guard let fields = (try? JSONSerialization.jsonObject(with: line)) as? [String: Any] else {
       throw Unfit("it is not a JSON object")
     }
-    if let unknown = fields.keys.sorted().first(where: { !ClipSource.keys.contains($0) }) {
-      throw Unfit("the key '\(unknown)' is unknown; known are \(ClipSource.keys.sorted().joined(separator: ", "))")
-    }
+    if let unknown = unknownKeyText(in: fields.keys, known: ClipSource.keys) { throw Unfit("it has the \(unknown)") }
     func text(_ key: String) throws -> String? {
       guard let value = fields[key] else { return nil }
       guard let text = value as? String else { throw Unfit("'\(key)' is not a text") }

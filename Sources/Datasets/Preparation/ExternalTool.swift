@@ -1,3 +1,4 @@
+import Basics
 import Dispatch
 import Foundation
 
@@ -12,10 +13,10 @@ package struct ExternalTool: Sendable, Equatable {
   ///   - text: the program and its arguments, parted by spaces, with quotes as in a shell.
   ///   - places: names that stand in braces in the arguments for what is filled in; where the text has none of them, the first is
   ///     put at its end.
-  /// - Throws: `DatasetError` for a text without a program, an open quote, or a program that is not there.
+  /// - Throws: `LiveTalkError` for a text without a program, an open quote, or a program that is not there.
   package init(_ text: String, places: [String]) throws {
     var words = try ExternalTool.words(text)
-    guard let program = words.first else { throw DatasetError("A command without a program was given.") }
+    guard let program = words.first else { throw LiveTalkError("A command without a program was given.") }
     words.removeFirst()
     if let first = places.first, !words.contains(where: { word in places.contains { word.contains("{\($0)}") } }) {
       words.append("{\(first)}")
@@ -25,7 +26,7 @@ package struct ExternalTool: Sendable, Equatable {
       ? [program]
       : (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(program)" }
     guard let found = candidates.first(where: ExternalTool.isProgram) else {
-      throw DatasetError("There is no program '\(program)' that can be run.")
+      throw LiveTalkError("There is no program '\(program)' that can be run.")
     }
     (self.text, executable, self.words) = (text, found, words)
   }
@@ -60,7 +61,7 @@ package struct ExternalTool: Sendable, Equatable {
         word = (word ?? "") + String(character)
       }
     }
-    guard quote == nil, !isEscaped else { throw DatasetError("The command '\(text)' has a quote that is not closed.") }
+    guard quote == nil, !isEscaped else { throw LiveTalkError("The command '\(text)' has a quote that is not closed.") }
     return words + [word].compactMap(\.self)
   }
 
@@ -70,7 +71,7 @@ package struct ExternalTool: Sendable, Equatable {
   ///   - values: what is filled in, by the names of the places.
   ///   - seconds: after these it is ended.
   /// - Returns: what it wrote to standard output, up to 64 KiB.
-  /// - Throws: `DatasetError` with its status and the last line of its standard error.
+  /// - Throws: `LiveTalkError` with its status and the last line of its standard error.
   package func run(_ values: [String: String], seconds: Double) throws -> String {
     let manager = FileManager.default
     let folder = manager.temporaryDirectory.appendingPathComponent("livetalk-tool-\(UUID().uuidString)")
@@ -91,7 +92,7 @@ package struct ExternalTool: Sendable, Equatable {
     process.terminationHandler = { _ in ended.signal() }
     let name = URL(fileURLWithPath: executable).lastPathComponent
     do { try process.run() } catch {
-      throw DatasetError("The program '\(name)' does not start: \(error.localizedDescription).")
+      throw LiveTalkError("The program '\(name)' does not start: \(error.localizedDescription).")
     }
     if ended.wait(timeout: .now() + seconds) == .timedOut {
       process.terminate()
@@ -99,7 +100,7 @@ package struct ExternalTool: Sendable, Equatable {
         kill(process.processIdentifier, SIGKILL)
         ended.wait()
       }
-      throw DatasetError("The program '\(name)' was ended: it took longer than \(seconds) seconds.")
+      throw LiveTalkError("The program '\(name)' was ended: it took longer than \(seconds) seconds.")
     }
     func text(_ file: URL) -> String {
       let handle = try? FileHandle(forReadingFrom: file)
@@ -108,7 +109,7 @@ package struct ExternalTool: Sendable, Equatable {
     guard process.terminationReason == .exit, process.terminationStatus == 0 else {
       let how = process.terminationReason == .exit ? "status" : "signal"
       let last = text(files[1]).split(whereSeparator: \.isNewline).last.map { " (\($0.prefix(200)))" } ?? ""
-      throw DatasetError("The program '\(name)' failed with \(how) \(process.terminationStatus)\(last).")
+      throw LiveTalkError("The program '\(name)' failed with \(how) \(process.terminationStatus)\(last).")
     }
     return text(files[0])
   }

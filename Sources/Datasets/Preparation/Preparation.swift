@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -31,7 +32,7 @@ package struct Preparation {
   }
 
   /// - Parameter description: see `PreparationSettings.description`.
-  /// - Throws: `ShardError` for a folder with other settings or other things in it, `FileError` for one that cannot be written.
+  /// - Throws: `LiveTalkError` for a folder with other settings or other things in it, `FileError` for one that cannot be written.
   package init(
     _ dataset: DatasetFolder, to output: URL, _ settings: PreparationSettings, _ description: ShardDescription
   ) throws {
@@ -45,7 +46,7 @@ package struct Preparation {
   /// - Parameters:
   ///   - encoder: makes the encoder of `kind` latents; called once, if there is something to encode.
   ///   - rejected: told of each clip that cannot be used.
-  /// - Throws: `DatasetError` where no clip at all can be used, `FileError` for a full disk, `TorchError` for exhausted memory:
+  /// - Throws: `LiveTalkError` where no clip at all can be used, `FileError` for a full disk, `TorchError` for exhausted memory:
   ///   what was saved before stays.
   package func run(
     encoder: () throws -> ClipEncoder?, progress: (Progress) -> Void = { _ in },
@@ -88,7 +89,7 @@ package struct Preparation {
     (summary.clips, summary.rejected) = (writer.index.clips, writer.index.rejected)
     guard !summary.clips.isEmpty else {
       let first = summary.rejected.first.map { " The first, '\($0.id)': \($0.reason)" } ?? ""
-      throw DatasetError("None of the \(dataset.clips.count) clips of \(dataset.root.path) can be used.\(first)")
+      throw LiveTalkError("None of the \(dataset.clips.count) clips of \(dataset.root.path) can be used.\(first)")
     }
     return summary
   }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import NN
 import Torch
@@ -188,12 +189,12 @@ public struct Wav2Vec2: Sendable {
 
   /// The encoder of a folder with `config.json` and `model.safetensors` or `pytorch_model.bin`.
   ///
-  /// - Throws: `Wav2Vec2Error`, `FileError` or `CheckpointMismatch`.
+  /// - Throws: `LiveTalkError`, `FileError` or `CheckpointMismatch`.
   public init(folder: URL, device: Device = .cpu, dtype: DType? = nil) throws {
     let configuration = try Wav2Vec2Configuration(contentsOf: folder.appendingPathComponent("config.json"))
     let files = ["model.safetensors", "pytorch_model.bin"].map { folder.appendingPathComponent($0) }
     guard let file = files.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {
-      throw Wav2Vec2Error("\(folder.path): it has neither model.safetensors nor pytorch_model.bin.")
+      throw LiveTalkError("\(folder.path): it has neither model.safetensors nor pytorch_model.bin.")
     }
     try self.init(configuration, weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
   }
@@ -231,13 +232,13 @@ public struct Wav2Vec2: Sendable {
   ///   - samplesPerFrame: keeps this distance between frames, for a part of a longer sound; nil stretches what there is over all frames,
   ///     as published, which puts the last ones up to 25 ms early.
   /// - Returns: `[1, frameCount, (layers + 2)·C]`: the last hidden state, then all of them from the first.
-  /// - Throws: `Wav2Vec2Error` for a sound too short to have a single feature.
+  /// - Throws: `LiveTalkError` for a sound too short to have a single feature.
   public func encode(
     _ samples: [Float], frameCount: Int, normalisedBy known: (mean: Double, variance: Double)? = nil,
     samplesPerFrame: Double? = nil, windows: Windows = .standard, tap: Tap? = nil
   ) throws -> Tensor {
     guard samples.count >= configuration.receptiveField, frameCount > 0 else {
-      throw Wav2Vec2Error(
+      throw LiveTalkError(
         "A sound of \(samples.count) samples for \(frameCount) video frames cannot be encoded: "
           + "it takes at least \(configuration.receptiveField) samples and one frame.")
     }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// The sizes of a wav2vec2 encoder: the keys of its `config.json` that matter here. Absent ones are those of the base model.
@@ -70,24 +71,24 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
 
   /// Reads a `config.json`.
   ///
-  /// - Throws: `Wav2Vec2Error` for a file that is not one, sizes that do not fit together, or a variant of the architecture
+  /// - Throws: `LiveTalkError` for a file that is not one, sizes that do not fit together, or a variant of the architecture
   ///   that this encoder is not.
   public init(contentsOf url: URL) throws {
     let data: Data
-    do { data = try Data(contentsOf: url) } catch { throw Wav2Vec2Error("\(url.path): it cannot be read.") }
+    do { data = try Data(contentsOf: url) } catch { throw LiveTalkError("\(url.path): it cannot be read.") }
     do {
       try JSONDecoder().decode(Variant.self, from: data).check()
       self = try JSONDecoder().decode(Wav2Vec2Configuration.self, from: data)
-    } catch let error as Wav2Vec2Error {
-      throw Wav2Vec2Error("\(url.path): \(error)")
+    } catch let error as LiveTalkError {
+      throw LiveTalkError("\(url.path): \(error)")
     } catch {
-      throw Wav2Vec2Error("\(url.path): it is not a configuration of wav2vec2.")
+      throw LiveTalkError("\(url.path): it is not a configuration of wav2vec2.")
     }
     let sizes = [width, layers, heads, feedForwardWidth, positionKernel, positionGroups]
     guard (sizes + convolutionWidths + convolutionKernels + convolutionStrides).allSatisfy({ $0 > 0 }),
       convolutionKernels.count == convolutionWidths.count, convolutionStrides.count == convolutionWidths.count,
       !convolutionWidths.isEmpty, width % heads == 0, width % positionGroups == 0
-    else { throw Wav2Vec2Error("\(url.path): its sizes do not fit together.") }
+    else { throw LiveTalkError("\(url.path): its sizes do not fit together.") }
   }
 
   /// The choices of a `config.json` that select among architectures, and the ones that this encoder makes.
@@ -110,7 +111,7 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
       }
     }
 
-    private var refusal: Wav2Vec2Error?
+    private var refusal: LiveTalkError?
 
     init(from decoder: any Decoder) throws {
       let values = try decoder.container(keyedBy: Key.self)
@@ -119,7 +120,7 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
         let flag = try? values.decode(Bool.self, forKey: key)
         let value = text ?? flag.map { "\($0)" } ?? "null"
         if value != key.needed {
-          refusal = Wav2Vec2Error("'\(key.rawValue)' is \(value), but only \(key.needed) is supported.")
+          refusal = LiveTalkError("'\(key.rawValue)' is \(value), but only \(key.needed) is supported.")
           return
         }
       }
@@ -164,11 +165,4 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
 
   /// Numbers per video frame: the last hidden state, then all of them.
   public var outputWidth: Int { (layers + 2) * width }
-}
-
-/// Why a sound or a configuration cannot be used, in a sentence.
-public struct Wav2Vec2Error: Error, CustomStringConvertible, LocalizedError, Sendable {
-  public let description: String
-  public var errorDescription: String? { description }
-  init(_ description: String) { self.description = description }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -22,7 +23,7 @@ struct DistillCase {
   var shift: Double { get throws { try config["timestep_shift"].double() } }
 
   func input(_ name: String) throws -> Tensor {
-    guard let tensor = inputs[name] else { throw ParityError("the case has no input '\(name)'") }
+    guard let tensor = inputs[name] else { throw LiveTalkError("the case has no input '\(name)'") }
     return tensor
   }
   /// Latents of an input as models take them, `[B, C, F, H, W]`.
@@ -111,19 +112,19 @@ struct DistillCase {
   func compareGradients(_ prefix: String, _ gradients: [String: Tensor], factor: Double = 1) throws {
     guard
       let entry = try golden.json["tensors"]["gradients"].list.first(where: { try $0["prefix"].string() == prefix })
-    else { throw ParityError("the case has no gradients '\(prefix)'") }
+    else { throw LiveTalkError("the case has no gradients '\(prefix)'") }
     let order = try golden.json["parameter_order"][try entry["parameter_order"].string()].list.map { try $0.string() }
     let absent = try entry["parameters_without_gradient"].list.map { try $0.string() }
     recorder.expect(
       "\(prefix)names",
       Set(gradients.keys) == Set(order).subtracting(absent) && absent.allSatisfy { gradients[$0] == nil })
     let found = order.filter { !absent.contains($0) }.compactMap { gradients[$0] }
-    guard !found.isEmpty else { throw ParityError("there is no gradient for '\(prefix)'") }
+    guard !found.isEmpty else { throw LiveTalkError("there is no gradient for '\(prefix)'") }
     let norms = Tensor.stack(found.map { $0.to(.float64).norm() }, 0)
     try compare("\(prefix)all_norms", norms, .gradients, factor: factor)
     try compare("\(prefix)global_norm", norms.norm(), .gradients, factor: factor)
     guard let expected = outputs["\(prefix)all_sums"], let expectedNorms = outputs["\(prefix)all_norms"] else {
-      throw ParityError("the case has no output '\(prefix)all_sums'")
+      throw LiveTalkError("the case has no output '\(prefix)all_sums'")
     }
     // A sum is judged by the norm of its own gradient.
     let unit = expectedNorms.clamp(1e-30, .infinity)
@@ -131,7 +132,7 @@ struct DistillCase {
     try recorder.compare(
       "\(prefix)all_sums", sums / unit, expected / unit, Tolerance(rtol: 0, atol: try limit(.gradients) * factor))
     for name in try entry["stored_in_full"].list.map({ try $0.string() }) {
-      guard let gradient = gradients[name] else { throw ParityError("'\(name)' has no gradient") }
+      guard let gradient = gradients[name] else { throw LiveTalkError("'\(name)' has no gradient") }
       try compare(prefix + name, gradient, .gradients, factor: factor)
     }
   }
@@ -169,12 +170,12 @@ struct DistillCase {
     learningRate: Double
   ) throws {
     let names = outputs.keys.filter { $0.hasPrefix(prefix) }.sorted()
-    guard !names.isEmpty else { throw ParityError("the case has no parameters '\(prefix)'") }
+    guard !names.isEmpty else { throw LiveTalkError("the case has no parameters '\(prefix)'") }
     for key in names {
       let name = String(key.dropFirst(prefix.count))
       guard let own = after[name], let start = before.own[name], let reference = before.reference[name],
         let expected = outputs[key]
-      else { throw ParityError("there is no parameter '\(name)'") }
+      else { throw LiveTalkError("there is no parameter '\(name)'") }
       let moves = ((own.to(.float64) - start.to(.float64)) / learningRate)
       let expectedMoves = (expected.to(.float64) - reference.to(.float64)) / learningRate
       let off = ((moves - expectedMoves).abs() .> 0.05).to(.float64).mean()

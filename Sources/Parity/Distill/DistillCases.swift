@@ -1,3 +1,5 @@
+import Basics
+
 /// Goldens of training, by the name that each case states.
 enum DistillCases {
   static func run(_ golden: ParityCase, _ recorder: ParityRecorder) throws {
@@ -13,7 +15,7 @@ enum DistillCases {
     case "history_corrupt": try RolloutCases.historyCorruption(c)
     case "blockwise_accumulation": try RolloutCases.blockwise(c, recorder)
     case "dmd_step": try StepCases.run(c)
-    default: throw ParityError("there is no training case '\(golden.name)'")
+    default: throw LiveTalkError("there is no training case '\(golden.name)'")
     }
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -39,7 +40,7 @@ enum RolloutCases {
   private static func compareCache(_ c: DistillCase, _ prefix: String, _ cache: any AttentionMemory) throws {
     for key in c.outputs.keys.sorted() where key.hasPrefix("\(prefix)cache.layer") {
       let parts = key.dropFirst("\(prefix)cache.layer".count).split(separator: ".")
-      guard parts.count == 2, let layer = Int(parts[0]) else { throw ParityError("'\(key)' names no layer") }
+      guard parts.count == 2, let layer = Int(parts[0]) else { throw LiveTalkError("'\(key)' names no layer") }
       let rows = cache.ordered(layer: layer)
       try c.compare(key, parts[1] == "k" ? rows.keys : rows.values)
     }
@@ -209,7 +210,7 @@ enum RolloutCases {
         latents.requiresGrad = true
         let loss = evaluate(latents).loss
         guard let gradient = Tensor.gradients(of: [loss], with: [latents])[0] else {
-          throw ParityError("the loss has no gradient")
+          throw LiveTalkError("the loss has no gradient")
         }
         var sum: [String: Tensor] = [:]
         try withThrowing { failure in

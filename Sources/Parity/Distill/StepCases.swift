@@ -1,3 +1,4 @@
+import Basics
 import Generation
 import Models
 import NN
@@ -54,7 +55,7 @@ enum StepCases {
         clip: try c.config["max_grad_norm_critic"].double(), before: &criticBefore, factor: 20)
       studentOptimizer.startAverage(counter: iteration + 1)
     }
-    guard let averages = try studentOptimizer.averages() else { throw ParityError("there is no moving average") }
+    guard let averages = try studentOptimizer.averages() else { throw LiveTalkError("there is no moving average") }
     try c.compareMoves(
       "ema.", Dictionary(uniqueKeysWithValues: averages.map { ($0.name, $0.tensor) }), from: initial,
       learningRate: try c.config["lr"].double())

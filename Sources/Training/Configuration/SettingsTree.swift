@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Yams
@@ -13,23 +14,23 @@ struct SettingsTree {
 
   private init(root: Node) { self.root = root }
 
-  /// - Throws: `TrainingError` for a file that cannot be read or is not a YAML map.
+  /// - Throws: `LiveTalkError` for a file that cannot be read or is not a YAML map.
   init(reading file: URL) throws {
-    guard let data = try? Data(contentsOf: file) else { throw TrainingError("\(file.path): it cannot be read.") }
-    guard let text = String(data: data, encoding: .utf8) else { throw TrainingError("\(file.path): it is not UTF-8.") }
+    guard let data = try? Data(contentsOf: file) else { throw LiveTalkError("\(file.path): it cannot be read.") }
+    guard let text = String(data: data, encoding: .utf8) else { throw LiveTalkError("\(file.path): it is not UTF-8.") }
     let node = try SettingsTree.node(text, file.path)
     if isEmpty(node) {
       self = .empty
     } else if node.mapping != nil {
       root = node
     } else {
-      throw TrainingError("\(file.path): it must hold keys and values, such as 'steps: 100'.")
+      throw LiveTalkError("\(file.path): it must hold keys and values, such as 'steps: 100'.")
     }
   }
 
   private static func node(_ text: String, _ source: String) throws -> Node {
     do { return try compose(yaml: text) ?? Node("") } catch let error as YamlError {
-      throw TrainingError("\(source): \(sentence(error))")
+      throw LiveTalkError("\(source): \(sentence(error))")
     }
   }
 
@@ -48,7 +49,7 @@ struct SettingsTree {
   mutating func removeText(_ key: String, _ source: String) throws -> String? {
     guard let node = root.mapping?[Node(key)] else { return nil }
     guard let text = node.scalar?.string, !text.isEmpty else {
-      throw TrainingError("\(source): '\(key)' must be a name.")
+      throw LiveTalkError("\(source): '\(key)' must be a name.")
     }
     root.mapping?[Node(key)] = nil
     return text
@@ -59,7 +60,7 @@ struct SettingsTree {
     let parts = override.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let keys = parts[0].split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 2, !keys.contains("") else {
-      throw TrainingError("'\(override)' sets no key; write for instance 'optimizer.learningRate=1e-5'.")
+      throw LiveTalkError("'\(override)' sets no key; write for instance 'optimizer.learningRate=1e-5'.")
     }
     let value = try SettingsTree.node(String(parts[1]), "'\(override)'")
     let branch = keys.reversed().reduce(value) { Node([(Node(String($1)), $0)]) }
@@ -70,13 +71,13 @@ struct SettingsTree {
 
   /// The settings `start` with this tree's values merged in.
   ///
-  /// - Throws: `TrainingError` for unknown keys and values of a wrong type.
+  /// - Throws: `LiveTalkError` for unknown keys and values of a wrong type.
   func decode<C: Codable>(over start: C, _ source: String) throws -> C {
     let base = try SettingsTree.encoded(start)
     let merged = SettingsTree.merged(root, over: base)
     let settings: C
     do { settings = try YAMLDecoder().decode(C.self, from: merged) } catch let error as DecodingError {
-      throw TrainingError("\(source): \(SettingsTree.sentence(error, in: merged)).")
+      throw LiveTalkError("\(source): \(SettingsTree.sentence(error, in: merged)).")
     }
     // An optional key that is nil in `start` is known from the result.
     let known = SettingsTree.merged(try SettingsTree.encoded(settings), over: base)
@@ -86,7 +87,7 @@ struct SettingsTree {
       let probe = path.reversed().reduce(Node([Node([Node("")])])) { Node([(Node($1), $0)]) }
       return (try? YAMLDecoder().decode(C.self, from: SettingsTree.merged(probe, over: merged))) == nil
     }
-    guard unknown.isEmpty else { throw TrainingError("\(source): \(unknown.joined(separator: "; "))") }
+    guard unknown.isEmpty else { throw LiveTalkError("\(source): \(unknown.joined(separator: "; "))") }
     return settings
   }
 

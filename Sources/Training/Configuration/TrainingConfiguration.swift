@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 
@@ -95,7 +96,7 @@ package struct ConfigurationCheck {
 ///   - preset: one of `C.presets`; `C.standard` without any.
 ///   - overrides: "optimizer.learningRate=1e-5"; values as in YAML.
 ///   - isChecked: whether invalid values are errors; a configuration that is only printed may lack its folders.
-/// - Throws: `TrainingError` that names the file and every unknown or invalid key, or the first of a wrong type.
+/// - Throws: `LiveTalkError` that names the file and every unknown or invalid key, or the first of a wrong type.
 package func readConfiguration<C: TrainingConfiguration>(
   _ type: C.Type = C.self, file: URL? = nil, preset: String? = nil, overrides: [String] = [], isChecked: Bool = true
 ) throws -> C {
@@ -110,7 +111,7 @@ package func readConfiguration<C: TrainingConfiguration>(
       let hint =
         nearestName(to: named, among: names).map { "did you mean '\($0)'?" }
         ?? (names.isEmpty ? "there is none here" : "there are \(names.map { "'\($0)'" }.joined(separator: ", "))")
-      throw TrainingError("\(source): unknown preset '\(named)'; \(hint)")
+      throw LiveTalkError("\(source): unknown preset '\(named)'; \(hint)")
     }
     start = found.value
   }
@@ -118,7 +119,7 @@ package func readConfiguration<C: TrainingConfiguration>(
   var check = ConfigurationCheck()
   configuration.check(&check)
   guard check.problems.isEmpty || !isChecked else {
-    throw TrainingError("\(source): \(check.problems.joined(separator: "; ")).")
+    throw LiveTalkError("\(source): \(check.problems.joined(separator: "; ")).")
   }
   return configuration
 }

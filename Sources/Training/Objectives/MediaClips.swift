@@ -6,7 +6,7 @@ import Torch
 extension PreparedClips {
   /// The frames of a clip in [-1, 1], `[1, 3, T, H, W]`.
   ///
-  /// - Throws: `ShardError` where the folder holds no media.
+  /// - Throws: `LiveTalkError` where the folder holds no media.
   package func video(_ clip: Int) throws -> Tensor {
     (try tensor(clip, "video").to(.float32) / 127.5 - 1).unsqueeze(0)
   }

@@ -1,3 +1,4 @@
+import Basics
 import Generation
 import Models
 import Torch

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import Torch
@@ -74,20 +75,20 @@ package struct PhonemeBatch: Sendable {
   package let rows: Int?
 
   /// - Parameter framesPerSecond: of the video whose frames the rows shall be, as when serving; nil for 50 rows a second.
-  /// - Throws: `TrainingError` for no sounds, sounds too short for a row, or none with a phoneme.
+  /// - Throws: `LiveTalkError` for no sounds, sounds too short for a row, or none with a phoneme.
   package init(
     _ sounds: [LabelledSound], _ symbols: PhonemeSymbols, _ configuration: Wav2Vec2Configuration,
     framesPerSecond: Double? = nil
   ) throws {
     let longest = sounds.map(\.samples.count).max() ?? 0
     guard longest >= configuration.receptiveField, !sounds.contains(where: \.samples.isEmpty) else {
-      throw TrainingError("A sound of \(longest) samples has no feature: it takes \(configuration.receptiveField).")
+      throw LiveTalkError("A sound of \(longest) samples has no feature: it takes \(configuration.receptiveField).")
     }
     rows = framesPerSecond.map { Int((Double(longest) / LabelledSound.sampleRate * $0).rounded()) + 1 }
     let times = PhonemeBatch.rowTimes(samples: longest, rows: rows, configuration)
     let labels = sounds.map { PhonemeBatch.labels($0, at: times, symbols) }
     guard labels.contains(where: { $0.contains { $0 != PhonemeBatch.ignored } }) else {
-      throw TrainingError("None of the sounds has a known phoneme.")
+      throw LiveTalkError("None of the sounds has a known phoneme.")
     }
     self.labels = Tensor(labels.flatMap { $0 }, [sounds.count, times.count])
     samples = Tensor.stack(

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -75,9 +76,7 @@ package struct PhonemeModel: Sendable {
     try writeSafetensors(
       tensors.filter { isHead($0.key) }, metadata: ["symbols": names], to: folder.appendingPathComponent(Self.headFile))
     let configuration = try encoder.configuration.fileContents(architecture: "Wav2Vec2Model")
-    try writeAtomically(to: ModelFamily.liveTalk.place(of: .audioConfiguration, in: root)) {
-      try $0.write(contentsOf: configuration)
-    }
+    try writeAtomically(configuration, to: ModelFamily.liveTalk.place(of: .audioConfiguration, in: root))
     try writeSafetensors(tensors.filter { !isHead($0.key) }, metadata: ["format": "pt"], to: file)
   }
 }

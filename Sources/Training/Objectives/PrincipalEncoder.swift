@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import NN
@@ -33,7 +34,7 @@ package struct PrincipalEncoder {
   ///   - weights: of an autoencoder of `configuration`.
   ///   - clips: videos `[1, 3, 4n + 1, H, W]` in [-1, 1], and how much each pixel counts, `[1, 1, 4n + 1, H, W]`.
   /// - Returns: the weights with another encoder.
-  /// - Throws: `TrainingError` for an autoencoder whose levels cannot be bypassed.
+  /// - Throws: `LiveTalkError` for an autoencoder whose levels cannot be bypassed.
   package static func weights(
     _ weights: [String: Tensor], _ configuration: WanVAEConfiguration,
     clips: [(video: Tensor, weights: Tensor)]
@@ -54,7 +55,7 @@ package struct PrincipalEncoder {
     guard configuration.isResidual, multipliers.count > 1, multipliers.suffix(2).first == multipliers.last,
       multipliers.first == 1, zip(multipliers, multipliers.dropFirst()).allSatisfy({ $0 <= $1 })
     else {
-      throw TrainingError(
+      throw LiveTalkError(
         "An encoder of principal components is for autoencoders of Wan 2.2's kind whose levels only widen and whose last two "
           + "are equally wide.")
     }
@@ -63,13 +64,13 @@ package struct PrincipalEncoder {
     guard fits, configuration.width <= configuration.pixelChannels,
       configuration.latentChannels < widths[widths.count - 1]
     else {
-      throw TrainingError(
+      throw LiveTalkError(
         "There are not so many principal components: the first level has at most the \(configuration.pixelChannels) values of a "
           + "folded pixel, a level at most four times the one before, and the latent fewer channels than the last.")
     }
     let stride = configuration.temporalStride
     guard !videos.isEmpty, videos.allSatisfy({ $0.video.size(2) > stride }) else {
-      throw TrainingError("Principal components need clips of at least \(stride + 1) frames.")
+      throw LiveTalkError("Principal components need clips of at least \(stride + 1) frames.")
     }
     let patch = configuration.patchSize
     clips = videos.map {

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import Torch
@@ -120,7 +121,7 @@ extension LatentStatistics {
   /// divisors that give latents a mean square of 1, these minimise the squared error in the autoencoder's own units.
   ///
   /// - Parameter clips: videos `[B, 3, T, H, W]` in [-1, 1], one after the other in memory.
-  /// - Throws: `TrainingError` where there is no clip, or a channel is the same everywhere.
+  /// - Throws: `LiveTalkError` where there is no clip, or a channel is the same everywhere.
   package init(of vae: WanVAE, over clips: some Sequence<Tensor>) throws {
     let channels = vae.configuration.latentChannels
     var count = 0.0
@@ -144,10 +145,10 @@ extension LatentStatistics {
       }
       count = total
     }
-    guard count > 0 else { throw TrainingError("There is no clip to measure latents over.") }
+    guard count > 0 else { throw LiveTalkError("There is no clip to measure latents over.") }
     let deviation = squares.map { ($0 / count).squareRoot() }
     let average = deviation.reduce(0, +) / Double(channels)
     self.init(mean: mean, deviation: deviation.map { ($0 * average).squareRoot() })
-    if let problem { throw TrainingError("The autoencoder is not trained enough: \(problem).") }
+    if let problem { throw LiveTalkError("The autoencoder is not trained enough: \(problem).") }
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Synchronization
 import Torch
@@ -74,7 +75,7 @@ package final class MetricLog {
       guard let entry = try? JSONDecoder().decode(StepOfLine.self, from: line), entry.step <= step else { continue }
       kept += line + [UInt8(ascii: "\n")]
     }
-    if kept != data { try writeAtomically(to: file) { try $0.write(contentsOf: kept) } }
+    if kept != data { try writeAtomically(kept, to: file) }
   }
 
   private struct StepOfLine: Decodable { let step: Int }

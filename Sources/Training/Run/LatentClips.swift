@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -20,7 +21,7 @@ struct LatentClips {
   /// - Parameters:
   ///   - frames: the first latent frames of each clip to use; 0 for all.
   ///   - base: the checkpoint whose encoders must have encoded the clips.
-  /// - Throws: `ShardError`; `TrainingError` where clips, transformer and checkpoint do not fit each other.
+  /// - Throws: `LiveTalkError`; `LiveTalkError` where clips, transformer and checkpoint do not fit each other.
   init(
     _ folder: String, frames: Int = 0, trajectories: Bool = false, for config: WanTransformerConfiguration,
     device: Device,
@@ -28,18 +29,18 @@ struct LatentClips {
   ) throws {
     clips = try PreparedClips(URL(fileURLWithPath: folder), expecting: trajectories ? [.trajectories] : [.latents])
     self.device = device
-    guard let first = clips.index.clips.first else { throw TrainingError("There are no clips in \(folder).") }
+    guard let first = clips.index.clips.first else { throw LiveTalkError("There are no clips in \(folder).") }
     func shape(_ clip: ClipRecord, _ name: String) -> [Int] { clip.tensors[name]?.shape ?? [] }
     let latents = shape(first, "latents")
     for clip in clips.index.clips where shape(clip, "latents") != latents {
-      throw TrainingError(
+      throw LiveTalkError(
         "The clips of \(folder) are not of one size: '\(first.id)' is \(latents), '\(clip.id)' \(shape(clip, "latents"))."
       )
     }
-    guard latents.count == 4 else { throw TrainingError("The latents of \(folder) are \(latents), not four-fold.") }
+    guard latents.count == 4 else { throw LiveTalkError("The latents of \(folder) are \(latents), not four-fold.") }
     latentFrames = frames > 0 ? frames : latents[1]
     guard latentFrames <= latents[1] else {
-      throw TrainingError("The clips of \(folder) have \(latents[1]) latent frames, and \(frames) are asked for.")
+      throw LiveTalkError("The clips of \(folder) have \(latents[1]) latent frames, and \(frames) are asked for.")
     }
     statistics = base.settings.latentStatistics
     textRows = base.settings.textRows
@@ -48,7 +49,7 @@ struct LatentClips {
     negativeText = padded(try clips.shared("negativeText").to(device, .float32), to: textRows).unsqueeze(0)
   }
 
-  /// - Throws: `TrainingError` for a transformer of other audio or text widths.
+  /// - Throws: `LiveTalkError` for a transformer of other audio or text widths.
   func check(fit config: WanTransformerConfiguration, _ name: String) throws {
     try LatentClips.check(clips.index.clips[0], clips.folder.path, fit: config, name)
   }
@@ -58,7 +59,7 @@ struct LatentClips {
   ) throws {
     let (audio, text) = (clip.tensors["audioFeatures"]?.shape ?? [], clip.tensors["text"]?.shape ?? [])
     guard audio.last == config.audioInputDim, text.last == config.textDim else {
-      throw TrainingError(
+      throw LiveTalkError(
         "The clips of \(folder) do not fit \(name): it takes rows of \(config.audioInputDim) for audio and of "
           + "\(config.textDim) for text, they have \(audio) and \(text).")
     }
@@ -69,7 +70,7 @@ struct LatentClips {
     for part in [CheckpointFolder.Part.vae, .audioEncoder, .textEncoder] {
       guard let known = index.origin[part.title], let file = base.file(part) else { continue }
       guard try fingerprint(of: file) == known else {
-        throw TrainingError(
+        throw LiveTalkError(
           "The clips of \(folder) were encoded by another \(part.title) than that of \(base.root.path): prepare them with "
             + "this checkpoint, or give the one they were prepared with.")
       }

@@ -1,3 +1,4 @@
+import Basics
 import Torch
 
 /// The random numbers of a run, without state: every use has a generator of its own, seeded by the run's seed, by what is drawn, and by
@@ -20,13 +21,7 @@ struct RandomStreams: Sendable {
     return RandomGenerator(seed: mixed, device: device)
   }
 
-  /// The finaliser of SplitMix64 (Steele et al. 2014).
-  private static func mixed(_ value: UInt64) -> UInt64 {
-    var z = value &+ 0x9E37_79B9_7F4A_7C15
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
+  private static func mixed(_ value: UInt64) -> UInt64 { splitMix64(value &+ 0x9E37_79B9_7F4A_7C15) }
 
   /// What `draw` makes of each sample's own generator, concatenated along the batch.
   func perSample(_ purpose: Purpose, _ samples: [Int], _ draw: (RandomGenerator) -> Tensor) -> Tensor {

@@ -35,7 +35,7 @@ package final class TrainedNetwork {
   ///   - clips: how many clips there are to sample from.
   ///   - stream: networks of one stage that sample different clips have different streams.
   ///   - interval: the network is updated in every so many steps.
-  /// - Throws: `OptimizerError`, `TorchError`.
+  /// - Throws: `LiveTalkError`, `TorchError`.
   package init(
     _ name: String, _ parameters: [(name: String, tensor: Tensor)], _ settings: OptimizerSettings, ema: EMASettings?,
     _ run: RunSettings, _ processes: Processes = .alone, clips: Int, stream: Int = 0, updatedEvery interval: Int = 1

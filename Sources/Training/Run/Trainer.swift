@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Torch
@@ -152,13 +153,13 @@ package final class Trainer {
     let state = try checkpoint.state(State.self)
     let compared = ResumedSettings(state.settings, settings)
     guard compared.conflicts.isEmpty else {
-      throw TrainingError(
+      throw LiveTalkError(
         "\(checkpoint.folder.path) belongs to a run with other settings (\(compared.conflicts.joined(separator: "; "))): "
           + "resume with those, or choose another folder.")
     }
     for change in compared.changes { hooks.note("Changed on the way: \(change).") }
     guard state.step <= stage.run.steps else {
-      throw TrainingError("\(checkpoint.folder.path) is past the end of this run, which has \(stage.run.steps) steps.")
+      throw LiveTalkError("\(checkpoint.folder.path) is past the end of this run, which has \(stage.run.steps) steps.")
     }
     for network in stage.networks { try network.load(checkpoint) }
     hooks.note("Going on from step \(state.step).")
@@ -191,7 +192,7 @@ package final class Trainer {
   private func replace(_ folder: URL, by whole: URL) throws {
     let aside = URL(fileURLWithPath: folder.path + ".replaced")
     func move(_ url: URL, to other: URL) throws {
-      guard rename(url.path, other.path) == 0 else { throw FileError(other, String(cString: strerror(errno))) }
+      guard rename(url.path, other.path) == 0 else { throw FileError(other) }
     }
     let isReplacing = FileManager.default.fileExists(atPath: folder.path)
     if isReplacing {

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -14,13 +15,13 @@ struct LoadedTransformer {
   ///   - run: its precision and activation checkpointing.
   ///   - isTrained: whether its parameters require gradients.
   ///   - adaptation: LoRA; nil for full fine-tuning.
-  /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`, or `TrainingError` for LoRA settings that match no layer.
+  /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`, or `LiveTalkError` for LoRA settings that match no layer.
   init(
     _ folder: CheckpointFolder, _ run: RunSettings, device: Device, isTrained: Bool,
     adaptation: LowRankAdaptation? = nil
   ) throws {
     file = try folder.require(.transformer)
-    if let problem = adaptation?.problem { throw TrainingError("The LoRA settings are invalid: \(problem).") }
+    if let problem = adaptation?.problem { throw LiveTalkError("The LoRA settings are invalid: \(problem).") }
     let factors = adaptation.map { ($0, RandomStreams(seed: UInt64(run.seed)).generator(.weights, 0)) }
     var (model, store) = try folder.loadTransformer {
       ParameterStore(
@@ -31,7 +32,7 @@ struct LoadedTransformer {
     (self.model, self.store) = (model, store)
     if isTrained {
       guard !store.trained.isEmpty else {
-        throw TrainingError(
+        throw LiveTalkError(
           "The LoRA settings match no layer of the transformer: see 'lowRank.targets' and 'lowRank.whole'.")
       }
       store.requireGradients()

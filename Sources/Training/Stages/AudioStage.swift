@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -78,7 +79,7 @@ final class AudioStage: TrainingStage {
     let clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
     self.clips = clips
     labelled = clips.index.clips.indices.filter { !(clips.index.clips[$0].phonemes ?? []).isEmpty }
-    guard !labelled.isEmpty else { throw TrainingError("No clip of \(settings.run.data) comes with its phonemes.") }
+    guard !labelled.isEmpty else { throw LiveTalkError("No clip of \(settings.run.data) comes with its phonemes.") }
     let file = try context.base.require(.audioEncoder)
     model = try PhonemeModel(
       try Wav2Vec2Configuration(contentsOf: try context.base.require(.audioConfiguration)), clips.phonemeSymbols,

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -88,7 +89,7 @@ final class ODEStage: TransformerStage {
     steps = settings.rollout.timesteps + [0]
     let stored = try Trajectories.timesteps(of: clips.clips.index)
     guard stored == settings.rollout.timesteps else {
-      throw TrainingError(
+      throw LiveTalkError(
         "The trajectories of \(settings.run.data) have the timesteps \(stored), the student \(settings.rollout.timesteps)."
       )
     }
@@ -125,10 +126,10 @@ final class ODEStage: TransformerStage {
 }
 
 extension RolloutSettings {
-  /// - Throws: `TrainingError` for clips that are no whole number of blocks.
+  /// - Throws: `LiveTalkError` for clips that are no whole number of blocks.
   func checkBlocks(_ latentFrames: Int) throws {
     guard latentFrames > 0, latentFrames % framesPerBlock == 0 else {
-      throw TrainingError("Clips of \(latentFrames) latent frames are no whole number of blocks of \(framesPerBlock).")
+      throw LiveTalkError("Clips of \(latentFrames) latent frames are no whole number of blocks of \(framesPerBlock).")
     }
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -94,7 +95,7 @@ final class ReaderStage: TrainingStage {
     self.clips = clips
     known = clips.index.clips.indices.filter { clips.index.clips[$0].tensors[FaceTruth.tensor] != nil }
     guard !known.isEmpty else {
-      throw TrainingError(
+      throw LiveTalkError(
         "No clip of \(settings.run.data) comes with the truth of its faces, which 'data synthesize' draws.")
     }
     let dtype = settings.run.precision.dtype
@@ -103,7 +104,7 @@ final class ReaderStage: TrainingStage {
       let weights = try readWeights(file)
       let network = try FaceReaderConfiguration(readingFrom: weights)
       guard network == settings.network else {
-        throw TrainingError(
+        throw LiveTalkError(
           "\(file.path) has other sizes (\(network.widths), \(network.hidden), \(network.identityWidth)) than the settings; "
             + "set 'startsRandom' for a new one.")
       }

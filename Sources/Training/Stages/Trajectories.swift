@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -40,14 +41,14 @@ package struct Trajectories: @unchecked Sendable {
   ///   - data: the folder of clips prepared as latents.
   ///   - teacher: a checkpoint folder.
   ///   - out: the folder to write, or to continue.
-  /// - Throws: `ShardError`, `FileError`, `CheckpointMismatch`, `TrainingError`.
+  /// - Throws: `LiveTalkError`, `FileError`, `CheckpointMismatch`, `LiveTalkError`.
   package init(
     _ settings: TrajectorySettings, data: String, teacher: String, out: String, device: Device,
     precision: RunSettings.Precision
   ) throws {
     var check = ConfigurationCheck()
     settings.check(&check)
-    guard check.problems.isEmpty else { throw TrainingError("\(check.problems.joined(separator: "; ")).") }
+    guard check.problems.isEmpty else { throw LiveTalkError("\(check.problems.joined(separator: "; ")).") }
     self.settings = settings
     var run = RunSettings()
     run.precision = precision
@@ -75,7 +76,7 @@ package struct Trajectories: @unchecked Sendable {
   /// The timesteps of stored states.
   static func timesteps(of index: ShardIndex) throws -> [Double] {
     let numbers = (index.origin[timestepsKey] ?? "").split(separator: " ").compactMap { Double($0) }
-    guard !numbers.isEmpty else { throw TrainingError("The trajectories do not say which timesteps they have.") }
+    guard !numbers.isEmpty else { throw LiveTalkError("The trajectories do not say which timesteps they have.") }
     return numbers
   }
 

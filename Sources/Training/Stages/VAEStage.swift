@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Generation
@@ -140,11 +141,11 @@ final class VAEStage: TrainingStage {
   }
 
   private static func check(_ clips: PreparedClips, _ settings: VAEConfiguration) throws {
-    guard clips.count > 0 else { throw TrainingError("There are no clips in \(settings.run.data).") }
+    guard clips.count > 0 else { throw LiveTalkError("There are no clips in \(settings.run.data).") }
     for clip in clips.index.clips {
       let shape = clip.tensors["video"]?.shape ?? [0, 0, 0, 0]
       guard shape[1] >= settings.frames, min(shape[2], shape[3]) >= settings.cropSize else {
-        throw TrainingError(
+        throw LiveTalkError(
           "The clip '\(clip.id)' is \(shape[1]) frames of \(shape[2])×\(shape[3]); training takes \(settings.frames) of "
             + "at least \(settings.cropSize).")
       }
@@ -157,13 +158,13 @@ final class VAEStage: TrainingStage {
   ) throws {
     let stride = configuration.spatialStride
     guard settings.cropSize % stride == 0 else {
-      throw TrainingError("'cropSize' is a multiple of \(stride) with this autoencoder, not \(settings.cropSize).")
+      throw LiveTalkError("'cropSize' is a multiple of \(stride) with this autoencoder, not \(settings.cropSize).")
     }
     guard settings.cropSize == 0 else { return }
     for clip in clips.index.clips {
       let sides = (clip.tensors["video"]?.shape ?? []).dropFirst(2)
       guard sides.allSatisfy({ $0 % stride == 0 }) else {
-        throw TrainingError(
+        throw LiveTalkError(
           "The clip '\(clip.id)' is not in multiples of \(stride) pixels; 'cropSize' cuts out what is.")
       }
     }

@@ -12,6 +12,11 @@ package func unknownKeyText(_ path: String, known: some Collection<String>) -> S
   return list.isEmpty ? text : "\(text); known are \(list)"
 }
 
+/// `unknownKeyText` of the first key, in alphabetic order, that is none of the known ones; nil where all are known.
+package func unknownKeyText(in keys: some Sequence<String>, known: some Collection<String>) -> String? {
+  keys.sorted().first { !known.contains($0) }.map { unknownKeyText($0, known: known) }
+}
+
 /// The name that `name` is probably a slip of, or nil where none is near. Case and "_" or "-" between words do not count.
 package func nearestName(to name: String, among names: some Collection<String>) -> String? {
   func plain(_ text: String) -> [Character] { text.lowercased().filter { $0 != "_" && $0 != "-" } }

@@ -5,14 +5,14 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
   /// - Parameter key: what the numbers depend on, such as a seed, a clip's number and the name of a use of them.
   package init(seed: UInt64, _ key: [Int] = [], _ use: String = "") {
     state = seed
-    for part in key { state = mixed(state &+ UInt64(bitPattern: Int64(part)) &* 0xD6E8_FEB8_6659_FD93) }
-    for byte in use.utf8 { state = mixed(state &+ UInt64(byte)) }
-    state = mixed(state)
+    for part in key { state = splitMix64(state &+ UInt64(bitPattern: Int64(part)) &* 0xD6E8_FEB8_6659_FD93) }
+    for byte in use.utf8 { state = splitMix64(state &+ UInt64(byte)) }
+    state = splitMix64(state)
   }
 
   package mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
-    return mixed(state)
+    return splitMix64(state)
   }
 
   /// Uniform in [0, 1).
@@ -39,7 +39,9 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
   }
 }
 
-private func mixed(_ value: UInt64) -> UInt64 {
+/// The finaliser of SplitMix64: a permutation of the 64-bit numbers in which every bit of the result depends on every bit of the
+/// argument.
+package func splitMix64(_ value: UInt64) -> UInt64 {
   var z = value
   z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
   z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB

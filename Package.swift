@@ -68,9 +68,14 @@ let package = Package(
       name: "CMedia", dependencies: ["CFFmpeg", "CJPEG"],
       linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("avformat"), .linkedLibrary("avutil")]),
     .target(name: "Media", dependencies: ["Basics", "CMedia", "CFFmpeg"]),
-    .target(name: "TextTokenizer"),
+    // Embedded: a bundle of resources stays behind when a binary is carried to another machine, and the first use of it ends the
+    // process.
+    .target(
+      name: "PromptCleaning", dependencies: ["Basics"],
+      resources: [.embedInCode("Tables/encodings.txt"), .embedInCode("Tables/html-entities.txt")]),
+    .target(name: "TextTokenizer", dependencies: ["Basics"]),
     .target(name: "Models", dependencies: ["Basics", "NN", "Torch"]),
-    .target(name: "Generation", dependencies: ["Basics", "Models", "NN", "Torch", "TextTokenizer"]),
+    .target(name: "Generation", dependencies: ["Basics", "Models", "NN", "PromptCleaning", "Torch", "TextTokenizer"]),
     .systemLibrary(
       name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
     .systemLibrary(
@@ -86,7 +91,8 @@ let package = Package(
       ]),
     .target(name: "Evaluation", dependencies: ["Models", "NN", "Torch"]),
     .target(
-      name: "Parity", dependencies: ["Basics", "Training", "Generation", "Models", "NN", "Torch", "TextTokenizer"]),
+      name: "Parity",
+      dependencies: ["Basics", "Training", "Generation", "Models", "NN", "Torch", "PromptCleaning", "TextTokenizer"]),
     .target(
       name: "ComputeCommands",
       dependencies: [
@@ -108,6 +114,8 @@ let package = Package(
     .testTarget(name: "TorchTests", dependencies: ["Basics", "Torch"]),
     .testTarget(name: "NNTests", dependencies: ["Basics", "NN", "Torch"]),
     .testTarget(name: "MediaTests", dependencies: ["Basics", "Media"], exclude: ["Fixtures", "make_fixtures.py"]),
+    .testTarget(
+      name: "PromptCleaningTests", dependencies: ["Basics", "PromptCleaning"], exclude: ["Fixtures"]),
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Basics", "Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Basics", "Generation", "Models", "NN", "Torch"]),

@@ -1,6 +1,7 @@
 import Basics
 import Foundation
 import Models
+import PromptCleaning
 import TextTokenizer
 import Torch
 

@@ -1,3 +1,5 @@
+import Basics
+
 /// What a `Replace` normalizer looks for: a literal text, or one kind of character repeated.
 struct TextPattern: Sendable {
   private enum Form: Sendable {

@@ -1,3 +1,5 @@
+import Basics
+
 /// A part of the text on its way to the model.
 struct TextPiece: Sendable {
   var text: String

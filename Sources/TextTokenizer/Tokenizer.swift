@@ -41,7 +41,7 @@ package final class Tokenizer: Sendable {
   /// The tokens of `text`, cut to `length` with the special tokens that end it, then padded to it.
   ///
   /// - Parameters:
-  ///   - text: cleaned text (see `PromptCleaning`).
+  ///   - text: cleaned text (see the target `PromptCleaning`).
   ///   - length: 512 for Wan.
   package func encode(_ text: String, length: Int = 512) -> TokenizedText {
     let room = max(0, length - prefix.count - suffix.count)

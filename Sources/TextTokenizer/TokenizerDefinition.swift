@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// The parts of a `tokenizer.json`, checked. Constructs outside of what this module does are refused by name.

@@ -27,12 +27,11 @@ enum Fixtures {
 struct TextGolden: Decodable {
   struct Prompt: Decodable {
     var name: String
-    var prompt: String
     var cleaned: String
     var tokenCount: Int
 
     private enum CodingKeys: String, CodingKey {
-      case name, prompt, cleaned
+      case name, cleaned
       case tokenCount = "n_tokens"
     }
   }

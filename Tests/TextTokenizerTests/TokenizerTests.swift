@@ -12,7 +12,7 @@ import Testing
     let prompts = try TextGolden.load(golden).prompts
     try #require(prompts.count == ids.count && prompts.count == masks.count)
     for (index, prompt) in prompts.enumerated() {
-      let text = tokenizer.encode(PromptCleaning.clean(prompt.prompt))
+      let text = tokenizer.encode(prompt.cleaned)
       #expect(text.ids == ids[index], "\(prompt.name)")
       #expect(text.mask == masks[index], "\(prompt.name)")
       #expect(text.count == prompt.tokenCount, "\(prompt.name)")

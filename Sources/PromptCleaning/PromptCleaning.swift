@@ -1,3 +1,5 @@
+import Basics
+
 /// The "whitespace" cleaning that Wan's tokenizer applies to a prompt before it is cut into tokens.
 package enum PromptCleaning {
   /// `prompt` as the reference hands it to the tokenizer: text repaired as ftfy 6.3.1 does with its default settings,

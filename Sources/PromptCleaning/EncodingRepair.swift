@@ -1,3 +1,5 @@
+import Basics
+
 /// Undoes the decoding of UTF-8 text with a single-byte encoding, as ftfy 6.3.1 does.
 enum EncodingRepair {
   private static let c1Controls = ScalarSet("80-9F")

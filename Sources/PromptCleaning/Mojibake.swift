@@ -1,3 +1,5 @@
+import Basics
+
 /// The signs by which text betrays that it was decoded with the wrong encoding: unlikely neighbours, by category.
 ///
 /// Categories and rules are those of ftfy 6.3.1's `badness` heuristic.

@@ -5,13 +5,13 @@ import Foundation
 /// Decomposition is Foundation's. Composition is done here: in Swift 6.3 on Linux the standard one composes some
 /// sequences that it must not, and leaves others apart (Hangul letters next to the composing ranges, marks after
 /// ideographs beyond U+20000, a third Hangul letter after a composed syllable).
-enum NormalizationForm: String, Sendable {
+package enum NormalizationForm: String, Sendable {
   case c = "NFC"
   case d = "NFD"
   case kc = "NFKC"
   case kd = "NFKD"
 
-  func apply(to text: String) -> String {
+  package func apply(to text: String) -> String {
     switch self {
     case .c: Composition.compose(Self.d.apply(to: text))
     case .d: text.decomposedStringWithCanonicalMapping

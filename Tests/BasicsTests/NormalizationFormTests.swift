@@ -1,6 +1,5 @@
+import Basics
 import Testing
-
-@testable import TextTokenizer
 
 @Suite struct NormalizationFormTests {
   @Test(

@@ -1,3 +1,5 @@
+import Basics
+
 /// HTML character references in text of Unicode scalars.
 enum HTMLEntities {
   private static let ampersand = UInt32(UInt8(ascii: "&"))
@@ -11,10 +13,14 @@ enum HTMLEntities {
     var standsWithoutSemicolon: Bool
   }
 
+  /// The named references of HTML 5, as Python's `html.entities.html5` lists them: `name:scalars`, or `name!scalars` where the name
+  /// is also known without its semicolon; scalars in hexadecimal.
+  static var source: String { String(decoding: PackageResources.html_entities_txt, as: UTF8.self) }
+
   private static let table: [Substring: Entity] = {
     var table: [Substring: Entity] = [:]
     table.reserveCapacity(2200)
-    for entry in HTMLEntityTable.source.split(whereSeparator: { $0 == " " || $0 == "\n" }) {
+    for entry in source.split(whereSeparator: { $0 == " " || $0 == "\n" }) {
       guard let mark = entry.firstIndex(where: { $0 == ":" || $0 == "!" }) else { continue }
       let value = entry[entry.index(after: mark)...].split(separator: ",").compactMap { UInt32($0, radix: 16) }
       table[entry[..<mark]] = Entity(value: value, standsWithoutSemicolon: entry[mark] == "!")

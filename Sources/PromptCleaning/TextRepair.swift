@@ -1,3 +1,5 @@
+import Basics
+
 /// Repairs text the way Python's ftfy 6.3.1 does with its default settings; the results are the same, scalar by scalar.
 ///
 /// Its fixers for surrogates have no counterpart: a Swift string holds none.

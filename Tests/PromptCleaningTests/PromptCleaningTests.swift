@@ -1,12 +1,19 @@
+import Basics
 import Foundation
 import Testing
 
-@testable import TextTokenizer
+@testable import PromptCleaning
 
 @Suite struct PromptCleaningTests {
+  private static let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+
+  private func decode<Value: Decodable>(_ type: Value.Type, _ path: String) throws -> Value {
+    try JSONDecoder().decode(type, from: Data(contentsOf: Self.tests.appendingPathComponent(path)))
+  }
+
   /// Inputs and results of ftfy 6.3.1 on Python 3.11, with the rest of Wan's cleaning after it.
   @Test func `Hard cases come out as the reference cleans them`() throws {
-    let cases = try Fixtures.decode([[String]].self, from: Fixtures.file("cleaning.json"))
+    let cases = try decode([[String]].self, "PromptCleaningTests/Fixtures/cleaning.json")
     #expect(cases.count > 400)
     for pair in cases {
       // Swift compares strings by canonical equivalence, which would hide a missing composition.
@@ -16,7 +23,11 @@ import Testing
 
   @Test(arguments: ["main", "byte_fallback"])
   func `Prompts of the golden cases are cleaned exactly`(golden: String) throws {
-    for prompt in try TextGolden.load(golden).prompts {
+    struct Golden: Decodable {
+      struct Prompt: Decodable { var name, prompt, cleaned: String }
+      var prompts: [Prompt]
+    }
+    for prompt in try decode(Golden.self, "Goldens/umt5/\(golden)/case.json").prompts {
       #expect(PromptCleaning.clean(prompt.prompt).scalarValues == prompt.cleaned.scalarValues, "\(prompt.name)")
     }
   }
@@ -63,7 +74,7 @@ import Testing
   }
 
   @Test func `The table is whole`() {
-    let entries = HTMLEntityTable.source.split(whereSeparator: { $0 == " " || $0 == "\n" })
+    let entries = HTMLEntities.source.split(whereSeparator: { $0 == " " || $0 == "\n" })
     #expect(entries.count == 2125)
     #expect(entries.count(where: { $0.contains("!") }) == 106)
   }

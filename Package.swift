@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import Foundation
 import PackageDescription
 
@@ -102,14 +102,17 @@ let package = Package(
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "Basics", "ComputeCommands", "Evaluation", "Datasets", "SyntheticSpeaker", "Training", "ClipShards", "Media",
+        "Basics", "ComputeCommands", "Parity", "Evaluation", "Datasets", "SyntheticSpeaker", "Training", "ClipShards",
+        "Media",
         "Generation", "Models",
         "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "livetalk-compute",
-      dependencies: ["ComputeCommands", "Torch", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+      dependencies: [
+        "ComputeCommands", "Torch", "Training", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     .testTarget(name: "BasicsTests", dependencies: ["Basics"]),
     .testTarget(name: "TorchTests", dependencies: ["Basics", "Torch"]),
     .testTarget(name: "NNTests", dependencies: ["Basics", "NN", "Torch"]),
@@ -143,3 +146,11 @@ let package = Package(
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20
 )
+
+// Of our own targets only: warnings are errors, and what a file uses it imports, for itself unless it says otherwise.
+for target in package.targets where target.type != .system {
+  target.swiftSettings = [
+    .treatAllWarnings(as: .error), .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+  ]
+}

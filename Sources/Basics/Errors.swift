@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// What went wrong, in one sentence for the user that says what to do.
 ///

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// The name under which this process writes a file or folder until it is whole: hidden, beside its place, with its ending.
 package func partialFile(of url: URL) -> URL {

@@ -2,19 +2,19 @@
 ///
 /// Landmarks are in pixels of the prepared frames, x before y; left and right are the picture's. Everything else is in the units of
 /// the synthetic speaker's truth.
-public enum FaceTruth {
+package enum FaceTruth {
   /// The name of the tensor.
-  public static let tensor = "face"
-  public static let columns = 2 * Landmark.allCases.count + Value.allCases.count
+  package static let tensor = "face"
+  package static let columns = 2 * Landmark.allCases.count + Value.allCases.count
 
-  public enum Landmark: Int, CaseIterable, Sendable {
+  package enum Landmark: Int, CaseIterable, Sendable {
     case leftEye, rightEye, nose, mouthLeft, mouthRight, lipTop, lipBottom, chin
 
     /// The column of x; y is the next one.
-    public var column: Int { 2 * rawValue }
+    package var column: Int { 2 * rawValue }
   }
 
-  public enum Value: Int, CaseIterable, Sendable {
+  package enum Value: Int, CaseIterable, Sendable {
     /// 0…1.
     case mouthOpen, mouthWidth, mouthRound, teeth, tongue
     /// Degrees: to the picture's right, down, clockwise in the picture.
@@ -26,6 +26,6 @@ public enum FaceTruth {
     /// −1…1, but `lids` (1 at rest) and `cheeks` (0…1).
     case browRaise, browTilt, lids, cheeks, smile
 
-    public var column: Int { 2 * Landmark.allCases.count + rawValue }
+    package var column: Int { 2 * Landmark.allCases.count + rawValue }
   }
 }

@@ -1,11 +1,11 @@
 import Basics
-import Foundation
-import Torch
+package import Foundation
+package import Torch
 
 /// The prepared clips of a folder, memory-mapped: tensors are read when they are used.
-public struct PreparedClips: Sendable {
-  public let folder: URL
-  public let index: ShardIndex
+package struct PreparedClips: Sendable {
+  package let folder: URL
+  package let index: ShardIndex
   private let files: [String: SafetensorsFile]
 
   /// Opens a folder and checks that every tensor of the index is in its shard, whole.
@@ -13,7 +13,7 @@ public struct PreparedClips: Sendable {
   /// Only the headers of the shards are read.
   /// - Parameter kinds: those that will do.
   /// - Throws: `LiveTalkError` for a missing, damaged or truncated index or shard, another version, or another kind.
-  public init(_ folder: URL, expecting kinds: [ShardKind] = ShardKind.allCases) throws {
+  package init(_ folder: URL, expecting kinds: [ShardKind] = ShardKind.allCases) throws {
     self.folder = folder
     index = try ShardIndex(readingFrom: folder)
     guard kinds.contains(index.kind) else {
@@ -27,15 +27,15 @@ public struct PreparedClips: Sendable {
     self.files = files
   }
 
-  public var count: Int { index.clips.count }
+  package var count: Int { index.clips.count }
 
   /// The number of the clip of that id.
-  public func number(of id: String) -> Int? { index.clips.firstIndex { $0.id == id } }
+  package func number(of id: String) -> Int? { index.clips.firstIndex { $0.id == id } }
 
   /// A tensor of a clip, as it is in the mapped file; what is written to it stays in this process.
   ///
   /// - Throws: `LiveTalkError` if the clip has no tensor of that name.
-  public func tensor(_ clip: Int, _ name: String) throws -> Tensor {
+  package func tensor(_ clip: Int, _ name: String) throws -> Tensor {
     guard index.clips.indices.contains(clip) else {
       throw LiveTalkError("There is no clip \(clip) in \(folder.path), which has \(count).")
     }
@@ -50,7 +50,7 @@ public struct PreparedClips: Sendable {
   /// A tensor of all clips together.
   ///
   /// - Throws: `LiveTalkError` if the folder has none of that name.
-  public func shared(_ name: String) throws -> Tensor {
+  package func shared(_ name: String) throws -> Tensor {
     guard let file = index.shared.flatMap({ files[$0] }), file.entries[name] != nil else {
       throw LiveTalkError("The folder \(folder.path) has no shared '\(name)'.")
     }
@@ -58,7 +58,7 @@ public struct PreparedClips: Sendable {
   }
 
   /// The shared tensors.
-  public var sharedTensors: [String: TensorRecord] {
+  package var sharedTensors: [String: TensorRecord] {
     guard let file = index.shared.flatMap({ files[$0] }) else { return [:] }
     return file.entries.mapValues { TensorRecord($0.dtype, $0.shape) }
   }
@@ -66,13 +66,13 @@ public struct PreparedClips: Sendable {
 
 extension ShardIndex {
   /// The names of all files with tensors.
-  public var files: [String] { Set(clips.map(\.shard) + [shared].compactMap(\.self)).sorted() }
+  package var files: [String] { Set(clips.map(\.shard) + [shared].compactMap(\.self)).sorted() }
 
   /// What is wrong with each file of a folder, by name: it is missing or truncated, does not have what the index says, or holds
   /// values that are no numbers. Every byte is read.
   ///
   /// - Parameter progress: told how many files of how many are read.
-  public func problems(in folder: URL, progress: (Int, Int) -> Void = { _, _ in }) -> [String: String] {
+  package func problems(in folder: URL, progress: (Int, Int) -> Void = { _, _ in }) -> [String: String] {
     var problems: [String: String] = [:]
     let clips = Dictionary(grouping: clips, by: \.shard)
     for (number, name) in files.enumerated() {

@@ -1,9 +1,9 @@
 import Basics
-import Foundation
+package import Foundation
 import Torch
 
 /// What the tensors of a folder of shards are. Clips of drawn people also have `FaceTruth`.
-public enum ShardKind: String, Codable, Sendable, CaseIterable {
+package enum ShardKind: String, Codable, Sendable, CaseIterable {
   /// `video` uint8 `[3, T, H, W]` and `sound` float32 `[samples]`.
   case media
   /// `latents` `[C, F, h, w]`, `referenceLatent` `[C, 1, h, w]`, `audioFeatures` `[4F-3, audioInputDim]`,
@@ -14,67 +14,67 @@ public enum ShardKind: String, Codable, Sendable, CaseIterable {
 }
 
 /// One speech sound and when it is heard, in seconds from the clip's start. Silence is "_".
-public struct ShardPhoneme: Codable, Equatable, Sendable {
-  public var symbol: String
-  public var start: Double
-  public var end: Double
+package struct ShardPhoneme: Codable, Equatable, Sendable {
+  package var symbol: String
+  package var start: Double
+  package var end: Double
 
-  public init(symbol: String, start: Double, end: Double) {
+  package init(symbol: String, start: Double, end: Double) {
     (self.symbol, self.start, self.end) = (symbol, start, end)
   }
 }
 
 /// What the index says of one tensor.
-public struct TensorRecord: Codable, Equatable, Sendable {
+package struct TensorRecord: Codable, Equatable, Sendable {
   /// As Swift spells it: "float32", "bfloat16", "uint8".
-  public let dtype: String
-  public let shape: [Int]
+  package let dtype: String
+  package let shape: [Int]
 
   init(_ dtype: DType, _ shape: [Int]) { (self.dtype, self.shape) = ("\(dtype)", shape) }
 }
 
 /// What is known of a clip besides its tensors.
-public struct ClipMetadata: Equatable, Sendable {
-  public var caption: String
-  public var speaker: String?
-  public var phonemes: [ShardPhoneme]?
+package struct ClipMetadata: Equatable, Sendable {
+  package var caption: String
+  package var speaker: String?
+  package var phonemes: [ShardPhoneme]?
 
-  public init(caption: String, speaker: String? = nil, phonemes: [ShardPhoneme]? = nil) {
+  package init(caption: String, speaker: String? = nil, phonemes: [ShardPhoneme]? = nil) {
     (self.caption, self.speaker, self.phonemes) = (caption, speaker, phonemes)
   }
 }
 
 /// What the index says of one clip.
-public struct ClipRecord: Codable, Equatable, Sendable {
-  public let id: String
+package struct ClipRecord: Codable, Equatable, Sendable {
+  package let id: String
   /// The name of the file with its tensors, whose keys are "<id>/<name>".
-  public let shard: String
-  public let tensors: [String: TensorRecord]
-  public let caption: String
-  public let speaker: String?
-  public let phonemes: [ShardPhoneme]?
+  package let shard: String
+  package let tensors: [String: TensorRecord]
+  package let caption: String
+  package let speaker: String?
+  package let phonemes: [ShardPhoneme]?
 }
 
 /// A clip that could not be used.
-public struct RejectedClip: Codable, Equatable, Sendable {
-  public let id: String
-  public let reason: String
+package struct RejectedClip: Codable, Equatable, Sendable {
+  package let id: String
+  package let reason: String
 }
 
 /// What holds for a whole folder of shards.
-public struct ShardDescription: Equatable, Sendable {
-  public var kind: ShardKind
+package struct ShardDescription: Equatable, Sendable {
+  package var kind: ShardKind
   /// Video frames a second.
-  public var fps: Int
+  package var fps: Int
   /// Samples a second.
-  public var sampleRate: Int
+  package var sampleRate: Int
   /// Pixels of the video.
-  public var width: Int
-  public var height: Int
+  package var width: Int
+  package var height: Int
   /// Where the tensors come from: settings, fingerprints of encoders. A folder is continued under equal ones only.
-  public var origin: [String: String]
+  package var origin: [String: String]
 
-  public init(
+  package init(
     kind: ShardKind, fps: Int = 16, sampleRate: Int = 16_000, width: Int, height: Int, origin: [String: String] = [:]
   ) {
     (self.kind, self.fps, self.sampleRate) = (kind, fps, sampleRate)
@@ -83,22 +83,22 @@ public struct ShardDescription: Equatable, Sendable {
 }
 
 /// `index.json` of a folder of shards.
-public struct ShardIndex: Codable, Equatable, Sendable {
-  public static let version = 1
+package struct ShardIndex: Codable, Equatable, Sendable {
+  package static let version = 1
   static let fileName = "index.json"
   static let sharedName = "shared.safetensors"
 
-  public let version: Int
-  public let kind: ShardKind
-  public let fps: Int
-  public let sampleRate: Int
-  public let width: Int
-  public let height: Int
-  public let origin: [String: String]
+  package let version: Int
+  package let kind: ShardKind
+  package let fps: Int
+  package let sampleRate: Int
+  package let width: Int
+  package let height: Int
+  package let origin: [String: String]
   /// The name of the file with the tensors of all clips together.
-  public internal(set) var shared: String?
-  public internal(set) var clips: [ClipRecord]
-  public internal(set) var rejected: [RejectedClip]
+  package internal(set) var shared: String?
+  package internal(set) var clips: [ClipRecord]
+  package internal(set) var rejected: [RejectedClip]
 
   init(_ description: ShardDescription) {
     version = ShardIndex.version
@@ -107,19 +107,19 @@ public struct ShardIndex: Codable, Equatable, Sendable {
     (clips, rejected) = ([], [])
   }
 
-  public var description: ShardDescription {
+  package var description: ShardDescription {
     ShardDescription(kind: kind, fps: fps, sampleRate: sampleRate, width: width, height: height, origin: origin)
   }
 
   /// Whether a folder has an index.
-  public static func exists(in folder: URL) -> Bool {
+  package static func exists(in folder: URL) -> Bool {
     FileManager.default.fileExists(atPath: folder.appendingPathComponent(fileName).path)
   }
 
   /// Reads and checks the index of a folder; the shards are not looked at.
   ///
   /// - Throws: `LiveTalkError` for a folder or an index that is not there, not whole, or of another version.
-  public init(readingFrom folder: URL) throws {
+  package init(readingFrom folder: URL) throws {
     let url = folder.appendingPathComponent(ShardIndex.fileName)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder) else {

@@ -1,16 +1,16 @@
 import Basics
-import Foundation
-import Torch
+package import Foundation
+package import Torch
 
 /// Writes prepared clips into a folder, in shards of a bounded size, and goes on with a folder that was left unfinished.
 ///
 /// Clips are kept in memory until their shard is full or `flush` is called; the shard is then written whole or not at all, and
 /// the index after it. A folder that is continued gets the very shards that it would have got without a stop: the last one is
 /// written again as long as it is not full. It may be used from several threads.
-public final class ShardWriter: @unchecked Sendable {
-  public let folder: URL
+package final class ShardWriter: @unchecked Sendable {
+  package let folder: URL
   /// Bytes of tensors after which a shard is full.
-  public let shardLimit: Int
+  package let shardLimit: Int
   private let lock = NSLock()
   // All that follows is touched with the lock held.
   private var state: ShardIndex
@@ -28,7 +28,7 @@ public final class ShardWriter: @unchecked Sendable {
   ///   - shardLimit: bytes of a shard; a single clip may be larger.
   /// - Throws: `LiveTalkError` for a folder of other clips or settings, one in which another program writes, or one that holds
   ///   something else; `FileError` where it cannot be written.
-  public init(_ folder: URL, _ description: ShardDescription, shardLimit: Int = 256 << 20) throws {
+  package init(_ folder: URL, _ description: ShardDescription, shardLimit: Int = 256 << 20) throws {
     self.folder = folder
     self.shardLimit = max(shardLimit, 1)
     guardian = try ShardWriter.claim(folder)
@@ -54,16 +54,16 @@ public final class ShardWriter: @unchecked Sendable {
 
   deinit { close(guardian) }
 
-  public var index: ShardIndex { lock.withLock { state } }
+  package var index: ShardIndex { lock.withLock { state } }
 
   /// Whether a clip is in the folder, or was rejected.
-  public func isDone(_ id: String) -> Bool { lock.withLock { done.contains(id) } }
+  package func isDone(_ id: String) -> Bool { lock.withLock { done.contains(id) } }
 
   /// Adds a clip.
   ///
   /// - Throws: `LiveTalkError` for an id that is there already, `FileError` for a full disk: the folder is then as it was after the
   ///   last whole shard.
-  public func append(_ id: String, _ metadata: ClipMetadata, _ tensors: [String: Tensor]) throws {
+  package func append(_ id: String, _ metadata: ClipMetadata, _ tensors: [String: Tensor]) throws {
     // Without the lock: a failed operation may end the program, and what then saves the clips takes it.
     let kept = tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value.detach().to(.cpu).contiguous()) }
     try lock.withLock {
@@ -86,7 +86,7 @@ public final class ShardWriter: @unchecked Sendable {
   }
 
   /// Notes a clip that cannot be used.
-  public func reject(_ id: String, _ reason: String) {
+  package func reject(_ id: String, _ reason: String) {
     lock.withLock {
       guard done.insert(id).inserted else { return }
       state.rejected.append(RejectedClip(id: id, reason: reason))
@@ -95,7 +95,7 @@ public final class ShardWriter: @unchecked Sendable {
   }
 
   /// Forgets that these clips were rejected, so that they can be tried again.
-  public func forgetRejected(where isForgotten: (String) -> Bool) {
+  package func forgetRejected(where isForgotten: (String) -> Bool) {
     lock.withLock {
       let forgotten = Set(state.rejected.map(\.id).filter(isForgotten))
       guard !forgotten.isEmpty else { return }
@@ -106,7 +106,7 @@ public final class ShardWriter: @unchecked Sendable {
   }
 
   /// Writes the tensors of all clips together, in place of those that are there.
-  public func writeShared(_ tensors: [String: Tensor]) throws {
+  package func writeShared(_ tensors: [String: Tensor]) throws {
     let kept = tensors.mapValues { $0.detach().to(.cpu).contiguous() }
     try lock.withLock {
       try writeSafetensors(kept, to: folder.appendingPathComponent(ShardIndex.sharedName))
@@ -117,7 +117,7 @@ public final class ShardWriter: @unchecked Sendable {
   }
 
   /// Writes what is in memory: after it nothing is lost if the program ends.
-  public func flush() throws { try lock.withLock { try save() } }
+  package func flush() throws { try lock.withLock { try save() } }
 
   // MARK: - With the lock held
 

@@ -1,6 +1,6 @@
-import ArgumentParser
+package import ArgumentParser
 import Foundation
-import Torch
+package import Torch
 
 /// Where a command computes.
 package struct ComputeOptions: ParsableArguments {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Generation
+package import Generation
 import Models
 
 /// Values of options that `generate` and `bench` share.

@@ -1,5 +1,5 @@
 import Dispatch
-import Foundation
+package import Foundation
 import Synchronization
 
 /// What is to be undone when the program is told to stop (Ctrl-C, `kill`): half-written outputs.

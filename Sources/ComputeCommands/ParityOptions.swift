@@ -1,7 +1,7 @@
-import ArgumentParser
+package import ArgumentParser
 import Basics
 import Foundation
-import Parity
+package import Parity
 import Torch
 
 /// The command `parity`, but for how pictures and sound are read, which each program adds.

@@ -1,10 +1,10 @@
-import ArgumentParser
+package import ArgumentParser
 import Basics
-import Foundation
+package import Foundation
 import Generation
 import Synchronization
 import Torch
-import Training
+package import Training
 
 /// What can be trained.
 package enum TrainedStage: String, CaseIterable, ExpressibleByArgument, Sendable {

@@ -2,18 +2,18 @@ import Basics
 import Foundation
 
 /// Which of several processes this one is, and where they meet: what torchrun, mpirun, Slurm or Kubernetes put into the environment.
-public struct LaunchEnvironment: Equatable, Sendable {
+package struct LaunchEnvironment: Equatable, Sendable {
   /// This process among all, from 0.
-  public let rank: Int
+  package let rank: Int
   /// How many processes there are.
-  public let size: Int
+  package let size: Int
   /// This process among those of its machine, from 0: the GPU to use.
-  public let localRank: Int
+  package let localRank: Int
   /// The machine of rank 0.
-  public let address: String
-  public let port: Int
+  package let address: String
+  package let port: Int
 
-  public init(rank: Int, size: Int, localRank: Int, address: String, port: Int) {
+  package init(rank: Int, size: Int, localRank: Int, address: String, port: Int) {
     self.rank = rank
     self.size = size
     self.localRank = localRank
@@ -53,7 +53,7 @@ public struct LaunchEnvironment: Equatable, Sendable {
   /// Kubernetes sets what torchrun sets. Under Slurm the meeting place is the first host of the job unless MASTER_ADDR names
   /// another; MPI on one machine meets there, on several it needs MASTER_ADDR.
   /// - Throws: `LiveTalkError` for variables that are missing, no numbers, or contradict each other.
-  public static func read(_ environment: [String: String] = ProcessInfo.processInfo.environment) throws
+  package static func read(_ environment: [String: String] = ProcessInfo.processInfo.environment) throws
     -> LaunchEnvironment?
   {
     let environment = environment.filter { !$0.value.isEmpty }

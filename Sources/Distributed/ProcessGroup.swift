@@ -1,23 +1,23 @@
 import CTorch
-import Torch
+package import Torch
 
 /// Processes that compute together: libtorch's c10d, Gloo on the CPU and NCCL on GPUs.
 ///
 /// Every rank calls the same collective operations in the same order. A rank that is lost, killed or stuck, ends all others within 30 seconds
 /// with one sentence on standard error and the exit status `ProcessGroup.lostRankStatus`, whatever they are doing.
 // Unchecked for `c`, which only calls of c10d use; they may come from any thread.
-public final class ProcessGroup: @unchecked Sendable {
+package final class ProcessGroup: @unchecked Sendable {
   /// How the values of the ranks become one.
-  public enum Reduction: Sendable { case sum, mean, max }
+  package enum Reduction: Sendable { case sum, mean, max }
 
   /// The exit status of a process that ends because another rank was lost.
-  public static let lostRankStatus = RankWatch.exitStatus
+  package static let lostRankStatus = RankWatch.exitStatus
   /// Whether this build has process groups on GPUs.
-  public static var hasNCCL: Bool { ct_has_nccl() }
+  package static var hasNCCL: Bool { ct_has_nccl() }
 
-  public let rank: Int
-  public let size: Int
-  public let device: Device
+  package let rank: Int
+  package let size: Int
+  package let device: Device
   private let store: RendezvousStore
   private let c: ct_group
   private let watch: RankWatch
@@ -28,7 +28,7 @@ public final class ProcessGroup: @unchecked Sendable {
   ///   - meeting: how long to wait for the other ranks to come.
   ///   - timeout: how long one operation may wait for ranks that live but do something else.
   /// - Throws: `TorchError` when they do not come, or for CUDA in a build without NCCL.
-  public init(
+  package init(
     _ launch: LaunchEnvironment, device: Device, meeting: Duration = .seconds(300), timeout: Duration = .seconds(1800)
   ) throws {
     (rank, size, self.device) = (launch.rank, launch.size, device)
@@ -55,12 +55,12 @@ public final class ProcessGroup: @unchecked Sendable {
 
   /// Leaves the group: this rank is done, or has failed for a reason on which the others end too. No operation may follow. Rank 0
   /// waits until all others are done.
-  public func leave(failure: String? = nil) { watch.leave(failure: failure) }
+  package func leave(failure: String? = nil) { watch.leave(failure: failure) }
 
   // MARK: - Collective operations, all in place
 
   /// Every rank gets the sum, mean or largest of all ranks' values.
-  public func allReduce(_ tensor: Tensor, _ reduction: Reduction = .sum) throws {
+  package func allReduce(_ tensor: Tensor, _ reduction: Reduction = .sum) throws {
     try checkMean(tensor, reduction)
     try run(tensor) { ct_group_all_reduce(c, tensor.c, reduction == .max) }
     if reduction == .mean { tensor.div_(Tensor(Float(size), device: device)) }
@@ -70,7 +70,7 @@ public final class ProcessGroup: @unchecked Sendable {
   ///
   /// The other parts are without meaning afterwards. Gloo adds up the whole on every rank; NCCL sends only what is needed.
   @discardableResult
-  public func reduceScatter(_ whole: Tensor, _ reduction: Reduction = .sum) throws -> Tensor {
+  package func reduceScatter(_ whole: Tensor, _ reduction: Reduction = .sum) throws -> Tensor {
     guard reduction != .max else { throw TorchError("Only sums and means are scattered.") }
     try checkMean(whole, reduction)
     try run(whole) { ct_group_reduce_scatter(c, whole.c) }
@@ -86,23 +86,23 @@ public final class ProcessGroup: @unchecked Sendable {
   }
 
   /// Every rank gets the r-th of the equal parts of `whole` from rank r.
-  public func allGather(_ whole: Tensor) throws { try run(whole) { ct_group_all_gather(c, whole.c) } }
+  package func allGather(_ whole: Tensor) throws { try run(whole) { ct_group_all_gather(c, whole.c) } }
 
   /// Every rank gets the values of one.
-  public func broadcast(_ tensor: Tensor, from root: Int = 0) throws {
+  package func broadcast(_ tensor: Tensor, from root: Int = 0) throws {
     guard (0..<size).contains(root) else { throw TorchError("There is no rank \(root) among \(size).") }
     try run(tensor) { ct_group_broadcast(c, tensor.c, Int32(root)) }
   }
 
   /// Waits until every rank is here.
-  public func barrier() throws {
+  package func barrier() throws {
     let sign = Tensor.ones([1], device: device)
     try allReduce(sign)
     _ = sign.item
   }
 
   /// Whether any rank says so.
-  public func any(_ holds: Bool) throws -> Bool {
+  package func any(_ holds: Bool) throws -> Bool {
     let sign = Tensor([Int64(holds ? 1 : 0)], device: device)
     try allReduce(sign, .max)
     return sign.item != 0
@@ -145,24 +145,24 @@ extension ProcessGroup {
   /// - Parameter tag: tells messages between the same two ranks apart, so that they may be received in another order than they were
   ///   sent. NCCL has no tags: there the order of the calls must be the same on both ranks.
   /// - Throws: `TorchError` when the other rank does not receive within the group's timeout.
-  public func send(_ tensor: Tensor, to rank: Int, tag: Int = 0) throws {
+  package func send(_ tensor: Tensor, to rank: Int, tag: Int = 0) throws {
     try startSend(tensor, to: rank, tag: tag).wait()
   }
 
   /// Overwrites a tensor with what one rank sends.
   ///
   /// - Throws: `TorchError` when the other rank does not send within the group's timeout.
-  public func receive(into tensor: Tensor, from rank: Int, tag: Int = 0) throws {
+  package func receive(into tensor: Tensor, from rank: Int, tag: Int = 0) throws {
     try startReceive(into: tensor, from: rank, tag: tag).wait()
   }
 
   /// As `send`, without waiting. The tensor must not change before the transfer has ended.
-  public func startSend(_ tensor: Tensor, to rank: Int, tag: Int = 0) throws -> Transfer {
+  package func startSend(_ tensor: Tensor, to rank: Int, tag: Int = 0) throws -> Transfer {
     try start(tensor, "send to", rank, tag, ct_group_send)
   }
 
   /// As `receive`, without waiting. The tensor must not be used before the transfer has ended.
-  public func startReceive(into tensor: Tensor, from rank: Int, tag: Int = 0) throws -> Transfer {
+  package func startReceive(into tensor: Tensor, from rank: Int, tag: Int = 0) throws -> Transfer {
     try start(tensor, "receive from", rank, tag, ct_group_receive)
   }
 
@@ -186,7 +186,7 @@ extension ProcessGroup {
   /// A tensor on its way from one rank to another.
   ///
   /// Wait for each one that is started; a group in which one was dropped before its end is of no further use.
-  public final class Transfer {
+  package final class Transfer {
     private let c: ct_transfer
     private let group: ProcessGroup
     private let purpose: String
@@ -200,7 +200,7 @@ extension ProcessGroup {
     /// Returns when the tensor has been sent or is there. On a GPU only the current stream waits.
     ///
     /// - Throws: `TorchError` when the other rank does not do its part within the group's timeout.
-    public func wait() throws {
+    package func wait() throws {
       if ct_transfer_wait(c) != 0 { throw TorchError("\(purpose): \(group.failure())") }
     }
   }

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 import Models
 
 /// What is measured of one video.

@@ -1,5 +1,5 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// What is measured of the frames of one video: the face in them as a reader sees it, and plain figures of the pictures.
 ///

@@ -1,24 +1,24 @@
 import Basics
 import Foundation
-import Models
+package import Models
 import NN
-import Torch
+package import Torch
 
 /// The models of a session that stay in memory. The text encoder does not: see `encodeText`.
-public struct AvatarModels: Sendable {
-  public let transformer: WanTransformer
-  public let vae: WanVAE
-  public let audioEncoder: Wav2Vec2
-  public let settings: CheckpointSettings
+package struct AvatarModels: Sendable {
+  package let transformer: WanTransformer
+  package let vae: WanVAE
+  package let audioEncoder: Wav2Vec2
+  package let settings: CheckpointSettings
 
   /// Pixels along one side of a token: the sides of a video are multiples of it.
-  public var pixelsPerToken: (height: Int, width: Int) {
+  package var pixelsPerToken: (height: Int, width: Int) {
     let (stride, patch) = (vae.configuration.spatialStride, transformer.config.patchSize)
     return (stride * patch[1], stride * patch[2])
   }
 
   /// - Throws: `TorchError` for a size of video that does not divide into tokens.
-  public func check(_ size: ReferencePicture.Size) throws {
+  package func check(_ size: ReferencePicture.Size) throws {
     let (height, width) = pixelsPerToken
     guard size.height % height == 0, size.width % width == 0 else {
       throw TorchError(
@@ -27,14 +27,14 @@ public struct AvatarModels: Sendable {
     }
   }
 
-  public var device: Device { vae.device }
-  public var dtype: DType { vae.dtype }
+  package var device: Device { vae.device }
+  package var dtype: DType { vae.dtype }
 
   /// Loads a checkpoint. Weights whose type is the run's stay in the mapped files on the CPU.
   ///
   /// - Parameter report: told what is being loaded.
   /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
-  public init(
+  package init(
     loading folder: CheckpointFolder, device: Device, dtype: DType, report: (String) -> Void = { _ in }
   ) throws {
     try folder.requireAll()
@@ -49,7 +49,7 @@ public struct AvatarModels: Sendable {
   }
 
   /// Models of a preset's sizes with random weights, for benchmarks.
-  public init(random preset: ModelPreset, device: Device, dtype: DType, seed: UInt64 = 0) throws {
+  package init(random preset: ModelPreset, device: Device, dtype: DType, seed: UInt64 = 0) throws {
     let store = ParameterStore(
       random: RandomGenerator(seed: seed, device: device), dtype: dtype, isFrozen: true)
     transformer = try WanTransformer(preset.transformer, store.root / "transformer")
@@ -64,7 +64,7 @@ public struct AvatarModels: Sendable {
   ///
   /// - Parameter size: of the video; the picture is scaled and cropped to it.
   /// - Throws: `TorchError` for a size that does not divide into tokens.
-  public func referenceLatent(_ picture: RGBPixels, _ size: ReferencePicture.Size) throws -> Tensor {
+  package func referenceLatent(_ picture: RGBPixels, _ size: ReferencePicture.Size) throws -> Tensor {
     try check(size)
     return vae.encode(image: ReferencePicture.prepared(picture, size).to(device))
   }
@@ -76,7 +76,7 @@ public struct AvatarModels: Sendable {
   ///   - text: the text encoder's output `[1, L, textDim]`.
   ///   - noise: nil for noise from the options' seed.
   /// - Throws: `TorchError` for options that cannot be.
-  public func session(
+  package func session(
     referenceLatent: Tensor, text: Tensor, options: SessionOptions, noise: NoiseSource? = nil, tap: RolloutTap? = nil
   ) throws -> AvatarSession {
     try AvatarSession(
@@ -89,7 +89,7 @@ public struct AvatarModels: Sendable {
   /// On the CPU its weights are pages of the mapped file; elsewhere one layer at a time is on the device.
   /// - Returns: `[1, textRows, textDim]` in `dtype`; rows past the prompt are 0.
   /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
-  public static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws
+  package static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws
     -> Tensor
   {
     try PromptEncoder(loading: folder, device: device, dtype: dtype).encode(prompt).context

@@ -1,19 +1,19 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// How a session generates.
-public struct SessionOptions: Sendable {
-  public var policy: KVCachePolicy
+package struct SessionOptions: Sendable {
+  package var policy: KVCachePolicy
   /// Denoising steps of a block.
-  public var steps: Int
-  public var shift: Double
-  public var framesPerBlock: Int
-  public var positionLimit: Int
-  public var seed: UInt64
+  package var steps: Int
+  package var shift: Double
+  package var framesPerBlock: Int
+  package var positionLimit: Int
+  package var seed: UInt64
   /// Latent frames of the whole clip; nil for a session without end.
-  public var clipFrames: Int?
+  package var clipFrames: Int?
 
-  public init(
+  package init(
     policy: KVCachePolicy = .livetalk, steps: Int = 4, shift: Double = 5,
     framesPerBlock: Int = LatentGeometry.livetalk.framesPerBlock, positionLimit: Int = TimePositions.publishedLimit,
     seed: UInt64 = 0, clipFrames: Int? = nil
@@ -30,7 +30,7 @@ public struct SessionOptions: Sendable {
 
 extension SessionOptions {
   /// Those of a checkpoint, where nothing else is asked for. Another policy has the published limit of positions.
-  public init(_ settings: CheckpointSettings, policy: KVCachePolicy? = nil, positionLimit: Int? = nil) {
+  package init(_ settings: CheckpointSettings, policy: KVCachePolicy? = nil, positionLimit: Int? = nil) {
     let limit = policy == nil ? settings.positionLimit : nil
     self.init(
       policy: policy ?? settings.policy, positionLimit: positionLimit ?? limit ?? TimePositions.publishedLimit)
@@ -41,12 +41,12 @@ extension SessionOptions {
 ///
 /// Denoising goes to the thread's current stream and decoding to a stream of its own, so that on a GPU a block is decoded while
 /// the next one is denoised. Not safe for use from several threads at once.
-public final class AvatarSession {
+package final class AvatarSession {
   /// Height and width of the video in pixels.
-  public let size: ReferencePicture.Size
-  public let geometry: LatentGeometry
-  public let framesPerBlock: Int
-  public let rollout: BlockRollout<WanTransformer>
+  package let size: ReferencePicture.Size
+  package let geometry: LatentGeometry
+  package let framesPerBlock: Int
+  package let rollout: BlockRollout<WanTransformer>
 
   private let transformer: WanTransformer
   private var decoder: WanVAEDecodeStream
@@ -57,7 +57,7 @@ public final class AvatarSession {
   ///   - textEmbedding: the text encoder's output `[1, L, textDim]`.
   ///   - noise: nil for noise from the options' seed.
   /// - Throws: `TorchError` for options that cannot be.
-  public init(
+  package init(
     transformer: WanTransformer, vae: WanVAE, referenceLatent: Tensor, textEmbedding: Tensor, options: SessionOptions,
     noise: NoiseSource? = nil, tap: RolloutTap? = nil
   ) throws {
@@ -82,38 +82,38 @@ public final class AvatarSession {
   }
 
   /// Video frames that the next block gives: the clip's first latent frame gives one.
-  public var videoFramesInNextBlock: Int {
+  package var videoFramesInNextBlock: Int {
     geometry.videoFrames(inBlock: rollout.block, framesPerBlock: framesPerBlock)
   }
 
   /// Generates the next block from its audio features `[1, videoFramesInNextBlock, audioInputDim]`.
   ///
   /// - Returns: the frames, on their way: reading them waits for the decoder, queueing the next block before does not.
-  public func next(audioFeatures: Tensor) -> PendingFrames {
+  package func next(audioFeatures: Tensor) -> PendingFrames {
     let latents = denoise(audioFeatures: audioFeatures)
     return decode(latents)
   }
 
   /// Generates the next block's clean latents `[1, C, n, h, w]` and commits them to the cache.
-  public func denoise(audioFeatures: Tensor) -> Tensor {
+  package func denoise(audioFeatures: Tensor) -> Tensor {
     let packed =
       rollout.block == 0 ? transformer.pack(audioFeatures: audioFeatures) : transformer.pack(rows: audioFeatures)
     return rollout.next(audio: transformer.audioContext(packed: packed))
   }
 
   /// Decodes latents on the session's decoding stream.
-  public func decode(_ latents: Tensor) -> PendingFrames {
+  package func decode(_ latents: Tensor) -> PendingFrames {
     decoding.wait(for: .current(latents.device))
     decoding.keep(latents)
     return decoding.run { PendingFrames(pixels: WanVAE.pixels(decoder.decode(latents)), stream: decoding) }
   }
 
   /// Changes the direction from the next block on.
-  public func setText(_ textEmbedding: Tensor) { rollout.setText(textEmbedding) }
+  package func setText(_ textEmbedding: Tensor) { rollout.setText(textEmbedding) }
 }
 
 /// Frames that a device may still be computing.
-public struct PendingFrames {
+package struct PendingFrames {
   private let pixels: Tensor  // [T, H, W, 3], bytes
   private let stream: Stream
 
@@ -122,10 +122,10 @@ public struct PendingFrames {
     self.stream = stream
   }
 
-  public var count: Int { pixels.size(0) }
+  package var count: Int { pixels.size(0) }
 
   /// Waits for the frames and copies them to the host: packed RGB, one array per frame.
-  public func read() -> [[UInt8]] {
+  package func read() -> [[UInt8]] {
     let bytes = stream.run { pixels.bytes() }
     let frame = bytes.count / max(count, 1)
     return (0..<count).map { Array(bytes[$0 * frame..<($0 + 1) * frame]) }

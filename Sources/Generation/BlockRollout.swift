@@ -1,16 +1,16 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// Where the noise of a rollout comes from.
-public struct NoiseSource {
+package struct NoiseSource {
   /// The noise a block starts from: block index, shape.
-  public var initial: (Int, [Int]) -> Tensor
+  package var initial: (Int, [Int]) -> Tensor
   /// The noise that a block is noised with again before a step: block index, index of the step before, shape.
-  public var renewed: (Int, Int, [Int]) -> Tensor
+  package var renewed: (Int, Int, [Int]) -> Tensor
   /// The noise of the commit pass, for `Commit.noised`: block index, shape.
-  public var committed: (Int, [Int]) -> Tensor
+  package var committed: (Int, [Int]) -> Tensor
 
-  public init(
+  package init(
     initial: @escaping (Int, [Int]) -> Tensor, renewed: @escaping (Int, Int, [Int]) -> Tensor,
     committed: @escaping (Int, [Int]) -> Tensor = { _, shape in .zeros(shape) }
   ) {
@@ -20,17 +20,17 @@ public struct NoiseSource {
   }
 
   /// Standard normal noise from a seed. It is drawn on the CPU in fp32, so one seed gives one video on every device.
-  public init(seed: UInt64) { self.init(RandomGenerator(seed: seed)) }
+  package init(seed: UInt64) { self.init(RandomGenerator(seed: seed)) }
 
   /// Standard normal noise from a generator, in the order in which it is needed.
-  public init(_ generator: RandomGenerator) {
+  package init(_ generator: RandomGenerator) {
     self.init(
       initial: { generator.normal($1) }, renewed: { generator.normal($2) }, committed: { generator.normal($1) })
   }
 }
 
 /// What of a finished block stays in the cache.
-public enum Commit: Hashable, Sendable {
+package enum Commit: Hashable, Sendable {
   /// The keys and values of one more pass over x0 at timestep 0: what serves.
   case clean
   /// As `clean`, over x0 noised to this sigma, while the model is told timestep 0: the published training, whose smallest sigma
@@ -41,7 +41,7 @@ public enum Commit: Hashable, Sendable {
 }
 
 /// How one step's latents become the next one's.
-public enum Sampler: Hashable, Sendable {
+package enum Sampler: Hashable, Sendable {
   /// The predicted x0 is noised again: LiveTalk.
   case renoise
   /// A step along the predicted flow: Live Avatar.
@@ -49,20 +49,20 @@ public enum Sampler: Hashable, Sendable {
 }
 
 /// Is told every pass of a rollout's model: its noisy input, timestep and predicted flow; for parity.
-public typealias RolloutTap = (_ x: Tensor, _ timestep: Tensor, _ flow: Tensor) -> Void
+package typealias RolloutTap = (_ x: Tensor, _ timestep: Tensor, _ flow: Tensor) -> Void
 
 /// Generates latent blocks one after the other: the loop that serves, and that training rolls out.
 ///
 /// Each block is denoised over the memory of earlier ones in the given steps and then committed to it.
 /// Shapes: B batch (1 when serving), n frames per block, H and W latent pixels.
-public final class BlockRollout<Transformer: BlockTransformer> {
-  public let framesPerBlock: Int
+package final class BlockRollout<Transformer: BlockTransformer> {
+  package let framesPerBlock: Int
   /// One for all steps, or one for each.
-  public let memories: [any AttentionMemory]
+  package let memories: [any AttentionMemory]
   /// Index of the next block.
-  public private(set) var block = 0
+  package private(set) var block = 0
   /// The noisy latents that the newest block's last step began from, `[B, C, n, H, W]`.
-  public private(set) var lastInput: Tensor?
+  package private(set) var lastInput: Tensor?
 
   private let transformer: Transformer
   private let steps: [FlowMatchingSchedule.Step]
@@ -94,7 +94,7 @@ public final class BlockRollout<Transformer: BlockTransformer> {
   ///   - commit: with a memory for each step it is `.lastStep`.
   ///   - keepsFirstText: whether later passes with gradients take the text as the rollout's first pass read it, with its history.
   /// - Throws: `TorchError` for no frames or steps, or memories that are not one or one for each step.
-  public init(
+  package init(
     transformer: Transformer, steps: [FlowMatchingSchedule.Step], sampler: Sampler = .renoise,
     memories: [any AttentionMemory], framesPerBlock: Int = 3, textEmbedding: Tensor, referenceLatent: Tensor,
     commit: Commit = .clean, keepsFirstText: Bool = false, noise: NoiseSource, tap: RolloutTap? = nil
@@ -141,7 +141,7 @@ public final class BlockRollout<Transformer: BlockTransformer> {
 
   /// Begins a new clip of the same size over memories that the caller has emptied. Everything is read again: in training the weights
   /// have changed.
-  public func restart(
+  package func restart(
     textEmbedding: Tensor, referenceLatent: Tensor, noise: NoiseSource, tap: RolloutTap? = nil
   ) {
     precondition(
@@ -164,10 +164,10 @@ public final class BlockRollout<Transformer: BlockTransformer> {
   }
 
   /// The memory of a step; the first one where all share it.
-  public func memory(of step: Int = 0) -> any AttentionMemory { memories.count == 1 ? memories[0] : memories[step] }
+  package func memory(of step: Int = 0) -> any AttentionMemory { memories.count == 1 ? memories[0] : memories[step] }
 
   /// Changes the direction from the next block on; `textEmbedding` as in the initialiser.
-  public func setText(_ textEmbedding: Tensor) {
+  package func setText(_ textEmbedding: Tensor) {
     self.textEmbedding = textEmbedding
     text = withGradients(false) { transformer.read(text: textEmbedding) }
     recordedText = nil
@@ -188,7 +188,7 @@ public final class BlockRollout<Transformer: BlockTransformer> {
   ///   - audio: the block's part of what the model makes of sound.
   ///   - step: the step to end with; nil for the last one.
   ///   - recorded: whether that step's gradient is recorded. The steps before it and the commit pass never have one.
-  public func next(audio: Tensor, endingWith step: Int? = nil, recorded: Bool = false) -> Tensor {
+  package func next(audio: Tensor, endingWith step: Int? = nil, recorded: Bool = false) -> Tensor {
     let last = step ?? steps.count - 1
     precondition(steps.indices.contains(last), "there is no step \(last)")
     var x = startingNoise()
@@ -202,12 +202,12 @@ public final class BlockRollout<Transformer: BlockTransformer> {
   // MARK: One step at a time
 
   /// The noise that the next block starts from, `[B, C, n, H, W]`.
-  public func startingNoise() -> Tensor { noise.initial(block, shape).to(device, dtype) }
+  package func startingNoise() -> Tensor { noise.initial(block, shape).to(device, dtype) }
 
   /// One step of the next block: the latents that the step after it begins from, or clean ones after the last.
   ///
   /// For pipelines whose stages each hold a step; the block ends with `commit`.
-  public func step(_ index: Int, _ x: Tensor, audio: Tensor) -> Tensor {
+  package func step(_ index: Int, _ x: Tensor, audio: Tensor) -> Tensor {
     guard index + 1 < steps.count else { return clean(x, index, audio) }
     switch sampler {
     case .renoise:
@@ -218,7 +218,7 @@ public final class BlockRollout<Transformer: BlockTransformer> {
   }
 
   /// Ends the block: its clean latents are committed to the memory.
-  public func commit(_ clean: Tensor, _ audio: Tensor) {
+  package func commit(_ clean: Tensor, _ audio: Tensor) {
     switch commit {
     case .clean: pass(clean, zero, cleanContext, text, audio, memories[0])
     case .noised(let sigma):
@@ -233,7 +233,7 @@ public final class BlockRollout<Transformer: BlockTransformer> {
   /// - Parameters:
   ///   - input: what that step began from (`lastInput`).
   ///   - audio: as in `next`.
-  public func repeatLastStep(block earlier: Int, from input: Tensor, step: Int, audio: Tensor) -> Tensor {
+  package func repeatLastStep(block earlier: Int, from input: Tensor, step: Int, audio: Tensor) -> Tensor {
     block = earlier
     (recordedText, recordedSteps) = (nil, [:])
     return withGradients(true) { clean(input, step, audio) }

@@ -1,19 +1,19 @@
 import Basics
-import Foundation
-import Models
+package import Foundation
+package import Models
 import Torch
 
 /// A checkpoint: a folder with the files of a model family, as they were published.
-public struct CheckpointFolder: Sendable {
+package struct CheckpointFolder: Sendable {
   /// A file of a checkpoint: all that generation needs, and what measures its results.
-  public enum Part: String, CaseIterable, Sendable {
+  package enum Part: String, CaseIterable, Sendable {
     case transformer, vae, textEncoder, tokenizer, audioEncoder, audioConfiguration, faceReader
 
     /// Whether generation works without it.
-    public var isOptional: Bool { self == .faceReader }
+    package var isOptional: Bool { self == .faceReader }
 
     /// What it is called in messages.
-    public var title: String {
+    package var title: String {
       switch self {
       case .transformer: "diffusion transformer"
       case .vae: "video autoencoder"
@@ -26,13 +26,13 @@ public struct CheckpointFolder: Sendable {
     }
   }
 
-  public let root: URL
-  public let family: ModelFamily
-  public let settings: CheckpointSettings
+  package let root: URL
+  package let family: ModelFamily
+  package let settings: CheckpointSettings
 
   /// - Parameter headDim: overrides what the settings say.
   /// - Throws: `FileError` if there is no such folder or its `livetalk.json` is not right.
-  public init(_ root: URL, headDim: Int? = nil) throws {
+  package init(_ root: URL, headDim: Int? = nil) throws {
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: root.path, isDirectory: &isFolder) else {
       throw FileError(root, "there is no such checkpoint folder")
@@ -46,10 +46,10 @@ public struct CheckpointFolder: Sendable {
   }
 
   /// What its models' video, latents and sound have in common.
-  public var geometry: LatentGeometry { family.geometry }
+  package var geometry: LatentGeometry { family.geometry }
 
   /// The file of a part, or nil where none of its names is there.
-  public func file(_ part: Part) -> URL? {
+  package func file(_ part: Part) -> URL? {
     let places = family.file(part).names.map { root.appendingPathComponent($0) }
     return places.first { FileManager.default.fileExists(atPath: $0.path) }
   }
@@ -57,7 +57,7 @@ public struct CheckpointFolder: Sendable {
   /// The file of a part.
   ///
   /// - Throws: `FileError` that names where it was looked for.
-  public func require(_ part: Part) throws -> URL {
+  package func require(_ part: Part) throws -> URL {
     guard let url = file(part) else {
       throw FileError(root, "the \(part.title) is missing (\(family.file(part).names.joined(separator: " or ")))")
     }
@@ -67,7 +67,7 @@ public struct CheckpointFolder: Sendable {
   /// Checks that every file is there that generation needs.
   ///
   /// - Throws: one `FileError` that lists all missing parts.
-  public func requireAll() throws {
+  package func requireAll() throws {
     let missing = Part.allCases.filter { !$0.isOptional && file($0) == nil }
     guard !missing.isEmpty else { return }
     let list = missing.map { "\($0.title) (\(family.file($0).names[0]))" }.joined(separator: ", ")
@@ -76,35 +76,35 @@ public struct CheckpointFolder: Sendable {
 }
 
 /// What no published file of a checkpoint says: `livetalk.json` at its root. Without one the published values hold.
-public struct CheckpointSettings: Codable, Equatable, Sendable {
+package struct CheckpointSettings: Codable, Equatable, Sendable {
   /// Width of an attention head of the transformer.
-  public var headDim: Int
+  package var headDim: Int
   /// Sizes of video that the model was trained for, height and width in pixels.
-  public var imageSizes: [ReferencePicture.Size]
+  package var imageSizes: [ReferencePicture.Size]
   /// Where the weights come from, in a sentence; shown to users.
-  public var provenance: String?
+  package var provenance: String?
   /// Of the autoencoder's latents; nil for the published ones.
-  public var latentStatistics: LatentStatistics?
+  package var latentStatistics: LatentStatistics?
   /// Rows of encoded text that the transformer reads; nil for the published 512.
-  public var textLength: Int?
+  package var textLength: Int?
 
   /// What the cache keeps where nothing else is asked for, as `KVCachePolicy` spells it; nil for the published policy.
-  public var cachePolicy: String?
+  package var cachePolicy: String?
   /// Where time positions stop growing where nothing else is asked for; nil for the published limit.
-  public var positionLimit: Int?
+  package var positionLimit: Int?
 
   /// Rows of encoded text that the transformer reads, those past the prompt 0.
-  public var textRows: Int { textLength ?? 512 }
+  package var textRows: Int { textLength ?? 512 }
 
-  public static let published = CheckpointSettings(
+  package static let published = CheckpointSettings(
     headDim: 128, imageSizes: [ReferencePicture.Size(height: 512, width: 512)], provenance: nil)
 
   static let fileName = "livetalk.json"
 
   /// What the cache keeps where nothing else is asked for.
-  public var policy: KVCachePolicy { cachePolicy.flatMap(KVCachePolicy.init) ?? .livetalk }
+  package var policy: KVCachePolicy { cachePolicy.flatMap(KVCachePolicy.init) ?? .livetalk }
 
-  public init(
+  package init(
     headDim: Int, imageSizes: [ReferencePicture.Size], provenance: String?, latentStatistics: LatentStatistics? = nil,
     textLength: Int? = nil
   ) {
@@ -154,7 +154,7 @@ public struct CheckpointSettings: Codable, Equatable, Sendable {
   }
 
   /// Writes `livetalk.json` into a checkpoint folder.
-  public func write(to root: URL) throws {
+  package func write(to root: URL) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     let url = root.appendingPathComponent(CheckpointSettings.fileName)

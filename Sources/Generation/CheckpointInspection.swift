@@ -3,41 +3,41 @@ import Models
 import Torch
 
 /// What a checkpoint folder holds.
-public struct CheckpointInspection: Sendable, Codable {
+package struct CheckpointInspection: Sendable, Codable {
   /// One file of a checkpoint, or one that is missing.
-  public struct Item: Sendable, Codable {
-    public var part: String
-    public var title: String
+  package struct Item: Sendable, Codable {
+    package var part: String
+    package var title: String
     /// The file, or where it would be.
-    public var path: String
+    package var path: String
     /// "safetensors", "safetensors in 3 parts", "PyTorch", "JSON"; nil where it is missing.
-    public var format: String?
+    package var format: String?
     /// Bytes on disk, parts included.
-    public var bytes: Int?
-    public var tensors: Int?
-    public var parameters: Int?
+    package var bytes: Int?
+    package var tensors: Int?
+    package var parameters: Int?
     /// Element types with the number of parameters of each.
-    public var types: [String: Int]?
+    package var types: [String: Int]?
     /// The published model that has these numbers.
-    public var model: String?
+    package var model: String?
     /// Sizes that its shapes tell.
-    public var sizes: String?
+    package var sizes: String?
     /// The Hugging Face repository that the published file is in.
-    public var source: String
+    package var source: String
     /// Why it cannot be used, or nil.
-    public var problem: String?
+    package var problem: String?
   }
 
-  public let folder: String
-  public let items: [Item]
+  package let folder: String
+  package let items: [Item]
   /// Where the weights come from, as the folder says.
-  public let provenance: String?
-  public let imageSizes: [ReferencePicture.Size]
+  package let provenance: String?
+  package let imageSizes: [ReferencePicture.Size]
   /// Whether every part is there and fits.
-  public let complete: Bool
+  package let complete: Bool
 
   /// Looks at every part, those that are optional only where they are there; nothing is thrown for one that is missing or damaged.
-  public init(of folder: CheckpointFolder) {
+  package init(of folder: CheckpointFolder) {
     self.folder = folder.root.path
     let parts = CheckpointFolder.Part.allCases.filter { !$0.isOptional || folder.file($0) != nil }
     items = parts.map { CheckpointInspection.item($0, folder) }

@@ -1,9 +1,9 @@
 import Basics
 import Foundation
-import Models
-import NN
-import TextTokenizer
-import Torch
+package import Models
+package import NN
+package import TextTokenizer
+package import Torch
 
 /// The models of a checkpoint, each loaded in one place: serving, preparation, training and inspection read them by these.
 ///
@@ -13,7 +13,7 @@ extension CheckpointFolder {
   /// The transformer over a store that the caller makes of the file's weights: frozen, trained, or with LoRA factors.
   ///
   /// - Parameter makeStore: given the weights and the name that errors call them.
-  public func loadTransformer(
+  package func loadTransformer(
     _ makeStore: (_ weights: [String: Tensor], _ name: String) throws -> ParameterStore
   ) throws -> (model: WanTransformer, store: ParameterStore) {
     let (file, weights, configuration) = try transformerWeights()
@@ -24,12 +24,12 @@ extension CheckpointFolder {
   }
 
   /// The transformer that serves.
-  public func loadTransformer(device: Device = .cpu, dtype: DType? = nil) throws -> WanTransformer {
+  package func loadTransformer(device: Device = .cpu, dtype: DType? = nil) throws -> WanTransformer {
     try loadTransformer { ParameterStore(weights: $0, name: $1, device: device, dtype: dtype, isFrozen: true) }.model
   }
 
   /// The video autoencoder, with the statistics of its latents that the settings state.
-  public func loadVAE(device: Device = .cpu, dtype: DType? = nil) throws -> WanVAE {
+  package func loadVAE(device: Device = .cpu, dtype: DType? = nil) throws -> WanVAE {
     let (file, weights, configuration) = try vaeWeights()
     let store = ParameterStore(weights: weights, name: file.path, device: device, dtype: dtype)
     let vae = WanVAE(configuration, store.root)
@@ -37,7 +37,7 @@ extension CheckpointFolder {
     return vae
   }
 
-  public func loadAudioEncoder(device: Device = .cpu, dtype: DType? = nil) throws -> Wav2Vec2 {
+  package func loadAudioEncoder(device: Device = .cpu, dtype: DType? = nil) throws -> Wav2Vec2 {
     let file = try require(.audioEncoder)
     return try Wav2Vec2(
       try audioConfiguration(), weights: try readWeights(file), name: file.path, device: device, dtype: dtype,
@@ -52,7 +52,7 @@ extension CheckpointFolder {
   package func loadTokenizer() throws -> Tokenizer { try Tokenizer(contentsOf: try require(.tokenizer)) }
 
   /// The network that reads faces off frames.
-  public func loadFaceReader(device: Device = .cpu) throws -> FaceReader {
+  package func loadFaceReader(device: Device = .cpu) throws -> FaceReader {
     let file = try require(.faceReader)
     return try FaceReader(weights: try readWeights(file), name: file.path, device: device)
   }
@@ -88,7 +88,7 @@ extension CheckpointFolder {
 
   /// Compares every key and shape of a part with the model that its sizes make. Nothing is converted or moved: what a mapped
   /// file holds stays there, so that gigabytes are judged in a moment.
-  public func verify(_ part: Part) throws {
+  package func verify(_ part: Part) throws {
     switch part {
     case .transformer: _ = try loadTransformer()
     case .vae: _ = try loadVAE()
@@ -101,7 +101,7 @@ extension CheckpointFolder {
   }
 
   /// Checks that the transformer fits the models around it. Parts that are missing are left out.
-  public func verifyFit() throws {
+  package func verifyFit() throws {
     let sizes = try transformerWeights().2
     func check(_ part: Part, _ gives: () throws -> Int, _ takes: Int, _ what: String) throws {
       guard file(part) != nil else { return }
@@ -119,7 +119,7 @@ extension CheckpointFolder {
 
   /// Checks the weights of every part that generation needs and that they fit each other. The tokenizer takes seconds to read and is
   /// left to its use.
-  public func verifyWeights() throws {
+  package func verifyWeights() throws {
     try withTorchErrors {
       for part in Part.allCases where part != .tokenizer && !part.isOptional { try verify(part) }
       try verifyFit()

@@ -1,16 +1,16 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// A clip to generate: how long, under which sound.
-public struct Clip: Sendable {
+package struct Clip: Sendable {
   /// Samples at the model's rate that the clip plays, cut to its length.
-  public let samples: [Float]
+  package let samples: [Float]
   /// Video frames of the clip.
-  public let videoFrames: Int
+  package let videoFrames: Int
   /// Blocks that are generated for them.
-  public let blocks: Int
+  package let blocks: Int
 
-  public let geometry: LatentGeometry
+  package let geometry: LatentGeometry
   private let framesPerBlock: Int
 
   /// A clip as long as the sound, or as `seconds` if that is shorter.
@@ -18,7 +18,7 @@ public struct Clip: Sendable {
   /// The frames are shown for as long as the sound plays, to within half a frame: 80 for 5 seconds at 16 a second, where the published
   /// systems write one more. The last block is cut to it.
   /// - Throws: `TorchError` for no sound, or a length that is not positive.
-  public init(
+  package init(
     samples: [Float], seconds: Double?, geometry: LatentGeometry = .livetalk, framesPerBlock: Int? = nil
   ) throws {
     let rate = Double(geometry.sampleRate)
@@ -38,15 +38,15 @@ public struct Clip: Sendable {
     self.geometry = geometry
   }
 
-  public var latentFrames: Int { blocks * framesPerBlock }
+  package var latentFrames: Int { blocks * framesPerBlock }
   /// Video frames that the blocks give; those past the clip's end are cut off.
-  public var generatedFrames: Int { geometry.videoFrames(latentFrames: latentFrames) }
+  package var generatedFrames: Int { geometry.videoFrames(latentFrames: latentFrames) }
 
   /// The samples that the blocks take, silence behind the clip's end.
   ///
   /// The speech encoder stretches what it is given over the frames: without the silence a clip whose end is not that of a block
   /// would run late.
-  public var paddedSamples: [Float] {
+  package var paddedSamples: [Float] {
     let count = geometry.sampleCount(latentFrames: latentFrames)
     return samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
   }
@@ -60,7 +60,7 @@ extension AvatarSession {
   ///   - audioFeatures: asked once for each block in order, for `[1, videoFramesInNextBlock, audioInputDim]`.
   ///   - deliver: takes each frame in order, packed RGB; what it throws ends the generation.
   ///   - progress: told how many blocks are done.
-  public func generate(
+  package func generate(
     _ clip: Clip, audioFeatures: () throws -> Tensor, deliver: ([UInt8]) throws -> Void,
     progress: (Int) -> Void = { _ in }
   ) throws {
@@ -91,7 +91,7 @@ extension Clip {
   /// length.
   /// - Parameter isLive: whether a short one is encoded so too.
   /// - Throws: `LiveTalkError` for a sound too short to be encoded.
-  public func audioFeatures(_ encoder: Wav2Vec2, isLive: Bool = false) throws -> () throws -> Tensor {
+  package func audioFeatures(_ encoder: Wav2Vec2, isLive: Bool = false) throws -> () throws -> Tensor {
     if isLive || generatedFrames > Wav2Vec2.Windows.standard.longest {
       var stream = SpeechFeatureStream(encoder, geometry: geometry, framesPerBlock: framesPerBlock)
       // Second by second: what the stream has not forgotten yet is all that it moves.

@@ -1,5 +1,5 @@
 import Basics
-import Foundation
+package import Foundation
 import Torch
 
 /// Tells files of weights apart: their length, and a hash (FNV-1a) of pieces spread over them. Files of many gigabytes are not

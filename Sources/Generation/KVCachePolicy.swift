@@ -1,8 +1,8 @@
-import Models
+package import Models
 import Torch
 
 /// What a session remembers: which latent frames keep their keys and values.
-public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
+package enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
   /// Everything, up to the clip's length.
   case full
   /// The newest `window` frames, the block in work included.
@@ -11,9 +11,9 @@ public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
   case anchorHeavy(sinks: Int, window: Int)
 
   /// As published: 9 sinks in a window of 15.
-  public static let livetalk = KVCachePolicy.anchorHeavy(sinks: 9, window: 15)
+  package static let livetalk = KVCachePolicy.anchorHeavy(sinks: 9, window: 15)
 
-  public var description: String {
+  package var description: String {
     switch self {
     case .full: "full"
     case .rolling(let window): "rolling:\(window)"
@@ -22,7 +22,7 @@ public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// Reads what `description` writes: `full`, `rolling:W` or `anchor:S/W`.
-  public init?(_ text: String) {
+  package init?(_ text: String) {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     let fields = parts.count == 2 ? parts[1].split(separator: "/", omittingEmptySubsequences: false) : []
     let numbers = fields.compactMap { Int($0) }
@@ -48,7 +48,7 @@ public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
   /// Why blocks of `framesPerBlock` cannot be generated under this policy, or nil.
   ///
   /// In a smaller window the reference silently writes over its sinks.
-  public func problem(framesPerBlock: Int) -> String? {
+  package func problem(framesPerBlock: Int) -> String? {
     switch self {
     case .full: return nil
     case .rolling(let window), .anchorHeavy(_, let window):
@@ -65,7 +65,7 @@ public enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
   ///   - positionLimit: see `TimePositions.limit`.
   /// - Throws: `TorchError` for a policy that cannot hold a block, a full one without a clip's length, or a position limit under
   ///   which the window would run into its sinks.
-  public func memory(
+  package func memory(
     _ shape: MemoryShape, framesPerBlock: Int, clipFrames: Int? = nil,
     positionLimit: Int? = TimePositions.publishedLimit
   ) throws -> RingMemory {

@@ -1,22 +1,22 @@
-import Foundation
-import Models
+package import Foundation
+package import Models
 import Torch
 
 /// What the checkpoints of one kind of model have in common: the names of their files, and how video, latents and sound lie over
 /// each other.
-public struct ModelFamily: Sendable {
+package struct ModelFamily: Sendable {
   /// A file of a checkpoint.
-  public struct File: Sendable {
+  package struct File: Sendable {
     /// Where it may be in the folder, first choice first; the first one is the published name.
-    public let names: [String]
+    package let names: [String]
     /// The Hugging Face repository that the published file is in, or the command that makes it.
-    public let source: String
+    package let source: String
 
     init(_ names: [String], from source: String) { (self.names, self.source) = (names, source) }
   }
 
-  public let name: String
-  public let geometry: LatentGeometry
+  package let name: String
+  package let geometry: LatentGeometry
   private let files: [CheckpointFolder.Part: File]
 
   private static let liveTalkFiles: [CheckpointFolder.Part: File] = {
@@ -38,12 +38,12 @@ public struct ModelFamily: Sendable {
   }()
 
   /// LiveTalk, and OmniAvatar's bidirectional models, whose tensors have the same names.
-  public static let liveTalk = ModelFamily(name: "LiveTalk", geometry: .livetalk, files: liveTalkFiles)
+  package static let liveTalk = ModelFamily(name: "LiveTalk", geometry: .livetalk, files: liveTalkFiles)
 
-  public static let all = [liveTalk]
+  package static let all = [liveTalk]
 
   /// The family whose transformer is in the folder; LiveTalk where none is.
-  public init(of root: URL) {
+  package init(of root: URL) {
     self =
       ModelFamily.all.first { family in
         family.file(.transformer).names.contains {
@@ -56,12 +56,12 @@ public struct ModelFamily: Sendable {
     (self.name, self.geometry, self.files) = (name, geometry, files)
   }
 
-  public func file(_ part: CheckpointFolder.Part) -> File {
+  package func file(_ part: CheckpointFolder.Part) -> File {
     files[part] ?? File([], from: "")
   }
 
   /// Where a part is written in a checkpoint folder: under its published name.
-  public func place(of part: CheckpointFolder.Part, in root: URL) -> URL {
+  package func place(of part: CheckpointFolder.Part, in root: URL) -> URL {
     root.appendingPathComponent(file(part).names[0])
   }
 }

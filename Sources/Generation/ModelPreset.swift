@@ -1,23 +1,23 @@
-import Models
+package import Models
 
 /// Named sizes of a whole system: the transformer and the models around it.
-public struct ModelPreset: Sendable {
-  public let name: String
-  public let transformer: WanTransformerConfiguration
-  public let vae: WanVAEConfiguration
-  public let textEncoder: UMT5Configuration
-  public let audioEncoder: Wav2Vec2Configuration
-  public let size: ReferencePicture.Size
+package struct ModelPreset: Sendable {
+  package let name: String
+  package let transformer: WanTransformerConfiguration
+  package let vae: WanVAEConfiguration
+  package let textEncoder: UMT5Configuration
+  package let audioEncoder: Wav2Vec2Configuration
+  package let size: ReferencePicture.Size
   /// Rows of encoded text that the transformer reads; nil for the published 512.
-  public var textLength: Int?
+  package var textLength: Int?
 
   /// LiveTalk 1.3B as published: 512×512, umT5-xxl, wav2vec2-base.
-  public static let livetalk1_3B = ModelPreset(
+  package static let livetalk1_3B = ModelPreset(
     name: "livetalk-1.3b", transformer: .livetalk1_3B, vae: .wan21, textEncoder: .xxl, audioEncoder: .base,
     size: ReferencePicture.Size(height: 512, width: 512))
 
   /// What a laptop's processor runs in real time: 128×128, 64 tokens a frame.
-  public static let laptop = ModelPreset(
+  package static let laptop = ModelPreset(
     name: "laptop",
     transformer: WanTransformerConfiguration(
       dim: 384, inDim: 33, ffnDim: 1536, outDim: 16, textDim: 512, freqDim: 256, numHeads: 4, numLayers: 8,
@@ -28,7 +28,7 @@ public struct ModelPreset: Sendable {
     audioEncoder: .base, size: ReferencePicture.Size(height: 128, width: 128))
 
   /// The smallest system with every part: for tests and the demo.
-  public static let tiny = ModelPreset(
+  package static let tiny = ModelPreset(
     name: "tiny",
     transformer: WanTransformerConfiguration(
       dim: 96, inDim: 33, ffnDim: 192, outDim: 16, textDim: 64, freqDim: 64, numHeads: 2, numLayers: 6,
@@ -43,7 +43,7 @@ public struct ModelPreset: Sendable {
 
   /// A talking face of 256×256 pixels for two processor cores: 64 tokens a latent frame, and an autoencoder in the shape of
   /// Wan 2.2's that folds 4×4 pixels in place of 2×2: as many operations do more on a processor where they have more channels.
-  public static let mini = ModelPreset(
+  package static let mini = ModelPreset(
     name: "mini",
     transformer: WanTransformerConfiguration(
       dim: 256, inDim: 97, ffnDim: 1024, outDim: 48, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8,
@@ -66,9 +66,9 @@ public struct ModelPreset: Sendable {
       residualBlocks: published.residualBlocks, temporalDownsampling: published.temporalDownsampling)
   }
 
-  public static let all = [livetalk1_3B, laptop, mini, tiny]
+  package static let all = [livetalk1_3B, laptop, mini, tiny]
 
-  public init?(named name: String) {
+  package init?(named name: String) {
     guard let preset = ModelPreset.all.first(where: { $0.name == name }) else { return nil }
     self = preset
   }

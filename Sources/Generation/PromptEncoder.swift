@@ -3,19 +3,19 @@ import Foundation
 import Models
 import PromptCleaning
 import TextTokenizer
-import Torch
+package import Torch
 
 /// Reads prompts with the text encoder of a checkpoint, which is loaded once for all of them.
 ///
 /// On the CPU its weights are pages of the mapped file; elsewhere one layer at a time is on the device.
-public struct PromptEncoder: Sendable {
+package struct PromptEncoder: Sendable {
   private let root: URL
   private let tokenizer: Tokenizer
   private let encoder: UMT5Encoder
   private let rows: Int
 
   /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
-  public init(loading folder: CheckpointFolder, device: Device, dtype: DType) throws {
+  package init(loading folder: CheckpointFolder, device: Device, dtype: DType) throws {
     root = folder.root
     rows = folder.settings.textRows
     tokenizer = try folder.loadTokenizer()
@@ -23,11 +23,11 @@ public struct PromptEncoder: Sendable {
   }
 
   /// The type that the text encoder runs in when the other models run in `dtype`: fp16 overflows in umT5.
-  public static func type(for dtype: DType) -> DType { dtype == .float16 ? .bfloat16 : dtype }
+  package static func type(for dtype: DType) -> DType { dtype == .float16 ? .bfloat16 : dtype }
 
   /// - Returns: the context `[1, textRows, textDim]`, whose rows past the prompt are 0, and how many rows are the prompt's.
   /// - Throws: `FileError` for a tokeniser of another text encoder.
-  public func encode(_ prompt: String) throws -> (context: Tensor, count: Int) {
+  package func encode(_ prompt: String) throws -> (context: Tensor, count: Int) {
     let text = tokenizer.encode(PromptCleaning.clean(prompt))
     let ids = Tensor(text.ids, [1, text.ids.count])
     if let largest = text.ids.max(), largest >= encoder.configuration.vocabulary {

@@ -1,26 +1,26 @@
 import Basics
-import Foundation
+package import Foundation
 import Models
 import NN
-import Torch
+package import Torch
 
 /// Writes a checkpoint of random weights in the layout of the published files, for benchmarks and tests.
 ///
 /// One tensor is in memory at a time.
-public struct RandomCheckpoint: Sendable {
+package struct RandomCheckpoint: Sendable {
   /// The names, types and shapes of one file's tensors, and how they start.
-  public struct Layout: Sendable {
-    public struct Entry: Sendable {
-      public let name: String
-      public let shape: [Int]
-      public let dtype: DType
+  package struct Layout: Sendable {
+    package struct Entry: Sendable {
+      package let name: String
+      package let shape: [Int]
+      package let dtype: DType
       let initial: ParameterStore.Initial
-      public var byteCount: Int { shape.reduce(1, *) * dtype.size }
+      package var byteCount: Int { shape.reduce(1, *) * dtype.size }
     }
 
-    public let entries: [Entry]
-    public var byteCount: Int { entries.map(\.byteCount).reduce(0, +) }
-    public var parameterCount: Int { entries.map { $0.shape.reduce(1, *) }.reduce(0, +) }
+    package let entries: [Entry]
+    package var byteCount: Int { entries.map(\.byteCount).reduce(0, +) }
+    package var parameterCount: Int { entries.map { $0.shape.reduce(1, *) }.reduce(0, +) }
 
     init(_ dtype: DType, _ build: (ParameterPath) throws -> Void) rethrows {
       let store = ParameterStore.shapes()
@@ -31,17 +31,17 @@ public struct RandomCheckpoint: Sendable {
     var announced: [(name: String, dtype: DType, shape: [Int])] { entries.map { ($0.name, $0.dtype, $0.shape) } }
   }
 
-  public let preset: ModelPreset
-  public let seed: UInt64
+  package let preset: ModelPreset
+  package let seed: UInt64
   /// The files with tensors.
-  public let layouts: [CheckpointFolder.Part: Layout]
+  package let layouts: [CheckpointFolder.Part: Layout]
 
   /// Parts with tensors, in the order in which they are written.
-  public static let parts: [CheckpointFolder.Part] = [.transformer, .vae, .audioEncoder, .textEncoder]
+  package static let parts: [CheckpointFolder.Part] = [.transformer, .vae, .audioEncoder, .textEncoder]
 
   /// - Parameter dtype: of all weights; nil for the published types: bf16 for the text encoder, fp32 for the rest.
   /// - Throws: `TorchError` for a preset whose sizes cannot be.
-  public init(_ preset: ModelPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
+  package init(_ preset: ModelPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
     self.preset = preset
     self.seed = seed
     layouts = [
@@ -58,7 +58,7 @@ public struct RandomCheckpoint: Sendable {
   }
 
   /// Bytes that the folder takes.
-  public var byteCount: Int {
+  package var byteCount: Int {
     // The headers of the files, the tokenizer and the settings are small.
     layouts.values.map { $0.byteCount + 256 * $0.entries.count }.reduce(0, +) + 1 << 20
   }
@@ -70,7 +70,7 @@ public struct RandomCheckpoint: Sendable {
   ///   - started: told the name under which it is filled.
   ///   - progress: told the bytes that are written, now and then.
   /// - Throws: `FileError` for a place that is taken or cannot be written, or that lacks room.
-  public func write(to root: URL, started: (URL) -> Void = { _ in }, progress: (Int) -> Void = { _ in }) throws {
+  package func write(to root: URL, started: (URL) -> Void = { _ in }, progress: (Int) -> Void = { _ in }) throws {
     let manager = FileManager.default
     if let content = try? manager.contentsOfDirectory(atPath: root.path) {
       guard content.isEmpty else { throw FileError(root, "the folder is not empty") }

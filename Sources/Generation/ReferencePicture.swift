@@ -1,13 +1,13 @@
-import Torch
+package import Torch
 
 /// Packed 8-bit RGB pixels, row by row.
-public struct RGBPixels: Sendable {
-  public let width: Int
-  public let height: Int
-  public let bytes: [UInt8]
+package struct RGBPixels: Sendable {
+  package let width: Int
+  package let height: Int
+  package let bytes: [UInt8]
 
   /// - Precondition: `bytes` holds `width · height · 3` values.
-  public init(width: Int, height: Int, bytes: [UInt8]) {
+  package init(width: Int, height: Int, bytes: [UInt8]) {
     precondition(bytes.count == width * height * 3, "\(bytes.count) bytes are not \(width)×\(height) RGB pixels")
     self.width = width
     self.height = height
@@ -16,12 +16,12 @@ public struct RGBPixels: Sendable {
 }
 
 /// Brings a picture to the size that the model works at: scaled to cover it, then cropped in the middle.
-public enum ReferencePicture {
+package enum ReferencePicture {
   /// A size in pixels.
-  public struct Size: Hashable, Sendable, Codable {
-    public var height: Int
-    public var width: Int
-    public init(height: Int, width: Int) {
+  package struct Size: Hashable, Sendable, Codable {
+    package var height: Int
+    package var width: Int
+    package init(height: Int, width: Int) {
       self.height = height
       self.width = width
     }
@@ -31,7 +31,7 @@ public enum ReferencePicture {
   ///
   /// As in the reference, a later entry of the same ratio wins only if its longer side is as far from the picture's longer side
   /// as that of the entry that set the ratio.
-  public static func size(of sizes: [Size], closestTo picture: Size) -> Size? {
+  package static func size(of sizes: [Size], closestTo picture: Size) -> Size? {
     var best: Size?
     var bestRatio = Double.infinity
     var bestLength = 0
@@ -48,12 +48,12 @@ public enum ReferencePicture {
   }
 
   /// Pixels as a tensor `[1, 3, H, W]` in [0, 1].
-  public static func tensor(_ pixels: RGBPixels) -> Tensor {
+  package static func tensor(_ pixels: RGBPixels) -> Tensor {
     Tensor(pixels.bytes, [1, pixels.height, pixels.width, 3]).permute(0, 3, 1, 2).to(.float32).contiguous() / 255
   }
 
   /// Scales `[1, 3, H, W]` so that it covers the target, each side cut to a whole number; the filter widens when it shrinks.
-  public static func scaled(_ picture: Tensor, toCover target: Size) -> Tensor {
+  package static func scaled(_ picture: Tensor, toCover target: Size) -> Tensor {
     let (height, width) = (Double(picture.size(2)), Double(picture.size(3)))
     let scale = max(Double(target.height) / height, Double(target.width) / width)
     return picture.interpolateBilinear(max(1, Int(height * scale)), max(1, Int(width * scale)), antialias: true)
@@ -63,7 +63,7 @@ public enum ReferencePicture {
   ///
   /// The excess is cut off evenly, an odd pixel at the top or left; where cutting to a whole number left a side one pixel short,
   /// a black row or column is added at the bottom or right. Source: `resize_pad` of OmniAvatar.
-  public static func prepared(_ pixels: RGBPixels, _ target: Size) -> Tensor {
+  package static func prepared(_ pixels: RGBPixels, _ target: Size) -> Tensor {
     let picture = scaled(tensor(pixels), toCover: target)
     let (tall, wide) = (target.height - picture.size(2), target.width - picture.size(3))
     let (top, left) = (floorHalf(tall), floorHalf(wide))

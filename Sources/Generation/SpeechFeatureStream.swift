@@ -1,26 +1,26 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// Features of speech as it comes, block by block: each block is encoded in a window of some sound before it and a bounded
 /// look-ahead, so that an endless session costs the same for every block.
 ///
 /// Samples are normalised by all that was heard up to the window's end, as a whole clip is by all of it; a window alone would raise
 /// silence to the level of speech. The result does not depend on the sizes in which sound arrives.
-public struct SpeechFeatureStream {
+package struct SpeechFeatureStream {
   /// What a block is encoded with.
-  public struct Window: Hashable, Sendable {
+  package struct Window: Hashable, Sendable {
     /// Seconds of sound before the block.
-    public var past: Double
+    package var past: Double
     /// Seconds behind it: how long a block waits for sound beyond its own.
-    public var lookAhead: Double
+    package var lookAhead: Double
 
-    public init(past: Double = 2, lookAhead: Double = 0.4) {
+    package init(past: Double = 2, lookAhead: Double = 0.4) {
       (self.past, self.lookAhead) = (past, lookAhead)
     }
   }
 
   /// Index of the next block.
-  public private(set) var block = 0
+  package private(set) var block = 0
 
   private let encoder: Wav2Vec2
   private let geometry: LatentGeometry
@@ -34,7 +34,7 @@ public struct SpeechFeatureStream {
   private var hasEnded = false
   private var loudness = SoundStatistics()
 
-  public init(
+  package init(
     _ encoder: Wav2Vec2, geometry: LatentGeometry = .livetalk, framesPerBlock: Int? = nil, window: Window = Window()
   ) {
     self.encoder = encoder
@@ -49,18 +49,18 @@ public struct SpeechFeatureStream {
   }
 
   /// Takes further samples, any number of them.
-  public mutating func append(_ new: some Sequence<Float>) {
+  package mutating func append(_ new: some Sequence<Float>) {
     require(!hasEnded, "The sound has ended.")
     samples.append(contentsOf: new)
   }
 
   /// Says that no more sound will come: the blocks that are left are encoded with silence behind it.
-  public mutating func end() { hasEnded = true }
+  package mutating func end() { hasEnded = true }
 
   /// The features of the next block, `[1, frames, audioInputDim]`, or nil where its sound and look-ahead are not there yet.
   ///
   /// - Throws: `LiveTalkError` for frames too short to be encoded.
-  public mutating func next() throws -> Tensor? {
+  package mutating func next() throws -> Tensor? {
     let frames = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)
     let first = block == 0 ? 0 : geometry.videoFrames(latentFrames: block * framesPerBlock)
     let last = first + frames - 1

@@ -1,4 +1,5 @@
 import Basics
+import CMedia
 import Foundation
 
 /// Writes frames as raw RGB24 to standard output (`-`), a named pipe, a device or a `.rgb` file. Sound has no place

@@ -1,20 +1,20 @@
 /// How a model family's video, latents and sound lie over each other in time and space. A family states it, everything else asks.
-public struct LatentGeometry: Hashable, Sendable {
+package struct LatentGeometry: Hashable, Sendable {
   /// Video frames per second.
-  public var framesPerSecond: Int
+  package var framesPerSecond: Int
   /// Samples of sound per second.
-  public var sampleRate: Int
+  package var sampleRate: Int
   /// Pixels along one side of a latent pixel.
-  public var spatialStride: Int
+  package var spatialStride: Int
   /// Video frames of every latent frame but the first, which is one video frame.
-  public var temporalStride: Int
-  public var latentChannels: Int
+  package var temporalStride: Int
+  package var latentChannels: Int
   /// Rows of audio features that the transformer packs into one latent frame.
-  public var audioRowsPerLatentFrame: Int
+  package var audioRowsPerLatentFrame: Int
   /// Latent frames that are generated together.
-  public var framesPerBlock: Int
+  package var framesPerBlock: Int
 
-  public init(
+  package init(
     framesPerSecond: Int, sampleRate: Int, spatialStride: Int, temporalStride: Int, latentChannels: Int,
     audioRowsPerLatentFrame: Int, framesPerBlock: Int
   ) {
@@ -28,12 +28,12 @@ public struct LatentGeometry: Hashable, Sendable {
   }
 
   /// As LiveTalk was published, with the autoencoder of Wan 2.1.
-  public static let livetalk = LatentGeometry(
+  package static let livetalk = LatentGeometry(
     framesPerSecond: 16, sampleRate: 16_000, spatialStride: 8, temporalStride: 4, latentChannels: 16,
     audioRowsPerLatentFrame: 4, framesPerBlock: 3)
 
   /// The same over another autoencoder.
-  public func over(_ vae: WanVAEConfiguration) -> LatentGeometry {
+  package func over(_ vae: WanVAEConfiguration) -> LatentGeometry {
     var geometry = self
     (geometry.spatialStride, geometry.temporalStride) = (vae.spatialStride, vae.temporalStride)
     geometry.latentChannels = vae.latentChannels
@@ -41,25 +41,25 @@ public struct LatentGeometry: Hashable, Sendable {
   }
 
   /// Video frames of so many latent frames from the start of a video: one for the first.
-  public func videoFrames(latentFrames: Int) -> Int { temporalStride * (latentFrames - 1) + 1 }
+  package func videoFrames(latentFrames: Int) -> Int { temporalStride * (latentFrames - 1) + 1 }
 
   /// The fewest latent frames that hold so many video frames.
-  public func latentFrames(holding videoFrames: Int) -> Int {
+  package func latentFrames(holding videoFrames: Int) -> Int {
     (videoFrames - 1 + temporalStride - 1) / temporalStride + 1
   }
 
   /// Video frames of a block: the first one of a video begins with a latent frame that is one video frame.
-  public func videoFrames(inBlock block: Int, framesPerBlock: Int) -> Int {
+  package func videoFrames(inBlock block: Int, framesPerBlock: Int) -> Int {
     framesPerBlock * temporalStride - (block == 0 ? temporalStride - 1 : 0)
   }
 
   /// Samples from a video's first frame to its last, of so many latent frames.
-  public func sampleCount(latentFrames: Int) -> Int {
+  package func sampleCount(latentFrames: Int) -> Int {
     Int(Double(temporalStride * (latentFrames - 1)) / Double(framesPerSecond) * Double(sampleRate))
   }
 
   /// The part of a sound that a video takes. A shorter sound stays as it is: its features are stretched over the video.
-  public func trimmed(_ samples: [Float], latentFrames: Int) -> [Float] {
+  package func trimmed(_ samples: [Float], latentFrames: Int) -> [Float] {
     Array(samples.prefix(max(sampleCount(latentFrames: latentFrames), 0)))
   }
 }

@@ -1,18 +1,18 @@
 import Torch
 
 /// The settings of AdamW (Loshchilov & Hutter 2019): Adam with decoupled weight decay.
-public struct AdamW: Codable, Equatable, Sendable {
+package struct AdamW: Codable, Equatable, Sendable {
   /// Decay of the first moment.
-  public var beta1: Double
+  package var beta1: Double
   /// Decay of the second moment.
-  public var beta2: Double
+  package var beta2: Double
   /// Each step multiplies the weights by `1 − learningRate · weightDecay`.
-  public var weightDecay: Double
+  package var weightDecay: Double
   /// Added to the denominator.
-  public var epsilon: Double
+  package var epsilon: Double
 
   /// PyTorch's defaults.
-  public init(beta1: Double = 0.9, beta2: Double = 0.999, weightDecay: Double = 0.01, epsilon: Double = 1e-8) {
+  package init(beta1: Double = 0.9, beta2: Double = 0.999, weightDecay: Double = 0.01, epsilon: Double = 1e-8) {
     self.beta1 = beta1
     self.beta2 = beta2
     self.weightDecay = weightDecay
@@ -20,5 +20,5 @@ public struct AdamW: Codable, Equatable, Sendable {
   }
 
   /// The factor that clips gradients to a global norm of `limit`, as PyTorch's `clip_grad_norm_`.
-  public static func clipping(norm: Double, limit: Double) -> Double { min(1, limit / (norm + 1e-6)) }
+  package static func clipping(norm: Double, limit: Double) -> Double { min(1, limit / (norm + 1e-6)) }
 }

@@ -1,7 +1,7 @@
-import Torch
+package import Torch
 
 /// `x·Wᵀ + b`.
-public struct Linear: Sendable {
+package struct Linear: Sendable {
   private enum Weight {
     case plain(Tensor)  // [out, in]
     /// In the order that the processor's own product reads.
@@ -19,7 +19,7 @@ public struct Linear: Sendable {
     factors = nil
   }
 
-  public init(_ inputs: Int, _ outputs: Int, bias: Bool = true, _ path: ParameterPath) {
+  package init(_ inputs: Int, _ outputs: Int, bias: Bool = true, _ path: ParameterPath) {
     let weight = path.parameter("weight", [outputs, inputs], .uniform(fanIn: inputs))
     self.bias = bias ? path.parameter("bias", [outputs], .uniform(fanIn: inputs)) : nil
     // A weight that a checkpoint lacks is empty here, and reported when the loading ends.
@@ -31,11 +31,11 @@ public struct Linear: Sendable {
   }
 
   /// Every tensor that may take part in a gradient.
-  public var tensors: [Tensor] { [tensor] + [bias, factors?.a, factors?.b].compactMap(\.self) }
+  package var tensors: [Tensor] { [tensor] + [bias, factors?.a, factors?.b].compactMap(\.self) }
 
   /// The type of the weights.
-  public var dtype: DType { tensor.dtype }
-  public var device: Device { tensor.device }
+  package var dtype: DType { tensor.dtype }
+  package var device: Device { tensor.device }
 
   private var tensor: Tensor {
     switch weight {
@@ -45,7 +45,7 @@ public struct Linear: Sendable {
 
   /// One layer that gives the outputs of several, one after the other, and the several as views of it; nil where that is not
   /// possible. Fewer, larger products are faster; the weights are copied once.
-  public static func joined(_ layers: [Linear]) -> (whole: Linear, parts: [Linear])? {
+  package static func joined(_ layers: [Linear]) -> (whole: Linear, parts: [Linear])? {
     let biases = layers.compactMap(\.bias)
     guard let first = layers.first, biases.count == layers.count else { return nil }
     let bias = Tensor.cat(biases, 0)
@@ -78,7 +78,7 @@ public struct Linear: Sendable {
     }
   }
 
-  public func callAsFunction(_ x: Tensor) -> Tensor {
+  package func callAsFunction(_ x: Tensor) -> Tensor {
     switch weight {
     case .plain(let weight): factors?.add(to: x.linear(weight, bias), x) ?? x.linear(weight, bias)
     case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias)
@@ -86,7 +86,7 @@ public struct Linear: Sendable {
   }
 
   /// The layer, then GELU in its tanh form.
-  public func geluTanh(_ x: Tensor) -> Tensor {
+  package func geluTanh(_ x: Tensor) -> Tensor {
     switch weight {
     case .plain: self(x).geluTanhInPlace()
     case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias, geluTanh: true)
@@ -95,40 +95,40 @@ public struct Linear: Sendable {
 }
 
 /// Layer normalisation over the last dimension, with weights.
-public struct LayerNorm: Sendable {
-  public let weight: Tensor  // [C]
-  public let bias: Tensor  // [C]
-  public let eps: Double
+package struct LayerNorm: Sendable {
+  package let weight: Tensor  // [C]
+  package let bias: Tensor  // [C]
+  package let eps: Double
 
-  public init(_ width: Int, eps: Double, _ path: ParameterPath) {
+  package init(_ width: Int, eps: Double, _ path: ParameterPath) {
     weight = path.parameter("weight", [width], .ones)
     bias = path.parameter("bias", [width], .zeros)
     self.eps = eps
   }
 
-  public func callAsFunction(_ x: Tensor) -> Tensor { x.layerNorm(weight, bias, eps: eps) }
+  package func callAsFunction(_ x: Tensor) -> Tensor { x.layerNorm(weight, bias, eps: eps) }
 }
 
 /// Root-mean-square normalisation over the last dimension: the quotient in fp32, then times the weight.
-public struct RMSNorm: Sendable {
-  public let weight: Tensor  // [C]
-  public let eps: Double
+package struct RMSNorm: Sendable {
+  package let weight: Tensor  // [C]
+  package let eps: Double
 
-  public init(_ width: Int, eps: Double, _ path: ParameterPath) {
+  package init(_ width: Int, eps: Double, _ path: ParameterPath) {
     weight = path.parameter("weight", [width], .ones)
     self.eps = eps
   }
 
-  public func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight, eps: eps) }
+  package func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight, eps: eps) }
 }
 
 /// A table of vectors, one per id.
-public struct Embedding: Sendable {
-  public let weight: Tensor  // [N, C]
+package struct Embedding: Sendable {
+  package let weight: Tensor  // [N, C]
 
-  public init(_ count: Int, _ width: Int, _ path: ParameterPath) {
+  package init(_ count: Int, _ width: Int, _ path: ParameterPath) {
     weight = path.parameter("weight", [count, width], .normal(deviation: 1))
   }
 
-  public func callAsFunction(_ ids: Tensor) -> Tensor { weight.embedding(ids) }
+  package func callAsFunction(_ ids: Tensor) -> Tensor { weight.embedding(ids) }
 }

@@ -1,22 +1,22 @@
 import Foundation
 
 /// The learning rate of each step: a linear warm-up to the peak, then a decay.
-public struct LearningRateSchedule: Equatable, Sendable {
-  public enum Decay: String, Sendable, CaseIterable {
+package struct LearningRateSchedule: Equatable, Sendable {
+  package enum Decay: String, Sendable, CaseIterable {
     case none, cosine, linear
   }
 
   /// The peak learning rate.
-  public var peak: Double
+  package var peak: Double
   /// Steps of linear warm-up, from `peak / warmUpSteps` to the peak.
-  public var warmUpSteps: Int
-  public var decay: Decay
+  package var warmUpSteps: Int
+  package var decay: Decay
   /// The step at which the decay ends, warm-up included.
-  public var totalSteps: Int
+  package var totalSteps: Int
   /// The final learning rate as a share of the peak.
-  public var floor: Double
+  package var floor: Double
 
-  public init(
+  package init(
     peak: Double, warmUpSteps: Int = 0, decay: Decay = .none, totalSteps: Int = 0, floor: Double = 0
   ) {
     self.peak = peak
@@ -27,7 +27,7 @@ public struct LearningRateSchedule: Equatable, Sendable {
   }
 
   /// The learning rate of a step, counted from 0.
-  public func rate(at step: Int) -> Double {
+  package func rate(at step: Int) -> Double {
     if step < warmUpSteps { return peak * Double(step + 1) / Double(warmUpSteps) }
     let length = totalSteps - warmUpSteps
     let progress = length > 0 ? min(1, Double(step - warmUpSteps) / Double(length)) : 1

@@ -4,20 +4,20 @@ import Torch
 ///
 /// An adapted layer computes `x·Wᵀ + b + alpha / rank · (x·Aᵀ)·Bᵀ`. A starts random, B at zero, so that training starts at the
 /// base. Keys are PEFT's, which `LowRankAdapter` merges: `<layer>.lora_A.default.weight`.
-public struct LowRankAdaptation: Codable, Hashable, Sendable {
-  public var rank: Int
-  public var alpha: Double
+package struct LowRankAdaptation: Codable, Hashable, Sendable {
+  package var rank: Int
+  package var alpha: Double
   /// Suffixes of the keys of linear layers, such as `self_attn.q` or `ffn.0` (PEFT's `target_modules`).
-  public var targets: [String]
+  package var targets: [String]
   /// Prefixes of the keys of fully trained parameters, such as `audio_proj` or `patch_embedding` (PEFT's `modules_to_save`).
-  public var whole: [String]
+  package var whole: [String]
 
   /// OmniAvatar's: every projection of attention and feed-forward; the audio layers and the patch embedding fully trained.
-  public static let omniAvatar = LowRankAdaptation(
+  package static let omniAvatar = LowRankAdaptation(
     rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"],
     whole: ["patch_embedding", "audio_proj", "audio_cond_projs"])
 
-  public init(rank: Int, alpha: Double, targets: [String], whole: [String] = []) {
+  package init(rank: Int, alpha: Double, targets: [String], whole: [String] = []) {
     self.rank = rank
     self.alpha = alpha
     self.targets = targets
@@ -25,7 +25,7 @@ public struct LowRankAdaptation: Codable, Hashable, Sendable {
   }
 
   /// What is invalid, or nil.
-  public var problem: String? {
+  package var problem: String? {
     if rank <= 0 { return "a rank of \(rank) is no rank" }
     return targets.isEmpty && whole.isEmpty ? "it names no layer to train" : nil
   }

@@ -1,12 +1,12 @@
 /// The exponential moving average (EMA) of the weights.
 ///
 /// It starts as a copy of the weights at step `start` and follows each update: `ema = weight · ema + (1 − weight) · value`, in fp32.
-public struct MovingAverage: Codable, Equatable, Sendable {
+package struct MovingAverage: Codable, Equatable, Sendable {
   /// The decay per update, below 1.
-  public var weight: Double
-  public var start: Int
+  package var weight: Double
+  package var start: Int
 
-  public init(weight: Double, start: Int = 0) {
+  package init(weight: Double, start: Int = 0) {
     self.weight = weight
     self.start = start
   }

@@ -5,17 +5,17 @@ import Torch
 ///
 /// Updates have the root mean square of AdamW's (0.2, Liu et al. 2025), so that learning rate and weight decay are shared with
 /// the parameters that AdamW goes on moving: vectors, embeddings and output layers.
-public struct Muon: Codable, Equatable, Sendable {
+package struct Muon: Codable, Equatable, Sendable {
   /// How much of the gradients' average lasts to the next step.
-  public var momentum: Double
+  package var momentum: Double
 
-  public init(momentum: Double = 0.95) { self.momentum = momentum }
+  package init(momentum: Double = 0.95) { self.momentum = momentum }
 
   /// Root mean square of an update of learning rate 1.
   private static let scale = 0.2
 
   /// Whether it moves a parameter; convolutions count as matrices of their output channels.
-  public static func moves(_ name: String, _ shape: [Int]) -> Bool {
+  package static func moves(_ name: String, _ shape: [Int]) -> Bool {
     let rows = shape.first ?? 1
     let isMatrix = shape.count > 1 && rows > 1 && shape.dropFirst().reduce(1, *) > 1
     return isMatrix && !name.contains("embedding") && !name.hasPrefix("head.") && !name.contains(".head.")

@@ -1,12 +1,12 @@
 import Foundation
-import Torch
+package import Torch
 
 /// Where layers get their parameters from: a checkpoint, or random numbers. Layers ask by path and declare the shape.
 ///
 /// A store collects every missing, unused and misshaped key while a model is built; `finish` throws them all at once.
-public final class ParameterStore {
+package final class ParameterStore {
   /// How a parameter starts where no checkpoint gives it.
-  public enum Initial: Sendable {
+  package enum Initial: Sendable {
     case zeros
     case ones
     /// Uniform in ±1/√fanIn, PyTorch's default for linear and convolution layers.
@@ -14,7 +14,7 @@ public final class ParameterStore {
     case normal(deviation: Double)
 
     /// New values of these: random ones from the generator, on its device.
-    public func tensor(_ shape: [Int], _ dtype: DType, _ generator: RandomGenerator) -> Tensor {
+    package func tensor(_ shape: [Int], _ dtype: DType, _ generator: RandomGenerator) -> Tensor {
       let tensor = Tensor.empty(shape, dtype, device: generator.device)
       switch self {
       case .zeros: tensor.fill_(0)
@@ -35,21 +35,21 @@ public final class ParameterStore {
   }
 
   private let source: Source
-  public let device: Device
+  package let device: Device
   /// The type parameters are converted to; nil keeps each as the checkpoint has it.
-  public let dtype: DType?
+  package let dtype: DType?
   /// Whether the model is for inference only: layers may then keep weights in an order of their own, and `parameters` stays
   /// empty, so that no weight is held twice.
-  public let isFrozen: Bool
+  package let isFrozen: Bool
   /// Every parameter by key, in the order in which layers asked.
-  public private(set) var parameters: [(name: String, tensor: Tensor)] = []
+  package private(set) var parameters: [(name: String, tensor: Tensor)] = []
   /// Those of them that are trained: all, or what the adaptation names.
-  public private(set) var trained: [(name: String, tensor: Tensor)] = []
+  package private(set) var trained: [(name: String, tensor: Tensor)] = []
   /// How a frozen base is adapted; nil where all parameters are trained.
-  public let adaptation: LowRankAdaptation?
+  package let adaptation: LowRankAdaptation?
   private let factorSource: RandomGenerator?
   /// Every key with its shape and how it starts, in the same order.
-  public private(set) var layout: [(name: String, shape: [Int], initial: Initial)] = []
+  package private(set) var layout: [(name: String, shape: [Int], initial: Initial)] = []
   private var missing: [String] = []
   private var misshaped: [String] = []
   private var used: Set<String> = []
@@ -57,7 +57,7 @@ public final class ParameterStore {
   /// Parameters from a checkpoint; `name` (a file) is what errors call it.
   ///
   /// - Parameter adaptation: which layers get factors to train, and what draws those that the checkpoint lacks.
-  public init(
+  package init(
     weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
     adaptation: (LowRankAdaptation, RandomGenerator)? = nil
   ) {
@@ -70,7 +70,7 @@ public final class ParameterStore {
   }
 
   /// Random parameters from a generator.
-  public init(random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false) {
+  package init(random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false) {
     source = .random(generator)
     adaptation = nil
     factorSource = nil
@@ -80,7 +80,7 @@ public final class ParameterStore {
   }
 
   /// Shapes without values, to list what a checkpoint of a configuration holds; a model built on it cannot run.
-  public static func shapes() -> ParameterStore { ParameterStore() }
+  package static func shapes() -> ParameterStore { ParameterStore() }
 
   private init() {
     source = .shapes
@@ -93,12 +93,12 @@ public final class ParameterStore {
 
   /// Whether layers may copy weights into an order that is faster to read: for models that are not trained, where the weights
   /// are not pages of a file that the copy would double.
-  public var mayRearrange: Bool {
+  package var mayRearrange: Bool {
     if case .shapes = source { return false }
     return isFrozen && missing.isEmpty && misshaped.isEmpty && (!device.isCPU || dtype == .bfloat16)
   }
 
-  public var root: ParameterPath { ParameterPath(store: self, key: "") }
+  package var root: ParameterPath { ParameterPath(store: self, key: "") }
 
   /// Whether a checkpoint holds this key; false for random parameters.
   func contains(_ key: String) -> Bool {
@@ -142,7 +142,7 @@ public final class ParameterStore {
   }
 
   /// Lets the trained parameters take part in gradients.
-  public func requireGradients() {
+  package func requireGradients() {
     for (_, tensor) in trained { tensor.requiresGrad = true }
   }
 
@@ -166,7 +166,7 @@ public final class ParameterStore {
   /// Ends the loading: throws one error that lists every missing, misshaped and unused key.
   ///
   /// - Parameter ignoring: prefixes of keys that a published file holds and this model does not use.
-  public func finish(ignoring: [String] = []) throws {
+  package func finish(ignoring: [String] = []) throws {
     guard case .weights(let weights, let name) = source else { return }
     let unused = weights.keys.filter { key in !used.contains(key) && !ignoring.contains { key.hasPrefix($0) } }.sorted()
     if !missing.isEmpty || !misshaped.isEmpty || !unused.isEmpty {
@@ -176,11 +176,11 @@ public final class ParameterStore {
 }
 
 /// A checkpoint that does not hold what the model needs.
-public struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedError, Sendable {
-  public let name: String
-  public let missing: [String]
-  public let misshaped: [String]
-  public let unused: [String]
+package struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedError, Sendable {
+  package let name: String
+  package let missing: [String]
+  package let misshaped: [String]
+  package let unused: [String]
 
   package init(name: String, missing: [String] = [], misshaped: [String] = [], unused: [String] = []) {
     self.name = name
@@ -189,8 +189,8 @@ public struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedError
     self.unused = unused
   }
 
-  public var errorDescription: String? { description }
-  public var description: String {
+  package var errorDescription: String? { description }
+  package var description: String {
     let parts = [("missing", missing), ("wrong shape", misshaped), ("unused", unused)].compactMap { label, keys in
       keys.isEmpty ? nil : "\(keys.count) \(label) (\(keys.joined(separator: ", ")))"
     }
@@ -199,19 +199,19 @@ public struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedError
 }
 
 /// A place in a store's tree of keys: `path / "blocks" / 3 / "self_attn" / "q"`.
-public struct ParameterPath {
-  public let store: ParameterStore
-  public let key: String
+package struct ParameterPath {
+  package let store: ParameterStore
+  package let key: String
 
-  public static func / (path: ParameterPath, name: String) -> ParameterPath {
+  package static func / (path: ParameterPath, name: String) -> ParameterPath {
     ParameterPath(store: path.store, key: path.key.isEmpty ? name : "\(path.key).\(name)")
   }
-  public static func / (path: ParameterPath, index: Int) -> ParameterPath { path / "\(index)" }
+  package static func / (path: ParameterPath, index: Int) -> ParameterPath { path / "\(index)" }
 
   /// The parameter `name` here. A wrong or missing one is reported by the store's `finish`.
   ///
   /// - Parameter channelsLast: whether the weight of a convolution is laid out in memory with its input channels innermost.
-  public func parameter(
+  package func parameter(
     _ name: String, _ shape: [Int], _ initial: ParameterStore.Initial = .zeros, dtype: DType? = nil,
     channelsLast: Bool = false
   ) -> Tensor {
@@ -221,5 +221,5 @@ public struct ParameterPath {
   func lowRankFactors(_ inputs: Int, _ outputs: Int) -> LowRankFactors? { store.lowRankFactors(key, inputs, outputs) }
 
   /// Whether the checkpoint holds `name` here.
-  public func contains(_ name: String) -> Bool { store.contains((self / name).key) }
+  package func contains(_ name: String) -> Bool { store.contains((self / name).key) }
 }

@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 extension Tensor {
   /// Sets each value to 0 with probability `share` and makes the others larger by as much, so that the mean stays.

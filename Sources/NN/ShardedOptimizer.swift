@@ -14,12 +14,12 @@ import Torch
 ///
 /// Every rank passes the same parameters in the same order, and gets the values of rank 0. `step`, `load`, `values` and `averages` are
 /// collective calls.
-public final class ShardedOptimizer {
-  public let settings: AdamW
+package final class ShardedOptimizer {
+  package let settings: AdamW
   /// Updates the matrices in place of AdamW, or nil.
-  public let muon: Muon?
+  package let muon: Muon?
   /// The EMA, or none.
-  public let averaging: MovingAverage?
+  package let averaging: MovingAverage?
   let group: ProcessGroup?
   let parts: [FlatParameters]
   /// The parameters' names and shapes in the order given.
@@ -35,7 +35,7 @@ public final class ShardedOptimizer {
   ///   - muon: updates the matrices in place of AdamW; single process only, as it needs whole matrices.
   ///   - group: the ranks that train together, on the parameters' device; nil for one process.
   /// - Throws: `LiveTalkError` for settings or parameters that cannot be trained, `TorchError` for exhausted memory.
-  public init(
+  package init(
     _ parameters: [(name: String, tensor: Tensor)], settings: AdamW = AdamW(), muon: Muon? = nil,
     averaging: MovingAverage? = nil, group: ProcessGroup? = nil
   ) throws {
@@ -100,14 +100,14 @@ public final class ShardedOptimizer {
   // MARK: - Training
 
   /// Adds the parameters' gradients, times `scale`, to the buffer and frees them; call it after every `backward`.
-  public func accumulate(scale: Double = 1) {
+  package func accumulate(scale: Double = 1) {
     withGradients(false) {
       for part in parts { part.takeGradients(scale: scale, &present) }
     }
   }
 
   /// Zeroes the accumulated gradients.
-  public func discardGradients() {
+  package func discardGradients() {
     withGradients(false) {
       for part in parts { part.gradients.fill_(0) }
     }
@@ -118,7 +118,7 @@ public final class ShardedOptimizer {
   ///
   /// - Parameter limit: the maximum global gradient norm.
   /// - Returns: the global gradient norm before clipping. If it is not finite, the update is skipped and the gradients are zeroed.
-  public func step(learningRate: Double, clippingTo limit: Double? = nil) throws -> Double {
+  package func step(learningRate: Double, clippingTo limit: Double? = nil) throws -> Double {
     try withTorchErrors {
       try withGradients(false) {
         defer { discardGradients() }
@@ -174,14 +174,14 @@ public final class ShardedOptimizer {
   // MARK: - EMA
 
   /// Starts the EMA as a copy of the weights once `counter` has reached its start; call it after every step.
-  public func startAverage(counter: Int) {
+  package func startAverage(counter: Int) {
     guard let averaging, counter >= averaging.start else { return }
     withGradients(false) {
       for part in parts where part.average == nil { part.average = part.master.clone() }
     }
   }
 
-  public var hasAverage: Bool { parts.allSatisfy { $0.average != nil } }
+  package var hasAverage: Bool { parts.allSatisfy { $0.average != nil } }
 
   private func moveAverages() {
     guard let averaging else { return }
@@ -195,13 +195,13 @@ public final class ShardedOptimizer {
   // MARK: - Whole values
 
   /// The fp32 master weights in the order of the parameters, gathered from all ranks; valid until the next step.
-  public func values() throws -> [(name: String, tensor: Tensor)] {
+  package func values() throws -> [(name: String, tensor: Tensor)] {
     // fp32 parameters are their own master weights.
     try collected { $0.dtype == .float32 ? $0.working : try $0.collected($0.master, group) }
   }
 
   /// The EMA of all parameters in fp32, or nil before its start.
-  public func averages() throws -> [(name: String, tensor: Tensor)]? {
+  package func averages() throws -> [(name: String, tensor: Tensor)]? {
     hasAverage ? try collected { part in try part.average.map { try part.collected($0, group) } } : nil
   }
 

@@ -26,7 +26,7 @@ extension ShardedOptimizer {
   private static func shareKey(_ part: FlatParameters) -> String { "\(part.dtype).share" }
 
   /// The tensors of this rank's file: its shard of master weights, moments and EMA, and the parameters' update counts.
-  public func state() -> [String: Tensor] {
+  package func state() -> [String: Tensor] {
     withGradients(false) {
       var tensors = [ShardedOptimizer.countsKey: counts.to(.cpu, .int64)]
       for part in parts {
@@ -39,7 +39,7 @@ extension ShardedOptimizer {
   }
 
   /// The metadata of this rank's file: the parameters, and the range of its shard.
-  public var stateMetadata: [String: String] {
+  package var stateMetadata: [String: String] {
     var fields = [ShardedOptimizer.layoutKey: described]
     for part in parts {
       fields[ShardedOptimizer.shareKey(part)] = "\(part.share.lowerBound) \(part.share.upperBound)"
@@ -59,7 +59,7 @@ extension ShardedOptimizer {
   ///
   /// - Parameter files: of all ranks of that run, in any order.
   /// - Throws: `LiveTalkError` for a file of other parameters or a missing shard.
-  public func load(_ files: [SafetensorsFile]) throws {
+  package func load(_ files: [SafetensorsFile]) throws {
     for file in files { try compareLayout(file) }
     let sources = try parts.map { part in try shares(of: part, in: files) }
     guard let updates = try files.first?.tensor(ShardedOptimizer.countsKey), updates.count == layout.count else {

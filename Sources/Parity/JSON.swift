@@ -1,5 +1,5 @@
 import Basics
-import Foundation
+package import Foundation
 
 /// A JSON value whose parts are looked up by name; reading an absent part as a number or text throws where it stands.
 package struct JSON {

@@ -1,5 +1,5 @@
-import Foundation
-import Generation
+package import Foundation
+package import Generation
 
 /// How the suite reads pictures and sound. A program without media libraries gives none, and the cases that need one say so.
 package struct MediaReader: Sendable {

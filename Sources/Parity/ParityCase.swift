@@ -1,6 +1,6 @@
 import Basics
-import Foundation
-import Torch
+package import Foundation
+package import Torch
 
 /// One directory of goldens: `case.json` with inputs, weights and the reference's outputs.
 package struct ParityCase {

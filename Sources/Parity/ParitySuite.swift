@@ -1,6 +1,6 @@
 import Basics
-import Foundation
-import Torch
+package import Foundation
+package import Torch
 
 /// The result of one case.
 package struct ParityResult: Sendable {

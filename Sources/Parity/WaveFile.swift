@@ -1,5 +1,5 @@
 import Basics
-import Foundation
+package import Foundation
 
 /// A RIFF/WAVE file of 16-bit or 32-bit float samples, read without a media library.
 package struct WaveFile {

@@ -1,4 +1,4 @@
-import Basics
+package import Basics
 
 /// Who is drawn: every trait of a person, and nothing that changes in a clip.
 package struct Identity: Codable, Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Basics
+package import Basics
 import Foundation
 
 /// What a person does in a clip: the expressions, movements, blinks and glances, drawn up in advance.

@@ -1,5 +1,5 @@
 import Foundation
-import Media
+package import Media
 
 /// Draws one person. Used from one thread at a time.
 package final class Portrait {

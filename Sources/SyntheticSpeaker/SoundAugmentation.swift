@@ -1,4 +1,4 @@
-import Basics
+package import Basics
 import Foundation
 
 /// What was done to the sound of a clip, in this order: filter, room, noise, gain.

@@ -1,6 +1,6 @@
 import Basics
 import Foundation
-import Media
+package import Media
 
 /// A clip of a drawn person who speaks: sound, every picture's state, and the truth about both. Its pictures are drawn when
 /// they are asked for.

@@ -1,5 +1,5 @@
 import Basics
-import Foundation
+package import Foundation
 
 /// All that is known about a clip: what its JSON file holds.
 package struct Truth: Codable, Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Basics
+package import Basics
 
 /// A program that speaks.
 package enum VoiceEngine: String, Codable, Sendable, CaseIterable {

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// A text as the text encoder takes it: rows of one length, the unused end filled with padding.
 package struct TokenizedText: Sendable, Equatable {

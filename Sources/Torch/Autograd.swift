@@ -3,14 +3,14 @@ import CTorch
 // Gradients, and the modes that turn their recording off.
 
 extension Tensor {
-  public var requiresGrad: Bool {
+  package var requiresGrad: Bool {
     get { ct_requires_grad(c) }
     nonmutating set { check(ct_set_requires_grad(c, newValue)) }
   }
-  public var isLeaf: Bool { ct_is_leaf(c) }
+  package var isLeaf: Bool { ct_is_leaf(c) }
 
   /// The gradient that `backward` gathered, or nil.
-  public var grad: Tensor? {
+  package var grad: Tensor? {
     get {
       var pointer: ct_tensor?
       check(ct_grad(c, &pointer))
@@ -20,15 +20,15 @@ extension Tensor {
   }
 
   /// Adds this tensor's gradient with respect to every leaf that requires one to that leaf's `grad`.
-  public func backward(gradient: Tensor? = nil, retainGraph: Bool = false) {
+  package func backward(gradient: Tensor? = nil, retainGraph: Bool = false) {
     check(ct_backward(c, gradient?.c, retainGraph))
   }
 
   /// The same storage, outside the graph.
-  public func detach() -> Tensor { Tensor { ct_detach(c, $0) } }
+  package func detach() -> Tensor { Tensor { ct_detach(c, $0) } }
 
   /// The gradients of `outputs` with respect to `inputs`; nil for an input that takes no part.
-  public static func gradients(
+  package static func gradients(
     of outputs: [Tensor], with inputs: [Tensor], outputGradients: [Tensor]? = nil, retainGraph: Bool = false,
     createGraph: Bool = false
   ) -> [Tensor?] {
@@ -51,7 +51,7 @@ extension Tensor {
   ///   - inputs: every tensor with a gradient that the body uses. Parameters among them are used by the body itself; the others
   ///     it must take from its argument, where stand-ins come in their places.
   ///   - body: must not change its inputs, and gives the same value every time. On a GPU it runs again on another thread.
-  public static func checkpointed(_ inputs: [Tensor], _ body: @escaping ([Tensor]) -> Tensor) -> Tensor {
+  package static func checkpointed(_ inputs: [Tensor], _ body: @escaping ([Tensor]) -> Tensor) -> Tensor {
     guard gradientsEnabled, inputs.contains(where: \.requiresGrad) else { return body(inputs) }
     let value = withGradients(false) { body(inputs) }
     let recomputation = Recomputation(body: body)
@@ -96,17 +96,17 @@ extension Tensor {
 }
 
 /// Runs `body` with the recording of gradients on or off. The mode belongs to the thread, so `body` cannot suspend.
-public func withGradients<Result>(_ enabled: Bool, _ body: () throws -> Result) rethrows -> Result {
+package func withGradients<Result>(_ enabled: Bool, _ body: () throws -> Result) rethrows -> Result {
   try within({ ct_grad_mode_enter(enabled, $0) }, body)
 }
 
 /// Runs `body` without gradients and without the bookkeeping for them; its tensors can take no part in a graph later.
-public func withInferenceMode<Result>(_ body: () throws -> Result) rethrows -> Result {
+package func withInferenceMode<Result>(_ body: () throws -> Result) rethrows -> Result {
   try within({ ct_inference_mode_enter(true, $0) }, body)
 }
 
 /// Whether operations on this thread record gradients.
-public var gradientsEnabled: Bool { ct_grad_enabled() }
+package var gradientsEnabled: Bool { ct_grad_enabled() }
 
 /// Enters a thread-local mode of the shim around `body`.
 func within<Result>(_ enter: (UnsafeMutablePointer<ct_guard?>) -> ct_status, _ body: () throws -> Result) rethrows

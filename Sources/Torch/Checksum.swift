@@ -1,6 +1,6 @@
 import Basics
 import CTorch
-import Foundation
+package import Foundation
 
 /// CRC-32C, which finds what a broken disk or an interrupted copy does to a file. It is no defence against forgery.
 package enum Checksum {

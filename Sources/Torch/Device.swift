@@ -1,13 +1,13 @@
-import CTorch
+package import CTorch
 import Foundation
 
 /// Where a tensor lives and its operations run.
-public enum Device: Hashable, Sendable, CustomStringConvertible {
+package enum Device: Hashable, Sendable, CustomStringConvertible {
   case cpu
   case cuda(Int)
   case mps
 
-  public var description: String {
+  package var description: String {
     switch self {
     case .cpu: "cpu"
     case .cuda(let index): "cuda:\(index)"
@@ -18,7 +18,7 @@ public enum Device: Hashable, Sendable, CustomStringConvertible {
   /// Reads `cpu`, `cuda`, `cuda:N`, `mps` or `auto` (the first GPU if there is one, else the CPU).
   ///
   /// - Throws: `TorchError` for another word, or a device that this machine or this libtorch lacks.
-  public init(parsing text: String) throws {
+  package init(parsing text: String) throws {
     switch text.lowercased() {
     case "cpu": self = .cpu
     case "auto": self = Device.cudaCount > 0 ? .cuda(0) : Device.hasMPS ? .mps : .cpu
@@ -57,26 +57,26 @@ public enum Device: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  public var isCPU: Bool { self == .cpu }
+  package var isCPU: Bool { self == .cpu }
 
   /// Waits until all work queued on the device is done.
-  public func synchronize() { check(ct_synchronize(c)) }
+  package func synchronize() { check(ct_synchronize(c)) }
 
   /// The number of CUDA devices; the CUDA backend is loaded on first use where libtorch has one.
-  public static var cudaCount: Int {
+  package static var cudaCount: Int {
     guard cudaLoadError == nil else { return 0 }
     return count(of: Int32(CT_CUDA))
   }
 
-  public static var hasMPS: Bool { count(of: Int32(CT_MPS)) > 0 }
+  package static var hasMPS: Bool { count(of: Int32(CT_MPS)) > 0 }
 
   /// Why there is no CUDA device, as half a sentence.
-  public static var cudaAbsence: String {
+  package static var cudaAbsence: String {
     cudaLoadError == nil ? "the CUDA backend finds no GPU" : "this libtorch has no CUDA backend that loads"
   }
 
   /// What kept the CUDA backend from loading, or nil.
-  public static let cudaLoadError: String? = {
+  package static let cudaLoadError: String? = {
     do {
       try throwing(ct_load_cuda(nil))
       // cuDNN rounds the operands of fp32 convolutions to TF32 unless it is told not to; fp32 means fp32 here.
@@ -94,21 +94,21 @@ public enum Device: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Figures of the libtorch in use.
-public enum Torch {
-  public static var version: String { String(cString: ct_torch_version()) }
+package enum Torch {
+  package static var version: String { String(cString: ct_torch_version()) }
 
   /// Threads that one operation may use on the CPU.
-  public static var threads: Int {
+  package static var threads: Int {
     get { Int(ct_threads()) }
     set { check(ct_set_threads(Int32(newValue))) }
   }
 
   /// Whether the fused bf16 kernels run on this processor; elsewhere their plain compositions do.
-  public static var cpuHasBFloat16: Bool { ct_cpu_has_bf16() }
+  package static var cpuHasBFloat16: Bool { ct_cpu_has_bf16() }
 
   /// Whether the fused kernels of the CPU are in use; where not, and where the processor lacks AVX-512, their plain compositions
   /// are. Holds for the whole process; for tests and benchmarks.
-  public static var usesFusedKernels: Bool {
+  package static var usesFusedKernels: Bool {
     get { ct_fused_kernels() }
     set { ct_set_fused_kernels(newValue) }
   }

@@ -1,13 +1,13 @@
-import CTorch
+package import CTorch
 import Foundation
 import Synchronization
 
 /// A failure that libtorch reported: its message, first line first.
-public struct TorchError: Error, CustomStringConvertible, LocalizedError, Sendable {
-  public let description: String
-  public var errorDescription: String? { description }
+package struct TorchError: Error, CustomStringConvertible, LocalizedError, Sendable {
+  package let description: String
+  package var errorDescription: String? { description }
 
-  public init(_ description: String) { self.description = description }
+  package init(_ description: String) { self.description = description }
 }
 
 /// Where a scope keeps the first failure of its operations.
@@ -41,7 +41,7 @@ final class ErrorScope: @unchecked Sendable {
 /// first failure is recorded, the rest of the scope runs on empty tensors, and the failure is thrown when the scope ends, so
 /// that for instance an exhausted GPU costs a server one session. A task that was started in the scope and outlives it is
 /// outside.
-public func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Result {
+package func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Result {
   let scope = ErrorScope()
   let result = Swift.Result { try ErrorScope.$current.withValue(scope) { try body() } }
   try scope.end()
@@ -49,7 +49,7 @@ public func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Resul
 }
 
 /// As `withTorchErrors` for a body that suspends; failures in its child tasks count as its own.
-public func withAsyncTorchErrors<Result>(
+package func withAsyncTorchErrors<Result>(
   isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
 ) async throws -> Result {
   let scope = ErrorScope()
@@ -69,7 +69,7 @@ package func require(_ holds: Bool, _ message: @autoclosure () -> String) {
 }
 
 /// Sets what ends the process when an operation fails outside of every scope: a program's own last words instead of a trap.
-public func onTorchFailure(_ end: @escaping @Sendable (TorchError) -> Never) { lastWords.withLock { $0 = end } }
+package func onTorchFailure(_ end: @escaping @Sendable (TorchError) -> Never) { lastWords.withLock { $0 = end } }
 
 private let lastWords = Mutex<(@Sendable (TorchError) -> Never)?>(nil)
 

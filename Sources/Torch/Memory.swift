@@ -2,11 +2,11 @@ import CTorch
 import Foundation
 
 /// Memory in use, in bytes.
-public struct MemoryUse: Sendable, Codable {
+package struct MemoryUse: Sendable, Codable {
   /// In use now: by tensors on a GPU; by the whole process on the CPU.
-  public var current: Int
+  package var current: Int
   /// The most that `current` has been, since the start or `resetPeak`.
-  public var peak: Int
+  package var peak: Int
 }
 
 extension Torch {
@@ -14,12 +14,12 @@ extension Torch {
   ///
   /// Every large tensor is otherwise mapped and unmapped anew, and touching fresh pages costs more than many an operation on
   /// them. Resident memory then stays at its peak. For programs to call before their first tensor.
-  public static func keepFreedMemory() { _ = ct_keep_freed_memory() }
+  package static func keepFreedMemory() { _ = ct_keep_freed_memory() }
 }
 
 extension Device {
   /// The memory in use on this device. For the CPU: the resident memory of the process, pages of mapped files included.
-  public var memory: MemoryUse {
+  package var memory: MemoryUse {
     guard !isCPU else { return MemoryUse(current: residentBytes(), peak: peakResidentBytes()) }
     var current: Int64 = 0
     var peak: Int64 = 0
@@ -29,12 +29,12 @@ extension Device {
   }
 
   /// Starts a new peak. Without effect on the CPU, where the system keeps one peak for the life of the process.
-  public func resetPeakMemory() {
+  package func resetPeakMemory() {
     if !isCPU { check(ct_reset_peak_memory(c)) }
   }
 
   /// Gives memory that the allocator keeps for reuse back to the device.
-  public func releaseCachedMemory() {
+  package func releaseCachedMemory() {
     if !isCPU { check(ct_release_cached_memory(c)) }
   }
 }

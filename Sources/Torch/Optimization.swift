@@ -4,12 +4,12 @@ import CTorch
 
 extension Tensor {
   /// Makes this tensor a view of `data`, which has its type and shape: everything that holds the tensor sees the new storage.
-  public func share(_ data: Tensor) { check(ct_set_data(c, data.c)) }
+  package func share(_ data: Tensor) { check(ct_set_data(c, data.c)) }
 
   /// The sum of the squares of all elements of all tensors: one fp64 value on their device; zero for none.
   ///
   /// Each tensor's norm is taken in its own type, as PyTorch does.
-  public static func sumOfSquares(_ tensors: [Tensor]) -> Tensor {
+  package static func sumOfSquares(_ tensors: [Tensor]) -> Tensor {
     withExtendedLifetime(tensors) {
       Tensor { ct_sum_of_squares(tensors.map(\.c), Int32(tensors.count), $0) }
     }
@@ -18,7 +18,7 @@ extension Tensor {
   /// One AdamW step of all `parameters` in place, by libtorch's fused operation. All tensors are fp32 and on one device.
   ///
   /// - Parameter steps: for every parameter the number of its updates, this one included: one fp32 value each.
-  public static func stepAdamW(
+  package static func stepAdamW(
     _ parameters: [Tensor], gradients: [Tensor], firstMoments: [Tensor], secondMoments: [Tensor], steps: [Tensor],
     rate: Double, beta1: Double, beta2: Double, weightDecay: Double, epsilon: Double
   ) {

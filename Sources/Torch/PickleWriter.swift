@@ -1,5 +1,5 @@
 import Basics
-import Foundation
+package import Foundation
 
 /// Writes tensors as a `.pth` file, the way torch.save writes a state dictionary: an `OrderedDict` in the order given, or a plain
 /// dictionary, one tensor in memory at a time. PyTorch reads it with `weights_only=True`.
@@ -9,7 +9,7 @@ import Foundation
 ///   - layout: name, type and shape of every tensor.
 ///   - tensor: gives the tensor of a name; called once each, in order.
 /// - Throws: `FileError` for a full disk or an unwritable destination, or what `tensor` throws.
-public func writePickle(
+package func writePickle(
   _ layout: [(name: String, dtype: DType, shape: [Int])], ordered: Bool = true, to url: URL,
   tensor: (String) throws -> Tensor
 ) throws {
@@ -32,7 +32,7 @@ public func writePickle(
 }
 
 /// Writes named tensors as a `.pth` file, sorted by name.
-public func writePickle(_ tensors: [String: Tensor], ordered: Bool = true, to url: URL) throws {
+package func writePickle(_ tensors: [String: Tensor], ordered: Bool = true, to url: URL) throws {
   let layout = tensors.sorted { $0.key < $1.key }.map { (name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) }
   try writePickle(layout, ordered: ordered, to: url) { name in
     guard let tensor = tensors[name] else { throw FileError(url, "no tensor '\(name)'") }

@@ -1,12 +1,12 @@
 import CTorch
 
 /// An explicit source of random numbers: one seed and device give one sequence.
-public final class RandomGenerator: @unchecked Sendable {
+package final class RandomGenerator: @unchecked Sendable {
   let c: ct_generator
-  public let device: Device
+  package let device: Device
 
   /// For a device that is not there this fails as an operation does; the rest of an error scope then draws on the CPU.
-  public init(seed: UInt64, device: Device = .cpu) {
+  package init(seed: UInt64, device: Device = .cpu) {
     var pointer: ct_generator?
     check(ct_generator_new(device.c, seed, &pointer))
     self.device = pointer == nil ? .cpu : device
@@ -18,35 +18,35 @@ public final class RandomGenerator: @unchecked Sendable {
   deinit { ct_generator_free(c) }
 
   /// The state, for saving and resuming a sequence.
-  public var state: Tensor {
+  package var state: Tensor {
     get { Tensor { ct_generator_state(c, $0) } }
     set { check(ct_generator_set_state(c, newValue.c)) }
   }
 
   /// Standard normal values.
-  public func normal(_ shape: [Int], _ dtype: DType = .float32) -> Tensor {
+  package func normal(_ shape: [Int], _ dtype: DType = .float32) -> Tensor {
     Tensor { ct_randn(shape, Int32(shape.count), c, dtype.rawValue, device.c, $0) }
   }
 
   /// Uniform values in [0, 1).
-  public func uniform(_ shape: [Int], _ dtype: DType = .float32) -> Tensor {
+  package func uniform(_ shape: [Int], _ dtype: DType = .float32) -> Tensor {
     Tensor { ct_rand(shape, Int32(shape.count), c, dtype.rawValue, device.c, $0) }
   }
 
   /// Whole numbers in the range.
-  public func integers(_ range: Range<Int>, _ shape: [Int]) -> Tensor {
+  package func integers(_ range: Range<Int>, _ shape: [Int]) -> Tensor {
     Tensor { ct_randint(Int64(range.lowerBound), Int64(range.upperBound), shape, Int32(shape.count), c, device.c, $0) }
   }
 
   /// 0 ..< count in random order.
-  public func permutation(_ count: Int) -> Tensor { Tensor { ct_randperm(Int64(count), c, device.c, $0) } }
+  package func permutation(_ count: Int) -> Tensor { Tensor { ct_randperm(Int64(count), c, device.c, $0) } }
 }
 
 extension Tensor {
-  public func normal_(mean: Double = 0, deviation: Double = 1, _ generator: RandomGenerator) {
+  package func normal_(mean: Double = 0, deviation: Double = 1, _ generator: RandomGenerator) {
     check(ct_normal_(c, mean, deviation, generator.c))
   }
-  public func uniform_(_ low: Double = 0, _ high: Double = 1, _ generator: RandomGenerator) {
+  package func uniform_(_ low: Double = 0, _ high: Double = 1, _ generator: RandomGenerator) {
     check(ct_uniform_(c, low, high, generator.c))
   }
 }

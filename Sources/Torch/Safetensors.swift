@@ -1,31 +1,31 @@
 import Basics
 import CTorch
-import Foundation
+package import Foundation
 
 /// A `.safetensors` file, memory-mapped. The header is checked against the file before anything is made of it.
 ///
 /// Format: 8 bytes little-endian header length, a JSON header (name → dtype, shape, data_offsets), then the data.
-public final class SafetensorsFile: Sendable {
+package final class SafetensorsFile: Sendable {
   /// What the header says of one tensor.
-  public struct Entry: Sendable {
-    public let dtype: DType
-    public let shape: [Int]
+  package struct Entry: Sendable {
+    package let dtype: DType
+    package let shape: [Int]
     /// Bytes from the start of the file.
     let offset: Int
-    public var count: Int { shape.reduce(1, *) }
-    public var byteCount: Int { count * dtype.size }
+    package var count: Int { shape.reduce(1, *) }
+    package var byteCount: Int { count * dtype.size }
   }
 
-  public let url: URL
-  public let entries: [String: Entry]
-  public let metadata: [String: String]
+  package let url: URL
+  package let entries: [String: Entry]
+  package let metadata: [String: String]
   private let mapping: MappedFile
 
   /// The published readers refuse longer headers too.
   private static let headerLimit = 100 << 20
 
   /// - Throws: `FileError` with one sentence for anything that is not a whole, consistent file.
-  public init(_ url: URL) throws {
+  package init(_ url: URL) throws {
     self.url = url
     mapping = try MappedFile(url)
     guard mapping.count >= 8 else { throw FileError(url, "the file is too short for a safetensors header") }
@@ -80,13 +80,13 @@ public final class SafetensorsFile: Sendable {
   /// The tensor of that name, sharing the mapped pages; copied only where the data are not aligned for their type.
   ///
   /// - Throws: `FileError` if the file has no such tensor.
-  public func tensor(_ name: String) throws -> Tensor {
+  package func tensor(_ name: String) throws -> Tensor {
     guard let entry = entries[name] else { throw FileError(url, "it has no tensor '\(name)'") }
     return mapping.tensor(at: entry.offset, entry.dtype, entry.shape)
   }
 
   /// All tensors by name.
-  public func tensors() throws -> [String: Tensor] {
+  package func tensors() throws -> [String: Tensor] {
     try Dictionary(uniqueKeysWithValues: entries.keys.map { ($0, try tensor($0)) })
   }
 }
@@ -100,7 +100,7 @@ public final class SafetensorsFile: Sendable {
 ///   - layout: name, type and shape of every tensor.
 ///   - tensor: gives the tensor of a name; called once each, in order.
 /// - Throws: `FileError` for a full disk or an unwritable destination, or what `tensor` throws.
-public func writeSafetensors(
+package func writeSafetensors(
   _ layout: [(name: String, dtype: DType, shape: [Int])], metadata: [String: String] = [:], to url: URL,
   tensor: (String) throws -> Tensor
 ) throws {
@@ -126,7 +126,7 @@ public func writeSafetensors(
 }
 
 /// Writes named tensors as a safetensors file, sorted by name.
-public func writeSafetensors(_ tensors: [String: Tensor], metadata: [String: String] = [:], to url: URL) throws {
+package func writeSafetensors(_ tensors: [String: Tensor], metadata: [String: String] = [:], to url: URL) throws {
   let layout = tensors.sorted { $0.key < $1.key }.map { (name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) }
   try writeSafetensors(layout, metadata: metadata, to: url) { name in
     guard let tensor = tensors[name] else { throw FileError(url, "no tensor '\(name)'") }

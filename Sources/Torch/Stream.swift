@@ -1,12 +1,12 @@
 import CTorch
 
 /// A queue of work on a GPU; work of two streams may run side by side. On the CPU there is one and nothing waits.
-public final class Stream: @unchecked Sendable {
+package final class Stream: @unchecked Sendable {
   private let c: ct_stream?
-  public let device: Device
+  package let device: Device
 
   /// A stream of its own on `device`.
-  public init(device: Device) {
+  package init(device: Device) {
     self.device = device
     var pointer: ct_stream?
     if !device.isCPU { check(ct_stream_new(device.c, &pointer)) }
@@ -23,21 +23,21 @@ public final class Stream: @unchecked Sendable {
   deinit { if let c { ct_stream_free(c) } }
 
   /// The stream that this thread's operations on `device` go to.
-  public static func current(_ device: Device) -> Stream { Stream(currentOn: device) }
+  package static func current(_ device: Device) -> Stream { Stream(currentOn: device) }
 
   /// Sends the operations of `body` to this stream.
-  public func run<Result>(_ body: () throws -> Result) rethrows -> Result {
+  package func run<Result>(_ body: () throws -> Result) rethrows -> Result {
     guard let c else { return try body() }
     return try within({ ct_stream_enter(c, $0) }, body)
   }
 
   /// Lets later work of this stream begin only when what `other` holds now is done.
-  public func wait(for other: Stream) {
+  package func wait(for other: Stream) {
     if let c, let awaited = other.c { check(ct_stream_wait(c, awaited)) }
   }
 
-  public func synchronize() { if let c { check(ct_stream_synchronize(c)) } }
+  package func synchronize() { if let c { check(ct_stream_synchronize(c)) } }
 
   /// Keeps the memory of `tensor`, made on another stream, from being reused before this stream is done with it.
-  public func keep(_ tensor: Tensor) { if let c { check(ct_record_stream(tensor.c, c)) } }
+  package func keep(_ tensor: Tensor) { if let c { check(ct_record_stream(tensor.c, c)) } }
 }

@@ -1,11 +1,11 @@
-import CTorch
+package import CTorch
 import Foundation
 
 /// An n-dimensional array of libtorch: a reference to storage that views and operations may share.
 ///
 /// Operations never throw; see `withTorchErrors`. Shapes in comments use `B` batch, `F` latent frames, `T` tokens of a frame,
 /// `L` tokens, `H` heads, `D` head width, `C` channels.
-public struct Tensor: @unchecked Sendable {
+package struct Tensor: @unchecked Sendable {
   /// Owns one C handle. libtorch counts the references to the storage itself.
   final class Handle {
     let pointer: ct_tensor
@@ -40,7 +40,7 @@ public struct Tensor: @unchecked Sendable {
 // MARK: - What it is
 
 extension Tensor {
-  public var shape: [Int] {
+  package var shape: [Int] {
     let rank = self.rank
     return [Int](unsafeUninitializedCapacity: rank) { buffer, count in
       if let base = buffer.baseAddress, rank > 0 { ct_sizes(c, base) }
@@ -48,33 +48,33 @@ extension Tensor {
     }
   }
 
-  public var rank: Int { Int(ct_rank(c)) }
+  package var rank: Int { Int(ct_rank(c)) }
   /// The number of elements.
-  public var count: Int { ct_count(c) }
-  public var dtype: DType { DType(rawValue: ct_dtype(c)) ?? .float32 }
-  public var device: Device { Device(ct_tensor_device(c)) }
-  public var isContiguous: Bool { ct_is_contiguous(c) }
+  package var count: Int { ct_count(c) }
+  package var dtype: DType { DType(rawValue: ct_dtype(c)) ?? .float32 }
+  package var device: Device { Device(ct_tensor_device(c)) }
+  package var isContiguous: Bool { ct_is_contiguous(c) }
   /// Bytes of all elements.
-  public var byteCount: Int { count * dtype.size }
+  package var byteCount: Int { count * dtype.size }
 
   /// The length of one dimension; negative ones count from the end.
-  public func size(_ dim: Int) -> Int {
+  package func size(_ dim: Int) -> Int {
     var size = 0
     check(ct_size(c, dim, &size))
     return size
   }
 
-  public func stride(_ dim: Int) -> Int {
+  package func stride(_ dim: Int) -> Int {
     var stride = 0
     check(ct_stride(c, dim, &stride))
     return stride
   }
 
-  public func sharesStorage(with other: Tensor) -> Bool { ct_shares_storage(c, other.c) }
+  package func sharesStorage(with other: Tensor) -> Bool { ct_shares_storage(c, other.c) }
 }
 
 extension Tensor: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     var buffer = [CChar](repeating: 0, count: 1 << 16)
     check(ct_describe(c, &buffer, buffer.count))
     return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -85,7 +85,7 @@ extension Tensor: CustomStringConvertible {
 
 extension Tensor {
   /// Copies `values`, in row-major order.
-  public init<Element: TensorElement>(_ values: [Element], _ shape: [Int]? = nil, device: Device = .cpu) {
+  package init<Element: TensorElement>(_ values: [Element], _ shape: [Int]? = nil, device: Device = .cpu) {
     let stated = shape ?? [values.count]
     let fits = stated.reduce(1, *) == values.count
     require(fits, "\(values.count) values do not fill the shape \(stated)")
@@ -96,38 +96,39 @@ extension Tensor {
     self = device.isCPU ? onHost : onHost.to(device)
   }
 
-  public init(_ value: Float, device: Device = .cpu) { self = Tensor([value], [], device: device) }
+  package init(_ value: Float, device: Device = .cpu) { self = Tensor([value], [], device: device) }
 
-  public static func empty(_ shape: [Int], _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
+  package static func empty(_ shape: [Int], _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
     Tensor { ct_empty(shape, Int32(shape.count), dtype.rawValue, device.c, $0) }
   }
 
-  public static func full(_ shape: [Int], _ value: Double, _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
+  package static func full(_ shape: [Int], _ value: Double, _ dtype: DType = .float32, device: Device = .cpu) -> Tensor
+  {
     Tensor { ct_full(shape, Int32(shape.count), value, dtype.rawValue, device.c, $0) }
   }
 
-  public static func zeros(_ shape: [Int], _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
+  package static func zeros(_ shape: [Int], _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
     full(shape, 0, dtype, device: device)
   }
 
-  public static func ones(_ shape: [Int], _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
+  package static func ones(_ shape: [Int], _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
     full(shape, 1, dtype, device: device)
   }
 
   /// `start`, `start + step`, … below `end`.
-  public static func range(
+  package static func range(
     _ start: Double, _ end: Double, step: Double = 1, _ dtype: DType = .float32, device: Device = .cpu
   ) -> Tensor {
     Tensor { ct_arange(start, end, step, dtype.rawValue, device.c, $0) }
   }
 
   /// 0, 1, … below `end`.
-  public static func range(_ end: Double, _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
+  package static func range(_ end: Double, _ dtype: DType = .float32, device: Device = .cpu) -> Tensor {
     range(0, end, dtype, device: device)
   }
 
   /// `count` values from `start` to `end`, both included.
-  public static func linspace(
+  package static func linspace(
     _ start: Double, _ end: Double, count: Int, _ dtype: DType = .float32, device: Device = .cpu
   ) -> Tensor {
     Tensor { ct_linspace(start, end, Int64(count), dtype.rawValue, device.c, $0) }
@@ -137,26 +138,26 @@ extension Tensor {
 // MARK: - Moved and converted
 
 extension Tensor {
-  public func to(_ dtype: DType) -> Tensor { dtype == self.dtype ? self : to(device, dtype) }
-  public func to(_ device: Device) -> Tensor { to(device, dtype) }
-  public func to(_ device: Device, _ dtype: DType) -> Tensor {
+  package func to(_ dtype: DType) -> Tensor { dtype == self.dtype ? self : to(device, dtype) }
+  package func to(_ device: Device) -> Tensor { to(device, dtype) }
+  package func to(_ device: Device, _ dtype: DType) -> Tensor {
     Tensor { ct_to(c, dtype.rawValue, device.c, false, $0) }
   }
   /// The same values in storage of their own, whatever the device and type are now.
-  public func copied(to device: Device, _ dtype: DType) -> Tensor {
+  package func copied(to device: Device, _ dtype: DType) -> Tensor {
     Tensor { ct_to(c, dtype.rawValue, device.c, true, $0) }
   }
-  public func clone() -> Tensor { Tensor { ct_clone(c, $0) } }
-  public func contiguous() -> Tensor { Tensor { ct_contiguous(c, $0) } }
+  package func clone() -> Tensor { Tensor { ct_clone(c, $0) } }
+  package func contiguous() -> Tensor { Tensor { ct_contiguous(c, $0) } }
   /// The layout `[B, T, H, W, C]` in memory under the shape `[B, C, T, H, W]`.
-  public func channelsLast3D() -> Tensor { Tensor { ct_channels_last_3d(c, $0) } }
+  package func channelsLast3D() -> Tensor { Tensor { ct_channels_last_3d(c, $0) } }
 }
 
 // MARK: - Read
 
 extension Tensor {
   /// All elements in row-major order, converted to `Element`. Waits for the device.
-  public func array<Element: TensorElement>(_ type: Element.Type = Float.self) -> [Element] {
+  package func array<Element: TensorElement>(_ type: Element.Type = Float.self) -> [Element] {
     let converted = to(Element.dtype)
     let count = converted.count
     return [Element](unsafeUninitializedCapacity: count) { buffer, initialized in
@@ -168,7 +169,7 @@ extension Tensor {
   }
 
   /// The bytes of all elements in row-major order.
-  public func bytes() -> [UInt8] {
+  package func bytes() -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, initialized in
       if let base = buffer.baseAddress, byteCount > 0 { check(ct_to_host(c, base, byteCount)) }
       initialized = byteCount
@@ -186,21 +187,21 @@ extension Tensor {
   }
 
   /// The single element as a number. Waits for the device.
-  public var item: Double {
+  package var item: Double {
     var value = 0.0
     check(ct_item(c, &value))
     return value
   }
 
   /// The single element of an integer tensor.
-  public var intItem: Int {
+  package var intItem: Int {
     var value: Int64 = 0
     check(ct_item_int(c, &value))
     return Int(value)
   }
 
   /// Whether both have the same shape and the same values.
-  public func equals(_ other: Tensor) -> Bool {
+  package func equals(_ other: Tensor) -> Bool {
     guard shape == other.shape else { return false }
     let other = other.to(dtype)
     var result = false
@@ -209,7 +210,7 @@ extension Tensor {
   }
 
   /// The largest absolute difference, compared in fp64; infinite where the shapes differ or a value is not a number.
-  public func maxAbsDifference(_ other: Tensor) -> Double {
+  package func maxAbsDifference(_ other: Tensor) -> Double {
     guard shape == other.shape else { return .infinity }
     guard count > 0 else { return 0 }
     let largest = (to(.cpu, .float64) - other.to(.cpu, .float64)).abs().max().item

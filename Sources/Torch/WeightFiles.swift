@@ -1,5 +1,5 @@
 import Basics
-import Foundation
+package import Foundation
 
 /// Reads the tensors of a checkpoint file, whichever of the published formats it has; nothing in it is executed.
 ///
@@ -9,7 +9,7 @@ import Foundation
 ///
 /// Tensors share the mapped file's pages.
 /// - Throws: `FileError` with one sentence.
-public func readWeights(_ url: URL) throws -> [String: Tensor] {
+package func readWeights(_ url: URL) throws -> [String: Tensor] {
   switch url.pathExtension.lowercased() {
   case "safetensors": try SafetensorsFile(url).tensors()
   case "json": try readSharded(url)

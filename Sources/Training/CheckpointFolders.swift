@@ -7,16 +7,16 @@ import Torch
 ///
 /// A checkpoint is written to `step-00000120.partial` and synced; the folder is renamed when all ranks are done. So a folder with its
 /// final name is complete, and the last one is kept until the next one is.
-public struct CheckpointFolders: Sendable {
-  public let folder: URL
+package struct CheckpointFolders: Sendable {
+  package let folder: URL
   /// At least one.
-  public let kept: Int
+  package let kept: Int
   private let group: ProcessGroup?
   private var rank: Int { group?.rank ?? 0 }
   private var ranks: Int { group?.size ?? 1 }
 
   /// - Parameter group: ranks with a shared file system; nil for one process.
-  public init(_ folder: URL, keeping kept: Int = 3, group: ProcessGroup? = nil) {
+  package init(_ folder: URL, keeping kept: Int = 3, group: ProcessGroup? = nil) {
     self.folder = folder
     self.group = group
     self.kept = max(kept, 1)
@@ -40,7 +40,7 @@ public struct CheckpointFolders: Sendable {
   /// - Throws: `FileError` for a full disk and the like, on every rank if on one. The partial folder is removed then, earlier
   ///   checkpoints stay.
   @discardableResult
-  public func save(step: Int, state: some Encodable, _ files: [TensorFile]) throws -> URL {
+  package func save(step: Int, state: some Encodable, _ files: [TensorFile]) throws -> URL {
     let done = folder.appendingPathComponent(CheckpointFolders.name(step))
     let partial = URL(fileURLWithPath: done.path + CheckpointFolders.partial)
     do {
@@ -161,7 +161,7 @@ public struct CheckpointFolders: Sendable {
   ///
   /// - Parameter report: gets a sentence, on rank 0, for every damaged checkpoint that is skipped.
   /// - Throws: `LiveTalkError` where all checkpoints are damaged.
-  public func newest(report: (String) -> Void) throws -> TrainingCheckpoint? {
+  package func newest(report: (String) -> Void) throws -> TrainingCheckpoint? {
     var found: TrainingCheckpoint?
     try together(onlyFirst: true) { found = try findNewest(report) }
     guard let group else { return found }

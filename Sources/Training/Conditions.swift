@@ -5,24 +5,24 @@ import Torch
 // B batch, F latent frames, H and W latent pixels.
 
 /// The conditions of a batch of clips.
-public struct Conditions: Sendable {
+package struct Conditions: Sendable {
   /// Encoded text, `[B, L, textDim]`.
-  public var text: Tensor
+  package var text: Tensor
   /// One row per video frame, `[B, 4F - 3, audioInputDim]`.
-  public var audioFeatures: Tensor
+  package var audioFeatures: Tensor
   /// The encoded picture, `[B, C, 1, H, W]`.
-  public var referenceLatent: Tensor
+  package var referenceLatent: Tensor
 
-  public init(text: Tensor, audioFeatures: Tensor, referenceLatent: Tensor) {
+  package init(text: Tensor, audioFeatures: Tensor, referenceLatent: Tensor) {
     self.text = text
     self.audioFeatures = audioFeatures
     self.referenceLatent = referenceLatent
   }
 
   /// Audio features set to zero, which is not the absence of audio: biases and normalisation still contribute.
-  public var silent: Conditions { with(audioFeatures: audioFeatures * 0) }
+  package var silent: Conditions { with(audioFeatures: audioFeatures * 0) }
 
-  public func with(text: Tensor? = nil, audioFeatures: Tensor? = nil) -> Conditions {
+  package func with(text: Tensor? = nil, audioFeatures: Tensor? = nil) -> Conditions {
     Conditions(
       text: text ?? self.text, audioFeatures: audioFeatures ?? self.audioFeatures, referenceLatent: referenceLatent)
   }
@@ -38,7 +38,7 @@ extension WanTransformer {
   /// - Parameters:
   ///   - timesteps: `[B, 1]`, or `[B, F]` for one per frame.
   ///   - mask: `blockCausalMask` for the student; nil for bidirectional attention (teacher, critic).
-  public func flow(_ xt: Tensor, timesteps: Tensor, _ conditions: Conditions, mask: Tensor? = nil) -> Tensor {
+  package func flow(_ xt: Tensor, timesteps: Tensor, _ conditions: Conditions, mask: Tensor? = nil) -> Tensor {
     let conditions = conditions.to(dtype)
     return self(
       xt.to(dtype),

@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+package import Torch
 
 /// Why a run was stopped, as a small report: the step, what was seen, and the values before it.
 package struct GuardFailure: Error, CustomStringConvertible, LocalizedError, Sendable {

@@ -3,19 +3,19 @@ import Foundation
 import Torch
 
 /// One file of tensors in a checkpoint.
-public struct TensorFile {
-  public typealias Layout = [(name: String, dtype: DType, shape: [Int])]
+package struct TensorFile {
+  package typealias Layout = [(name: String, dtype: DType, shape: [Int])]
 
   /// The file's name without its extension: `student`.
-  public let name: String
+  package let name: String
   /// Whether every rank writes its own file, `optimizer.rank0of2.safetensors`, or rank 0 alone.
-  public let isShard: Bool
+  package let isShard: Bool
   let layout: Layout
   let metadata: [String: String]
   let tensor: (String) throws -> Tensor
 
   /// Tensors that are computed one at a time, in the order of the layout.
-  public init(
+  package init(
     _ name: String, layout: Layout, metadata: [String: String] = [:], isShard: Bool = false,
     tensor: @escaping (String) throws -> Tensor
   ) {
@@ -26,7 +26,7 @@ public struct TensorFile {
     self.tensor = tensor
   }
 
-  public init(
+  package init(
     _ name: String, _ tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:], isShard: Bool = false
   ) {
     let values = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
@@ -44,16 +44,16 @@ public struct TensorFile {
 }
 
 /// A complete checkpoint on disk, its checksums verified.
-public struct TrainingCheckpoint: Sendable {
-  public let step: Int
-  public let folder: URL
+package struct TrainingCheckpoint: Sendable {
+  package let step: Int
+  package let folder: URL
   /// How many ranks wrote it.
-  public let ranks: Int
+  package let ranks: Int
 
   /// A rank's state; rank 0's where the number of ranks has changed.
   ///
   /// - Throws: `LiveTalkError` where the file does not hold such a state.
-  public func state<State: Decodable>(_ type: State.Type, rank: Int = 0, of ranks: Int = 1) throws -> State {
+  package func state<State: Decodable>(_ type: State.Type, rank: Int = 0, of ranks: Int = 1) throws -> State {
     let name = TrainingCheckpoint.stateName(rank: ranks == self.ranks ? rank : 0, ranks: ranks)
     let url = folder.appendingPathComponent(name)
     do {
@@ -64,12 +64,12 @@ public struct TrainingCheckpoint: Sendable {
   }
 
   /// The file of that name that rank 0 wrote.
-  public func file(_ name: String) throws -> SafetensorsFile {
+  package func file(_ name: String) throws -> SafetensorsFile {
     try SafetensorsFile(folder.appendingPathComponent("\(name).safetensors"))
   }
 
   /// The shards of all ranks, in order.
-  public func shards(_ name: String) throws -> [SafetensorsFile] {
+  package func shards(_ name: String) throws -> [SafetensorsFile] {
     try (0..<ranks).map { rank in
       try SafetensorsFile(folder.appendingPathComponent("\(name).rank\(rank)of\(ranks).safetensors"))
     }

@@ -2,6 +2,7 @@ import ArgumentParser
 import ComputeCommands
 import Foundation
 import Torch
+import Training
 
 @main
 struct LiveTalkCompute: ParsableCommand {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Basics
 import ComputeCommands
 import Foundation
+import Media
 import SyntheticSpeaker
 
 /// `livetalk data portrait`.

@@ -2,6 +2,7 @@ import ArgumentParser
 import ComputeCommands
 import Foundation
 import Media
+import Torch
 import Training
 
 /// `livetalk train`.

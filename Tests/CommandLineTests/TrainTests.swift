@@ -1,6 +1,7 @@
 import ClipShards
 import Foundation
 import Generation
+import Models
 import Testing
 import Torch
 

@@ -1,5 +1,7 @@
 import Basics
 import Datasets
+import Foundation
+import Generation
 import Testing
 
 @Suite struct DatasetErrorTests {

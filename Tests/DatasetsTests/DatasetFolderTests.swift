@@ -1,6 +1,8 @@
 import ClipShards
 import Foundation
+import Generation
 import Testing
+import Torch
 
 @testable import Datasets
 

@@ -1,4 +1,6 @@
 import Basics
+import Foundation
+import Media
 import SyntheticSpeaker
 import Testing
 

@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import Media
 import Testing
 
 @testable import SyntheticSpeaker

@@ -1,5 +1,7 @@
+import Foundation
 import Generation
 import Models
+import NN
 import Testing
 import Torch
 

@@ -1,9 +1,9 @@
 import Basics
 import Foundation
-import Generation
+package import Generation
 import Models
 import NN
-import Torch
+package import Torch
 
 /// Turns pictures, sound and captions into what the transformer sees, with the encoders of a checkpoint and by the very steps of
 /// a session: what is trained on is what is served.

@@ -1,6 +1,6 @@
 import Basics
 import Foundation
-import Generation
+package import Generation
 import Media
 import Models
 import Torch

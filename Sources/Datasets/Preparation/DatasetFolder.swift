@@ -1,5 +1,5 @@
 import Basics
-import Foundation
+package import Foundation
 
 /// One clip of a dataset folder, as a line of `metadata.jsonl` names it.
 package struct ClipSource: Sendable, Equatable {

@@ -1,6 +1,6 @@
 import Basics
-import ClipShards
-import Foundation
+package import ClipShards
+package import Foundation
 import Generation
 import Torch
 

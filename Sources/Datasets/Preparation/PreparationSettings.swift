@@ -1,7 +1,8 @@
-import ClipShards
+package import ClipShards
 import Foundation
-import Generation
-import Torch
+package import Generation
+import Models
+package import Torch
 
 /// How a dataset is prepared.
 package struct PreparationSettings: Sendable {

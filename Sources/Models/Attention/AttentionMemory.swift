@@ -1,5 +1,5 @@
 import NN
-import Torch
+package import Torch
 
 // B batch, n frames of a block, T tokens of a frame, H heads, D head width, C = H·D.
 
@@ -7,7 +7,7 @@ import Torch
 ///
 /// A block is a range of latent frames. A pass of the model over a block calls `begin` once and `exchange` in every layer; later
 /// passes over the same block replace its keys and values.
-public protocol AttentionMemory: AnyObject {
+package protocol AttentionMemory: AnyObject {
   /// The end of the newest block.
   var endFrame: Int { get }
 
@@ -39,7 +39,7 @@ extension AttentionMemory {
 }
 
 /// A layer's keys `[B, n·T, C]` as they come from its projection: each memory normalises and rotates them as it keeps them.
-public struct ProjectedKeys {
+package struct ProjectedKeys {
   let projected: Tensor
   let norm: RMSNorm
   let heads: Int
@@ -47,12 +47,12 @@ public struct ProjectedKeys {
   let factors: Tensor
 
   /// Normalised and rotated, `[B, n·T, H, D]`.
-  public func rotated() -> Tensor {
+  package func rotated() -> Tensor {
     projected.rmsNormRope(norm.weight, factors, heads: heads, eps: norm.eps).unflatten(-1, heads, -1)
   }
 
   /// Normalised only, `[B, n·T, H, D]`.
-  public func unrotated() -> Tensor { norm(projected).unflatten(-1, heads, -1) }
+  package func unrotated() -> Tensor { norm(projected).unflatten(-1, heads, -1) }
 
   /// Writes `count` tokens from `token` on, normalised and rotated, into `rows` `[B, count, H, D]`.
   func write(_ token: Int, _ count: Int, into rows: Tensor) {
@@ -62,16 +62,16 @@ public struct ProjectedKeys {
 }
 
 /// The sizes of a memory's rows.
-public struct MemoryShape: Sendable {
-  public var layers: Int
-  public var heads: Int
-  public var headDim: Int
-  public var tokensPerFrame: Int
-  public var batch: Int
-  public var dtype: DType
-  public var device: Device
+package struct MemoryShape: Sendable {
+  package var layers: Int
+  package var heads: Int
+  package var headDim: Int
+  package var tokensPerFrame: Int
+  package var batch: Int
+  package var dtype: DType
+  package var device: Device
 
-  public init(
+  package init(
     layers: Int, heads: Int, headDim: Int, tokensPerFrame: Int, batch: Int = 1, dtype: DType, device: Device
   ) {
     (self.layers, self.heads, self.headDim, self.tokensPerFrame) = (layers, heads, headDim, tokensPerFrame)
@@ -79,7 +79,7 @@ public struct MemoryShape: Sendable {
   }
 
   /// Bytes of the keys and values of so many latent frames: what admission counts with.
-  public func byteCount(frames: Int) -> Int {
+  package func byteCount(frames: Int) -> Int {
     2 * layers * batch * frames * tokensPerFrame * heads * headDim * dtype.size
   }
 
@@ -90,20 +90,20 @@ public struct MemoryShape: Sendable {
 }
 
 /// Where latent frames stand in time for the rotary embedding.
-public struct TimePositions: Sendable {
+package struct TimePositions: Sendable {
   /// Positions stay below this: a block that would pass it is placed last instead, and older frames are turned back by the same
   /// distance. Nil lets positions grow without end.
-  public let limit: Int?
+  package let limit: Int?
   /// Where LiveTalk's published table of positions ends, and generation with it; here older frames are turned back instead.
-  public static let publishedLimit = 1024
+  package static let publishedLimit = 1024
   /// How far positions lie behind frame numbers.
-  public private(set) var offset = 0
+  package private(set) var offset = 0
   private var known: (position: Int, frames: Int, factors: Tensor)?
 
-  public init(limit: Int? = nil) { self.limit = limit }
+  package init(limit: Int? = nil) { self.limit = limit }
 
   /// The position of a frame of the current block.
-  public func position(of frame: Int) -> Int { frame - offset }
+  package func position(of frame: Int) -> Int { frame - offset }
 
   /// Places a block; returns the distance by which older frames have to be turned back.
   mutating func place(_ block: Range<Int>) -> Int {

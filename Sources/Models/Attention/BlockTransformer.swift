@@ -1,10 +1,10 @@
-import Torch
+package import Torch
 
 // B batch, C latent channels, n latent frames of a block, H and W latent pixels.
 
 /// A transformer that generates a video block by block, under a picture, a text and sound: what a model family implements to be
 /// rolled out, in training and in serving.
-public protocol BlockTransformer: Sendable {
+package protocol BlockTransformer: Sendable {
   /// A picture, read once for a session.
   associatedtype Reference
   /// A text, read once for as long as it holds.
@@ -46,7 +46,7 @@ public protocol BlockTransformer: Sendable {
 }
 
 extension BlockTransformer {
-  public func prefill(
+  package func prefill(
     _ memory: any AttentionMemory, reference: Reference, timestep: TimestepContext, text: TextContext, rotary: Rotary
   ) {}
 }

@@ -1,27 +1,27 @@
-import Torch
+package import Torch
 
 /// The memory that serves: sized once, written in place, never moved.
 ///
 /// Rows are latent frames of T tokens. The first `sinkFrames` of the clip stay (attention sinks); the rest is a ring in which a
 /// new frame takes the place of the oldest. Attention has no mask and keys carry their rotation, so the order of rows does not
 /// matter, and the rows in use are always the first ones. Gradients do not cross it: training has a memory of its own.
-public final class RingMemory: AttentionMemory {
-  public let shape: MemoryShape
+package final class RingMemory: AttentionMemory {
+  package let shape: MemoryShape
   /// Frames that the memory holds, sinks included (`local_attn_size` of the papers' code).
-  public let windowFrames: Int
-  public let sinkFrames: Int
+  package let windowFrames: Int
+  package let sinkFrames: Int
   /// Attention sees only this many of the newest tokens (`max_attention_size` of the reference); nil for all.
-  public let visibleTokens: Int?
+  package let visibleTokens: Int?
   /// Whether no frame may ever take the place of another.
-  public let holdsWholeClip: Bool
-  public private(set) var positions: TimePositions
-  public private(set) var endFrame = 0
+  package let holdsWholeClip: Bool
+  package private(set) var positions: TimePositions
+  package private(set) var endFrame = 0
 
   let keys: [Tensor]  // per layer [B, W·T, H, D]
   let values: [Tensor]  // per layer [B, W·T, H, D]
 
   /// - Precondition: the window holds the sinks and at least one frame more.
-  public init(
+  package init(
     _ shape: MemoryShape, windowFrames: Int, sinkFrames: Int = 0, visibleTokens: Int? = nil,
     holdsWholeClip: Bool = false, positionLimit: Int? = nil
   ) {
@@ -36,7 +36,7 @@ public final class RingMemory: AttentionMemory {
   }
 
   /// Forgets all frames; the memory stays.
-  public func reset() {
+  package func reset() {
     endFrame = 0
     positions = TimePositions(limit: positions.limit)
   }
@@ -48,7 +48,7 @@ public final class RingMemory: AttentionMemory {
   }
 
   /// - Precondition: the block fits beside the sinks.
-  public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
+  package func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
     check(block, windowFrames: windowFrames, sinkFrames: sinkFrames)
     require(
       !holdsWholeClip || block.upperBound <= windowFrames,
@@ -59,7 +59,7 @@ public final class RingMemory: AttentionMemory {
     return positions.factors(block, rotary)
   }
 
-  public func exchange(
+  package func exchange(
     _ newKeys: ProjectedKeys, _ newValues: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
   ) -> (keys: Tensor, values: Tensor) {
     require(!gradientsEnabled, "Gradients do not cross a ring of keys and values.")
@@ -70,7 +70,7 @@ public final class RingMemory: AttentionMemory {
     return visible(layer: layer)
   }
 
-  public func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
+  package func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
     let index = Tensor(rowOrder, device: shape.device)
     return (keys[layer].indexSelect(1, index).flatten(2), values[layer].indexSelect(1, index).flatten(2))
   }

@@ -1,18 +1,18 @@
 import Foundation
-import Torch
+package import Torch
 
 /// Rotary position embedding over time, height and width.
 ///
 /// A head of width D turns its interleaved pairs by angles position · 10000^(-2i/d); d is D - 2⌊D/3⌋ for time and ⌊D/3⌋ for
 /// height and for width. Positions are computed, not looked up, so time has no end. Angles in fp64, factors in fp32.
-public struct Rotary: Sendable {
+package struct Rotary: Sendable {
   private let timeFrequencies: Tensor  // [Dt/2], fp64
   private let spatial: Tensor  // [h·w, (Dh + Dw)/2, 2]
   private let device: Device
   private let tokensPerFrame: Int
 
   /// - Parameter grid: height and width in tokens.
-  public init(headDim: Int, grid: (height: Int, width: Int), device: Device) {
+  package init(headDim: Int, grid: (height: Int, width: Int), device: Device) {
     let third = headDim / 3
     timeFrequencies = Rotary.frequencies(headDim - 2 * third, device)
     let frequencies = Rotary.frequencies(third, device)
@@ -25,7 +25,7 @@ public struct Rotary: Sendable {
   }
 
   /// Cosines and sines `[F·T, D/2, 2]` for latent frames at consecutive times from `start`.
-  public func factors(start: Int, frames: Int) -> Tensor {
+  package func factors(start: Int, frames: Int) -> Tensor {
     let time = timeFactors(start: start, frames: frames)  // [F, Dt/2, 2]
     let full = Tensor.cat(
       [
@@ -36,7 +36,7 @@ public struct Rotary: Sendable {
   }
 
   /// The factors `[D/2, 2]` that turn a key at any time to one `frames` later (earlier if negative).
-  public func shift(byFrames frames: Int) -> Tensor {
+  package func shift(byFrames frames: Int) -> Tensor {
     let time = timeFactors(start: frames, frames: 1).squeeze(0)
     let still = Tensor([1, 0] as [Float], [1, 2], device: device).expand(spatial.size(1), 2)
     return Tensor.cat([time, still], 0)
@@ -59,7 +59,7 @@ public struct Rotary: Sendable {
 /// The sinusoidal embedding `[N, width]` of timesteps `[N]`: cosines, then sines, of timestep · 10000^(-i/half).
 ///
 /// Computed in fp64 and cast to the timesteps' type. Source: `sinusoidal_embedding_1d` of the reference.
-public func sinusoidalEmbedding(_ timesteps: Tensor, width: Int) -> Tensor {
+package func sinusoidalEmbedding(_ timesteps: Tensor, width: Int) -> Tensor {
   let half = width / 2
   let frequencies = Tensor((0..<half).map { pow(10000, -Double($0) / Double(half)) }, device: timesteps.device)
   let angles = timesteps.to(.float64).unsqueeze(1) * frequencies.unsqueeze(0)

@@ -1,16 +1,16 @@
-import Torch
+package import Torch
 
 /// A memory whose keys are kept without their rotation and rotated when they are read, so that a frame's time position may change:
 /// sinks that move with the newest block (Rolling RoPE of Live Avatar, arXiv 2512.04677).
 ///
 /// Frames are kept and replaced as in `RingMemory`, whose result it has where sinks stay in place.
-public final class UnrotatedMemory: AttentionMemory {
-  public let shape: MemoryShape
-  public let windowFrames: Int
-  public let sinkFrames: Int
+package final class UnrotatedMemory: AttentionMemory {
+  package let shape: MemoryShape
+  package let windowFrames: Int
+  package let sinkFrames: Int
   /// How many positions the first sink lies before the end of the newest block, once that is further; nil where sinks stay.
-  public var sinkDistance: Int? { didSet { factors = nil } }
-  public private(set) var endFrame = 0
+  package var sinkDistance: Int? { didSet { factors = nil } }
+  package private(set) var endFrame = 0
 
   private var keys: [Tensor]  // per layer [B, rows, H, D], oldest first, before rotation
   private var values: [Tensor]
@@ -21,7 +21,7 @@ public final class UnrotatedMemory: AttentionMemory {
   private var factors: Tensor?
 
   /// - Precondition: the window holds the sinks and at least one frame more.
-  public init(_ shape: MemoryShape, windowFrames: Int, sinkFrames: Int = 0, sinkDistance: Int? = nil) {
+  package init(_ shape: MemoryShape, windowFrames: Int, sinkFrames: Int = 0, sinkDistance: Int? = nil) {
     precondition(sinkFrames >= 0 && windowFrames > sinkFrames, "the window must be larger than its sinks")
     self.shape = shape
     self.windowFrames = windowFrames
@@ -30,7 +30,7 @@ public final class UnrotatedMemory: AttentionMemory {
     (keys, values) = (shape.rows(frames: windowFrames), shape.rows(frames: windowFrames))
   }
 
-  public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
+  package func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
     check(block, windowFrames: windowFrames, sinkFrames: sinkFrames)
     self.rotary = rotary
     let new = block.filter { !frames.contains($0) }
@@ -48,7 +48,7 @@ public final class UnrotatedMemory: AttentionMemory {
     return positions.factors(block, rotary)
   }
 
-  public func exchange(
+  package func exchange(
     _ newKeys: ProjectedKeys, _ newValues: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
   ) -> (keys: Tensor, values: Tensor) {
     require(!gradientsEnabled, "Gradients do not cross kept keys and values.")
@@ -59,7 +59,7 @@ public final class UnrotatedMemory: AttentionMemory {
     return (rotated(layer), used(values[layer]))
   }
 
-  public func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
+  package func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
     (rotated(layer).flatten(2), used(values[layer]).flatten(2))
   }
 

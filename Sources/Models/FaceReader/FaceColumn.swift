@@ -2,23 +2,23 @@
 ///
 /// Left and right are the picture's. Units: landmarks are shares of the picture's width and height from its upper left corner,
 /// angles are parts of 20 degrees, all else is as drawn (0…1 or −1…1; see the synthetic speaker's `FrameState`).
-public enum FaceColumn: Int, CaseIterable, Sendable {
+package enum FaceColumn: Int, CaseIterable, Sendable {
   case leftEyeX, leftEyeY, rightEyeX, rightEyeY, noseX, noseY, mouthLeftX, mouthLeftY, mouthRightX, mouthRightY
   case lipTopX, lipTopY, lipBottomX, lipBottomY, chinX, chinY
   case mouthOpen, mouthWidth, mouthRound, teeth, tongue, yaw, pitch, roll, gazeX, gazeY, blink
   case browRaise, browTilt, lids, cheeks, smile
 
-  public static let count = allCases.count
+  package static let count = allCases.count
   /// Columns of landmarks, x and y in turn; they come first.
-  public static let landmarks = chinY.rawValue + 1
+  package static let landmarks = chinY.rawValue + 1
   /// Degrees of an angle of 1.
-  public static let degrees = 20.0
+  package static let degrees = 20.0
 
-  public var isLandmark: Bool { rawValue < FaceColumn.landmarks }
-  public var isAngle: Bool { self == .yaw || self == .pitch || self == .roll }
+  package var isLandmark: Bool { rawValue < FaceColumn.landmarks }
+  package var isAngle: Bool { self == .yaw || self == .pitch || self == .roll }
 
   /// The value of a face at rest in the middle of the picture.
-  public var centre: Double {
+  package var centre: Double {
     switch self {
     case .leftEyeX: 0.4
     case .rightEyeX: 0.6
@@ -36,7 +36,7 @@ public enum FaceColumn: Int, CaseIterable, Sendable {
   }
 
   /// About one standard deviation of the value over people and time: what an error is measured in.
-  public var spread: Double {
+  package var spread: Double {
     if isLandmark { return 0.03 }
     if isAngle { return 0.3 }
     return switch self {

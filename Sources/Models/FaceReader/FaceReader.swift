@@ -1,5 +1,5 @@
-import NN
-import Torch
+package import NN
+package import Torch
 
 // A small convolutional network that reads the state of a face off one picture, and who it is. It measures what is generated;
 // nothing that generates uses it.
@@ -7,23 +7,23 @@ import Torch
 // Letters: N pictures, C channels, H and W pixels.
 
 /// Sizes of a face reader. They can be read off its weights.
-public struct FaceReaderConfiguration: Codable, Equatable, Sendable {
+package struct FaceReaderConfiguration: Codable, Equatable, Sendable {
   /// Channels at 1/4, 1/8, 1/16 and 1/32 of the picture's side; multiples of 8, the last of 32.
-  public let widths: [Int]
+  package let widths: [Int]
   /// Values between the last map and the columns.
-  public let hidden: Int
+  package let hidden: Int
   /// Length of the vector that tells people apart.
-  public let identityWidth: Int
+  package let identityWidth: Int
 
-  public init(widths: [Int], hidden: Int, identityWidth: Int) {
+  package init(widths: [Int], hidden: Int, identityWidth: Int) {
     (self.widths, self.hidden, self.identityWidth) = (widths, hidden, identityWidth)
   }
 
   /// 0.7 million parameters.
-  public static let standard = FaceReaderConfiguration(widths: [24, 48, 96, 96], hidden: 96, identityWidth: 64)
+  package static let standard = FaceReaderConfiguration(widths: [24, 48, 96, 96], hidden: 96, identityWidth: 64)
 
   /// - Throws: `TorchError` where the tensors that tell the sizes are not there.
-  public init(readingFrom weights: [String: Tensor]) throws {
+  package init(readingFrom weights: [String: Tensor]) throws {
     func length(_ key: String) throws -> Int {
       guard let tensor = weights[key], tensor.rank > 0 else {
         throw TorchError("The weights are no face reader: there is no '\(key)'.")
@@ -36,7 +36,7 @@ public struct FaceReaderConfiguration: Codable, Equatable, Sendable {
   }
 
   /// Why there can be no such network, or nil.
-  public var problem: String? {
+  package var problem: String? {
     guard widths.count == 4, widths.allSatisfy({ $0 > 0 && $0 % 8 == 0 }), widths[3] % 32 == 0 else {
       return "a face reader has four widths that are multiples of 8, the last of 32, not \(widths)"
     }
@@ -45,13 +45,13 @@ public struct FaceReaderConfiguration: Codable, Equatable, Sendable {
 }
 
 /// What a face reader makes of pictures.
-public struct FaceReading: Sendable {
+package struct FaceReading: Sendable {
   /// `[N, FaceColumn.count]`, in the units of `FaceColumn`.
-  public let columns: Tensor
+  package let columns: Tensor
   /// `[N, identityWidth]`, of length 1: pictures of one person have a cosine near 1.
-  public let identity: Tensor
+  package let identity: Tensor
   /// The last map averaged over the picture, `[N, C]`: what both others are made of.
-  public let features: Tensor
+  package let features: Tensor
 }
 
 /// A convolution, group normalisation and a rectifier.
@@ -116,12 +116,12 @@ struct DetailReader: Sendable {
   }
 }
 
-public struct FaceReader: Sendable {
+package struct FaceReader: Sendable {
   /// Pixels of the sides of the pictures that it sees.
-  public static let side = 128
+  package static let side = 128
   private static let lastSide = side / 32
 
-  public let configuration: FaceReaderConfiguration
+  package let configuration: FaceReaderConfiguration
   private let stem: ReaderConvolution
   private let levels: [(down: ReaderConvolution?, residual: ReaderConvolution)]
   private let reduce: ReaderConvolution
@@ -133,7 +133,7 @@ public struct FaceReader: Sendable {
   private let centre: Tensor  // [columns]
   private let spread: Tensor  // [columns]
 
-  public init(_ configuration: FaceReaderConfiguration, _ path: ParameterPath) {
+  package init(_ configuration: FaceReaderConfiguration, _ path: ParameterPath) {
     self.configuration = configuration
     let widths = configuration.widths
     stem = ReaderConvolution(3, widths[0], kernel: 7, stride: 4, path / "stem")
@@ -155,7 +155,7 @@ public struct FaceReader: Sendable {
   }
 
   /// - Throws: `TorchError` for weights of no face reader, `CheckpointMismatch` with all keys that are wrong.
-  public init(weights: [String: Tensor], name: String = "the weights", device: Device = .cpu) throws {
+  package init(weights: [String: Tensor], name: String = "the weights", device: Device = .cpu) throws {
     let configuration = try FaceReaderConfiguration(readingFrom: weights)
     if let problem = configuration.problem { throw TorchError("\(name): \(problem).") }
     let store = ParameterStore(weights: weights, name: name, device: device, dtype: .float32, isFrozen: true)
@@ -166,7 +166,7 @@ public struct FaceReader: Sendable {
   /// - Parameters:
   ///   - pictures: `[N, 3, side, side]` in [-1, 1].
   ///   - truth: `[N, columns]` in training, so that the mouth and the eyes are looked for halfway to where they are.
-  public func callAsFunction(_ pictures: Tensor, truth: Tensor? = nil) -> FaceReading {
+  package func callAsFunction(_ pictures: Tensor, truth: Tensor? = nil) -> FaceReading {
     var x = stem(pictures)  // [N, C, 32, 32]
     for level in levels {
       if let down = level.down { x = down(x) }
@@ -189,12 +189,12 @@ public struct FaceReader: Sendable {
   }
 
   /// Frames `[N, 3, H, W]` of any size as the reader sees them: smoothed where they shrink.
-  public static func pictures(_ frames: Tensor) -> Tensor {
+  package static func pictures(_ frames: Tensor) -> Tensor {
     frames.size(2) == side && frames.size(3) == side ? frames : frames.interpolateBilinear(side, side, antialias: true)
   }
 
   /// Prepared truth `[N, columns]`, landmarks in pixels of frames of that size and angles in degrees, in the reader's units.
-  public static func units(_ truth: Tensor, width: Int, height: Int) -> Tensor {
+  package static func units(_ truth: Tensor, width: Int, height: Int) -> Tensor {
     let factors = FaceColumn.allCases.map { column -> Float in
       if column.isLandmark { return 1 / Float(column.rawValue % 2 == 0 ? width : height) }
       return column.isAngle ? 1 / Float(FaceColumn.degrees) : 1

@@ -1,22 +1,22 @@
 import Foundation
-import NN
-import Torch
+package import NN
+package import Torch
 
 // B prompts, L positions (512), n positions of one prompt, C width, A attention width, H heads, D = A/H, F feed-forward width.
 
 /// The sizes of a umT5 text encoder.
-public struct UMT5Configuration: Codable, Hashable, Sendable {
-  public let vocabulary: Int
-  public let width: Int
-  public let attentionWidth: Int
-  public let feedForwardWidth: Int
-  public let heads: Int
-  public let layers: Int
-  public let buckets: Int
+package struct UMT5Configuration: Codable, Hashable, Sendable {
+  package let vocabulary: Int
+  package let width: Int
+  package let attentionWidth: Int
+  package let feedForwardWidth: Int
+  package let heads: Int
+  package let layers: Int
+  package let buckets: Int
   /// Distances from here on share the last bucket.
-  public let maxDistance: Int
+  package let maxDistance: Int
 
-  public init(
+  package init(
     vocabulary: Int, width: Int, attentionWidth: Int, feedForwardWidth: Int, heads: Int, layers: Int, buckets: Int = 32,
     maxDistance: Int = 128
   ) {
@@ -31,13 +31,13 @@ public struct UMT5Configuration: Codable, Hashable, Sendable {
   }
 
   /// The encoder that Wan2.1 ships: 5.7 billion parameters.
-  public static let xxl = UMT5Configuration(
+  package static let xxl = UMT5Configuration(
     vocabulary: 256_384, width: 4096, attentionWidth: 4096, feedForwardWidth: 10_240, heads: 64, layers: 24)
 
   /// The configuration of a checkpoint, read off the shapes of its tensors; `name` (a file) is what errors call it.
   ///
   /// - Throws: `CheckpointMismatch` where a tensor that tells a size is missing or impossible.
-  public init(readingFrom weights: [String: Tensor], name: String) throws {
+  package init(readingFrom weights: [String: Tensor], name: String) throws {
     var missing: [String] = []
     var misshaped: [String] = []
     func sizes(_ key: String) -> (Int, Int) {
@@ -145,13 +145,13 @@ struct UMT5Layer: Sendable {
 ///
 /// The parameters stay where the path's store left them, such as in a mapped file; each layer is brought to the device and type
 /// of the run when its turn comes, and let go after it. A run in the file's own type on the CPU copies no weights.
-public struct UMT5Encoder: Sendable {
+package struct UMT5Encoder: Sendable {
   /// Receives intermediate values by name: `token_embedding`, `blockN.attn`, `blockN`, `norm`, …
-  public typealias Tap = (String, Tensor) -> Void
+  package typealias Tap = (String, Tensor) -> Void
 
-  public let configuration: UMT5Configuration
-  public let device: Device
-  public let dtype: DType
+  package let configuration: UMT5Configuration
+  package let device: Device
+  package let dtype: DType
   private let tokens: Embedding
   private let layers: [UMT5LayerParameters]
   private let norm: RMSNorm
@@ -159,7 +159,7 @@ public struct UMT5Encoder: Sendable {
   /// - Parameters:
   ///   - device: where it runs; the store's own place and type hold for the parameters at rest.
   ///   - dtype: the type it runs in, fp32 or bf16.
-  public init(
+  package init(
     _ configuration: UMT5Configuration, _ path: ParameterPath, device: Device = .cpu, dtype: DType = .float32
   ) {
     self.configuration = configuration
@@ -174,7 +174,7 @@ public struct UMT5Encoder: Sendable {
   ///
   /// All keys and shapes are checked before anything runs.
   /// - Throws: `CheckpointMismatch`, with every missing, misshaped and unused key.
-  public init(weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil) throws {
+  package init(weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil) throws {
     let configuration = try UMT5Configuration(readingFrom: weights, name: name)
     let store = ParameterStore(weights: weights, name: name)
     let stored = weights["token_embedding.weight"]?.dtype ?? .float32
@@ -191,7 +191,7 @@ public struct UMT5Encoder: Sendable {
   ///   - mask: `[B, L]`, not 0 where there is a token.
   ///   - everyRow: computes the masked rows too, as the published code does; the result is the same.
   /// - Returns: `[B, L, C]` in the run's type.
-  public func encode(ids: Tensor, mask: Tensor, everyRow: Bool = false, tap: Tap? = nil) -> Tensor {
+  package func encode(ids: Tensor, mask: Tensor, everyRow: Bool = false, tap: Tap? = nil) -> Tensor {
     require(ids.rank == 2 && ids.shape == mask.shape, "Ids and mask are [B, L].")
     let (count, length) = (ids.size(0), ids.size(1))
     let kept = (0..<count).map { mask.select(0, $0).to(.cpu).array(Int.self).map { $0 != 0 } }

@@ -1,22 +1,22 @@
-import NN
-import Torch
+package import NN
+package import Torch
 
 /// Packs patches of audio features into one vector each: patches flattened with channels fastest, a linear layer, and a layer
 /// normalisation (eps 1e-5, unlike the rest of the model).
-public struct AudioPack: Sendable {
+package struct AudioPack: Sendable {
   private let projection: Linear
   private let norm: LayerNorm?
   private let patch: [Int]
 
   /// - Parameter patch: time, height, width.
-  public init(channels: Int, patch: [Int], width: Int, layerNorm: Bool, _ path: ParameterPath) {
+  package init(channels: Int, patch: [Int], width: Int, layerNorm: Bool, _ path: ParameterPath) {
     projection = Linear(channels * patch.reduce(1, *), width, path / "proj")
     norm = layerNorm ? LayerNorm(width, eps: 1e-5, path / "norm_out") : nil
     self.patch = patch
   }
 
   /// x `[B, C, T, H, W]` → `[B, T/t, H/h, W/w, width]`.
-  public func callAsFunction(_ x: Tensor) -> Tensor {
+  package func callAsFunction(_ x: Tensor) -> Tensor {
     let (t, h, w) = (patch[0], patch[1], patch[2])
     let (b, c) = (x.size(0), x.size(1))
     let (frames, rows, columns) = (x.size(2) / t, x.size(3) / h, x.size(4) / w)

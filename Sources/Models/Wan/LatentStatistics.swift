@@ -4,17 +4,17 @@ import Torch
 ///
 /// They are measured over the clips that a model is trained with. Weights do not hold them: a checkpoint folder whose
 /// autoencoder is not the published one has them in its `livetalk.json`.
-public struct LatentStatistics: Codable, Equatable, Sendable {
-  public let mean: [Double]
-  public let deviation: [Double]
+package struct LatentStatistics: Codable, Equatable, Sendable {
+  package let mean: [Double]
+  package let deviation: [Double]
 
-  public init(mean: [Double], deviation: [Double]) {
+  package init(mean: [Double], deviation: [Double]) {
     self.mean = mean
     self.deviation = deviation
   }
 
   /// Why latents cannot be normalised by these, or nil.
-  public var problem: String? {
+  package var problem: String? {
     if mean.count != deviation.count || mean.isEmpty {
       return "the latent statistics have \(mean.count) means and \(deviation.count) deviations"
     }

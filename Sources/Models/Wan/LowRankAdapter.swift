@@ -5,11 +5,11 @@ import Torch
 /// The file holds `<layer>.lora_A.default.weight` `[rank, in]` and `<layer>.lora_B.default.weight` `[out, rank]` (the
 /// layout of the PEFT library; `.default` may be absent), and whole tensors that replace or extend the base: the wider patch
 /// embedding, the audio layers. A merged weight is `W + alpha / rank · B·A`, product and sum in fp32, rounded once.
-public enum LowRankAdapter {
+package enum LowRankAdapter {
   /// - Parameters:
   ///   - alpha: OmniAvatar's is 64 at rank 128.
   /// - Throws: `TorchError` that lists what does not fit.
-  public static func merge(_ adapter: [String: Tensor], into base: [String: Tensor], alpha: Double) throws -> [String:
+  package static func merge(_ adapter: [String: Tensor], into base: [String: Tensor], alpha: Double) throws -> [String:
     Tensor]
   {
     let merging = try Merging(adapter, into: base, alpha: alpha)
@@ -17,18 +17,18 @@ public enum LowRankAdapter {
   }
 
   /// A merge whose tensors are made one at a time, so that a large model need not fit into memory.
-  public struct Merging {
+  package struct Merging {
     /// Every tensor of the result, by name.
-    public let layout: [(name: String, dtype: DType, shape: [Int])]
+    package let layout: [(name: String, dtype: DType, shape: [Int])]
     private let whole: [String: Tensor]
     private let factors: [String: (a: Tensor, b: Tensor)]
     private let alpha: Double
 
     /// Layers with LoRA.
-    public var layers: Int { factors.count }
+    package var layers: Int { factors.count }
 
     /// - Throws: `TorchError` that lists what does not fit.
-    public init(_ adapter: [String: Tensor], into base: [String: Tensor], alpha: Double) throws {
+    package init(_ adapter: [String: Tensor], into base: [String: Tensor], alpha: Double) throws {
       var whole = base
       var problems: [String] = []
       var pairs: [String: (a: Tensor?, b: Tensor?)] = [:]
@@ -69,7 +69,7 @@ public enum LowRankAdapter {
     /// The merged tensor of a name in `layout`.
     ///
     /// - Throws: `TorchError` for another name.
-    public func tensor(_ name: String) throws -> Tensor {
+    package func tensor(_ name: String) throws -> Tensor {
       guard let weight = whole[name] else { throw TorchError("The merged model has no '\(name)'.") }
       guard let (a, b) = factors[name] else { return weight }
       let change = b.to(.float32).matmul(a.to(.float32)) * (alpha / Double(a.size(0)))

@@ -1,11 +1,11 @@
-import Torch
+package import Torch
 
 /// What the encoded picture `[B, C, 1, H, W]` gives to the transformer: a condition for every latent frame, and the clip's first.
-public enum ReferenceLatent {
+package enum ReferenceLatent {
   /// The picture repeated for each of `frames` latent frames, and a mask channel behind it: `[B, C+1, frames, H, W]`.
   ///
   /// The mask is 0 for the clip's first frame, whose picture is given, and 1 for all others.
-  public static func condition(_ reference: Tensor, frames: Int, startsClip: Bool) -> Tensor {
+  package static func condition(_ reference: Tensor, frames: Int, startsClip: Bool) -> Tensor {
     let (batch, height, width) = (reference.size(0), reference.size(3), reference.size(4))
     let repeated = reference.expand(batch, reference.size(1), frames, height, width)
     let mask = Tensor.ones([batch, 1, frames, height, width], reference.dtype, device: reference.device)
@@ -14,7 +14,7 @@ public enum ReferenceLatent {
   }
 
   /// Latents `[B, C, F, H, W]` of a clip's beginning with the picture as their first frame.
-  public static func pinned(_ latents: Tensor, to reference: Tensor) -> Tensor {
+  package static func pinned(_ latents: Tensor, to reference: Tensor) -> Tensor {
     guard latents.size(2) > 1 else { return reference }
     return Tensor.cat([reference, latents.narrow(2, 1, latents.size(2) - 1)], 2)
   }

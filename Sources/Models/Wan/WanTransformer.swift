@@ -1,37 +1,37 @@
-import NN
-import Torch
+package import NN
+package import Torch
 
 /// The Wan diffusion transformer in the OmniAvatar layout: predicts the flow of noisy latents under text, picture and sound.
 ///
 /// One set of weights serves three passes: every token sees every token (the teacher), a block-causal mask over a whole clip
 /// (training of the student), and one block at a time over a key/value cache (serving, and rollouts in training).
 /// Shapes: B batch, F latent frames, H and W latent pixels, T tokens of a frame, L = F·T, C width.
-public struct WanTransformer: Sendable {
+package struct WanTransformer: Sendable {
   /// Called with intermediate results by the reference's names; for parity.
-  public typealias Tap = (String, Tensor) -> Void
+  package typealias Tap = (String, Tensor) -> Void
 
   /// Text read once per session: the keys and values of every layer's cross-attention.
-  public struct TextContext: Sendable {
-    public let embedded: Tensor  // [B, L, C]
+  package struct TextContext: Sendable {
+    package let embedded: Tensor  // [B, L, C]
     let layers: [(keys: Tensor, values: Tensor)]
 
     /// The keys and values of a layer, `[B, L, C]`; for inspection.
-    public func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) {
+    package func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) {
       (layers[layer].keys.flatten(2), layers[layer].values.flatten(2))
     }
   }
 
   /// What a timestep means to every layer; computed once per step of a schedule.
-  public struct TimestepContext: Sendable {
-    public let embedding: Tensor  // [N, C]
-    public let projection: Tensor  // [N, 6·C]
+  package struct TimestepContext: Sendable {
+    package let embedding: Tensor  // [N, C]
+    package let projection: Tensor  // [N, 6·C]
     let layers: [LayerModulation]
     let headShift, headScale: Tensor  // [B, F or 1, C]
   }
 
-  public let config: WanTransformerConfiguration
+  package let config: WanTransformerConfiguration
   /// Whether a pass with gradients keeps only the input of each layer and computes the rest again when it goes back.
-  public var checkpointsLayers = false
+  package var checkpointsLayers = false
   let patchEmbedding: (weight: Tensor, bias: Tensor)
   let textIn, textOut: Linear
   let timeIn, timeOut, timeProjection: Linear
@@ -42,7 +42,7 @@ public struct WanTransformer: Sendable {
   let audioProjections: [Linear]
 
   /// - Throws: `TorchError` for sizes that no model can have. Wrong keys are reported by the store's `finish`.
-  public init(_ config: WanTransformerConfiguration, _ path: ParameterPath) throws {
+  package init(_ config: WanTransformerConfiguration, _ path: ParameterPath) throws {
     if let problem = config.problem { throw TorchError("The transformer's configuration is impossible: \(problem).") }
     self.config = config
     let dim = config.dim
@@ -72,19 +72,19 @@ public struct WanTransformer: Sendable {
   }
 
   /// The type of the weights, in which a pass is computed.
-  public var dtype: DType { timeIn.dtype }
-  public var device: Device { timeIn.device }
+  package var dtype: DType { timeIn.dtype }
+  package var device: Device { timeIn.device }
 
   // MARK: Conditions
 
   /// Reads encoded text `[B, L, textDim]`. Every row takes part, empty ones too.
-  public func read(text: Tensor) -> TextContext {
+  package func read(text: Tensor) -> TextContext {
     let embedded = textOut(textIn.geluTanh(text))
     return TextContext(embedded: embedded, layers: layers.map { $0.crossAttention.crossKeysAndValues(embedded) })
   }
 
   /// Reads timesteps `[B, F]`, or `[B, 1]` where all frames share one. The sinusoid has the timesteps' own type.
-  public func read(timesteps: Tensor) -> TimestepContext {
+  package func read(timesteps: Tensor) -> TimestepContext {
     let (batch, frames) = (timesteps.size(0), timesteps.size(1))
     let sinusoid = sinusoidalEmbedding(timesteps.flatten(), width: config.freqDim).to(timeIn.dtype)
     let embedding = timeOut(timeIn(sinusoid).silu())  // [N, C]
@@ -103,21 +103,21 @@ public struct WanTransformer: Sendable {
   /// Packs audio features `[B, 4F - 3, audioInputDim]`, one row per video frame, into `[B, F, audioHiddenSize]`.
   ///
   /// Three more copies of the first row go in front, so that the first latent frame, one video frame long, has four rows too.
-  public func pack(audioFeatures: Tensor) -> Tensor {
+  package func pack(audioFeatures: Tensor) -> Tensor {
     let copies = LatentGeometry.livetalk.audioRowsPerLatentFrame - 1
     let first = audioFeatures.narrow(1, 0, 1)
     return pack(rows: Tensor.cat([Tensor](repeating: first, count: copies) + [audioFeatures], 1))
   }
 
   /// Packs rows of audio features `[B, 4F, audioInputDim]` into `[B, F, audioHiddenSize]`; for streams past the first frame.
-  public func pack(rows: Tensor) -> Tensor {
+  package func pack(rows: Tensor) -> Tensor {
     audioPack(rows.transpose(1, 2).unsqueeze(-1).unsqueeze(-1)).squeeze(-2).squeeze(-2)
   }
 
   /// What each audio layer adds to the tokens of each latent frame, `[layers, B, F, C]`, from packed audio `[B, F, hidden]`.
   ///
   /// A model of fewer than four layers has no audio layer.
-  public func audioContext(packed: Tensor) -> Tensor {
+  package func audioContext(packed: Tensor) -> Tensor {
     guard !audioProjections.isEmpty else {
       return .empty([0, packed.size(0), packed.size(1), config.dim], packed.dtype, device: packed.device)
     }
@@ -132,7 +132,7 @@ public struct WanTransformer: Sendable {
   ///   - latents: noisy latents `[B, C, F, H, W]`.
   ///   - condition: picture and mask `[B, C+1, F, H, W]`.
   ///   - audio: `audioContext`, or nil for none.
-  public func callAsFunction(
+  package func callAsFunction(
     _ latents: Tensor, condition: Tensor, timestep: TimestepContext, text: TextContext, audio: Tensor?,
     mask: Tensor? = nil, tap: Tap? = nil
   ) -> Tensor {
@@ -145,7 +145,7 @@ public struct WanTransformer: Sendable {
   /// The predicted flow of one block `[B, C, n, H, W]` that starts at latent frame `start`, over earlier blocks.
   ///
   /// The memory takes up the block's keys and values; further calls at the same start replace them.
-  public func callAsFunction(
+  package func callAsFunction(
     block latents: Tensor, start: Int, condition: Tensor, timestep: TimestepContext, text: TextContext, audio: Tensor?,
     memory: any AttentionMemory, rotary: Rotary, tap: Tap? = nil
   ) -> Tensor {
@@ -157,7 +157,7 @@ public struct WanTransformer: Sendable {
   }
 
   /// The rows of a memory for latents `[B, C, F, H, W]`.
-  public func memoryShape(for latents: Tensor) -> MemoryShape {
+  package func memoryShape(for latents: Tensor) -> MemoryShape {
     MemoryShape(
       layers: config.numLayers, heads: config.numHeads, headDim: config.headDim,
       tokensPerFrame: config.tokensPerFrame(height: latents.size(3), width: latents.size(4)), batch: latents.size(0),
@@ -165,7 +165,7 @@ public struct WanTransformer: Sendable {
   }
 
   /// The rotary factors for latents of this height and width.
-  public func rotary(for latents: Tensor) -> Rotary {
+  package func rotary(for latents: Tensor) -> Rotary {
     Rotary(
       headDim: config.headDim,
       grid: (latents.size(3) / config.patchSize[1], latents.size(4) / config.patchSize[2]), device: latents.device)
@@ -174,7 +174,7 @@ public struct WanTransformer: Sendable {
   /// True where a token of row q may see token k: `[L, L]`, for blocks of `framesPerBlock` over the whole clip.
   ///
   /// A token sees its own block and the ones before; with a window only the last `windowFrames` counted from its block's end.
-  public static func blockCausalMask(
+  package static func blockCausalMask(
     frames: Int, tokensPerFrame: Int, framesPerBlock: Int, windowFrames: Int?, device: Device
   ) -> Tensor {
     let tokens = Tensor.range(Double(frames * tokensPerFrame), .int64, device: device)

@@ -1,45 +1,45 @@
-import Torch
+package import Torch
 
 /// Sizes of a Wan diffusion transformer in the OmniAvatar layout.
 ///
 /// Source: LiveTalk's and OmniAvatar's published checkpoints; the names are those of their configuration.
-public struct WanTransformerConfiguration: Codable, Hashable, Sendable {
+package struct WanTransformerConfiguration: Codable, Hashable, Sendable {
   /// Width of a token.
-  public var dim: Int
+  package var dim: Int
   /// Channels of the model's input: noisy latent, reference latent and mask.
-  public var inDim: Int
-  public var ffnDim: Int
+  package var inDim: Int
+  package var ffnDim: Int
   /// Channels of the predicted flow.
-  public var outDim: Int
+  package var outDim: Int
   /// Width of the text encoder's output.
-  public var textDim: Int
+  package var textDim: Int
   /// Width of the sinusoidal timestep embedding.
-  public var freqDim: Int
-  public var numHeads: Int
-  public var numLayers: Int
+  package var freqDim: Int
+  package var numHeads: Int
+  package var numLayers: Int
   /// Time, height and width of a patch, in latent frames and latent pixels.
-  public var patchSize: [Int]
-  public var eps: Double
+  package var patchSize: [Int]
+  package var eps: Double
   /// Width of one row of audio features (one video frame): 14 hidden states of the speech encoder.
-  public var audioInputDim: Int
+  package var audioInputDim: Int
   /// Width of the packed audio of one latent frame.
-  public var audioHiddenSize: Int
+  package var audioHiddenSize: Int
 
-  public var headDim: Int { dim / numHeads }
+  package var headDim: Int { dim / numHeads }
   /// Layers `2 ... numLayers/2` add audio to their tokens.
-  public var audioLayers: Range<Int> { 2..<max(2, numLayers / 2 + 1) }
+  package var audioLayers: Range<Int> { 2..<max(2, numLayers / 2 + 1) }
 
   /// LiveTalk and OmniAvatar 1.3B.
-  public static let livetalk1_3B = WanTransformerConfiguration(
+  package static let livetalk1_3B = WanTransformerConfiguration(
     dim: 1536, inDim: 33, ffnDim: 8960, outDim: 16, textDim: 4096, freqDim: 256, numHeads: 12, numLayers: 30,
     patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 14 * 768, audioHiddenSize: 32)
 
   /// OmniAvatar 14B, the teacher.
-  public static let omniAvatar14B = WanTransformerConfiguration(
+  package static let omniAvatar14B = WanTransformerConfiguration(
     dim: 5120, inDim: 33, ffnDim: 13824, outDim: 16, textDim: 4096, freqDim: 256, numHeads: 40, numLayers: 40,
     patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 14 * 768, audioHiddenSize: 32)
 
-  public init(
+  package init(
     dim: Int, inDim: Int, ffnDim: Int, outDim: Int, textDim: Int, freqDim: Int, numHeads: Int, numLayers: Int,
     patchSize: [Int], eps: Double, audioInputDim: Int, audioHiddenSize: Int
   ) {
@@ -61,7 +61,7 @@ public struct WanTransformerConfiguration: Codable, Hashable, Sendable {
   ///
   /// - Parameter headDim: the one size that no shape tells; 128 in every published model.
   /// - Throws: `TorchError` naming the key that is missing or has an impossible shape.
-  public init(readingFrom weights: [String: Tensor], headDim: Int = 128) throws {
+  package init(readingFrom weights: [String: Tensor], headDim: Int = 128) throws {
     func shape(_ key: String, _ rank: Int) throws -> [Int] {
       guard let tensor = weights[key] else { throw TorchError("The transformer's weights have no '\(key)'.") }
       guard tensor.rank == rank else {
@@ -84,7 +84,7 @@ public struct WanTransformerConfiguration: Codable, Hashable, Sendable {
   }
 
   /// Why no model can have these sizes, or nil.
-  public var problem: String? {
+  package var problem: String? {
     if dim <= 0 || numHeads <= 0 || dim % numHeads != 0 {
       return "a width of \(dim) does not divide into \(numHeads) heads"
     }
@@ -100,5 +100,5 @@ public struct WanTransformerConfiguration: Codable, Hashable, Sendable {
   }
 
   /// Tokens of one latent frame of the given height and width in latent pixels.
-  public func tokensPerFrame(height: Int, width: Int) -> Int { (height / patchSize[1]) * (width / patchSize[2]) }
+  package func tokensPerFrame(height: Int, width: Int) -> Int { (height / patchSize[1]) * (width / patchSize[2]) }
 }

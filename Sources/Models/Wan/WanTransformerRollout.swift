@@ -1,24 +1,24 @@
-import Torch
+package import Torch
 
 extension WanTransformer: BlockTransformer {
   /// The conditions that the picture gives to a block: the first one's, whose first frame is the picture, and all others'.
-  public struct Reference {
+  package struct Reference {
     let latent: Tensor  // [B, C, 1, H, W]
     let first, later: Tensor  // [B, C+1, n, H, W]
   }
 
-  public func read(reference: Tensor, framesPerBlock: Int) -> Reference {
+  package func read(reference: Tensor, framesPerBlock: Int) -> Reference {
     Reference(
       latent: reference,
       first: ReferenceLatent.condition(reference, frames: framesPerBlock, startsClip: true),
       later: ReferenceLatent.condition(reference, frames: framesPerBlock, startsClip: false))
   }
 
-  public func pinned(_ latents: Tensor, block: Range<Int>, to reference: Reference) -> Tensor {
+  package func pinned(_ latents: Tensor, block: Range<Int>, to reference: Reference) -> Tensor {
     block.lowerBound == 0 ? ReferenceLatent.pinned(latents, to: reference.latent) : latents
   }
 
-  public func flow(
+  package func flow(
     _ latents: Tensor, block: Range<Int>, reference: Reference, timestep: TimestepContext, text: TextContext,
     audio: Tensor, memory: any AttentionMemory, rotary: Rotary
   ) -> Tensor {

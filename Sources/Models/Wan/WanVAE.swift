@@ -1,6 +1,6 @@
 import Foundation
-import NN
-import Torch
+package import NN
+package import Torch
 
 // The causal video autoencoders of Wan 2.1 (arXiv 2503.20314, section 4.1) and Wan 2.2; keys as in the published Wan2.1_VAE and
 // Wan2.2_VAE. What Wan 2.2 has beyond Wan 2.1 is in WanVAEResidual.swift.
@@ -11,14 +11,14 @@ import Torch
 ///
 /// Causal in time: a frame depends on itself and earlier ones only, so that a video can be decoded as it comes
 /// (`stream()`). It computes in the type of its weights, whatever the input has. All of it can be differentiated.
-public struct WanVAE: Sendable {
-  public let configuration: WanVAEConfiguration
+package struct WanVAE: Sendable {
+  package let configuration: WanVAEConfiguration
   let encoder: WanVAEEncoder
   let decoder: WanVAEDecoder
   let toMoments: CausalConvolution  // "conv1"
   let fromLatent: CausalConvolution  // "conv2"
 
-  public init(_ configuration: WanVAEConfiguration, _ path: ParameterPath) {
+  package init(_ configuration: WanVAEConfiguration, _ path: ParameterPath) {
     self.configuration = configuration
     let channels = configuration.latentChannels
     encoder = WanVAEEncoder(configuration, path / "encoder")
@@ -33,7 +33,7 @@ public struct WanVAE: Sendable {
   ///   - name: what errors call the weights, such as a file.
   ///   - statistics: of its latents, where they are not the published ones.
   /// - Throws: `TorchError` or `CheckpointMismatch`, which lists every missing, misshaped and unused key.
-  public init(
+  package init(
     weights: [String: Tensor], name: String, statistics: LatentStatistics? = nil, device: Device = .cpu,
     dtype: DType? = nil
   ) throws {
@@ -42,11 +42,11 @@ public struct WanVAE: Sendable {
     try store.finish()
   }
 
-  public var dtype: DType { fromLatent.weight.dtype }
-  public var device: Device { fromLatent.weight.device }
+  package var dtype: DType { fromLatent.weight.dtype }
+  package var device: Device { fromLatent.weight.device }
 
   /// An image `[B, 3, 1, H, W]` in [-1, 1] as a normalised latent `[B, C, 1, h, w]`.
-  public func encode(image: Tensor) -> Tensor {
+  package func encode(image: Tensor) -> Tensor {
     require(image.size(2) == 1, "An image is one frame.")
     return encode(video: image)
   }
@@ -54,13 +54,13 @@ public struct WanVAE: Sendable {
   /// A video `[B, 3, T, H, W]` in [-1, 1] as a normalised latent `[B, C, 1 + (T-1)/4, h, w]`, without sampling.
   ///
   /// Frames after the last whole group of 4 are ignored, as the reference does.
-  public func encode(video: Tensor) -> Tensor {
+  package func encode(video: Tensor) -> Tensor {
     let (mean, inverseDeviation) = latentConstants
     return (moments(video: video).narrow(1, 0, configuration.latentChannels) - mean) * inverseDeviation
   }
 
   /// The mean and the log-variance `[B, 2C, F, h, w]` of the latent distribution, mean first, not normalised.
-  public func moments(video: Tensor) -> Tensor { moments(video: video, tap: nil) }
+  package func moments(video: Tensor) -> Tensor { moments(video: video, tap: nil) }
 
   package func moments(video: Tensor, tap: WanVAETap?) -> Tensor {
     let group = configuration.framesPerGroup
@@ -82,12 +82,12 @@ public struct WanVAE: Sendable {
   }
 
   /// A normalised latent `[B, C, F, h, w]` as a video `[B, 3, 4F - 3, H, W]`, in [-1, 1] with `clamped`.
-  public func decode(_ latent: Tensor, clamped: Bool = true) -> Tensor {
+  package func decode(_ latent: Tensor, clamped: Bool = true) -> Tensor {
     decode(latent, clamped: clamped, stream())
   }
 
   /// A latent as the moments have it, not normalised, as a video, not clamped: what the autoencoder is trained with.
-  public func reconstruct(_ sample: Tensor) -> Tensor {
+  package func reconstruct(_ sample: Tensor) -> Tensor {
     decode(sample, clamped: false, WanVAEDecodeStream(self, takesNormalised: false))
   }
 
@@ -108,10 +108,10 @@ public struct WanVAE: Sendable {
   }
 
   /// A decoder that is given the latent frames of one video as they come.
-  public func stream() -> WanVAEDecodeStream { WanVAEDecodeStream(self) }
+  package func stream() -> WanVAEDecodeStream { WanVAEDecodeStream(self) }
 
   /// Decoded video `[1, 3, T, H, W]` in [-1, 1] as 8-bit RGB `[T, H, W, 3]`, rounded towards zero as the reference rounds.
-  public static func pixels(_ video: Tensor) -> Tensor {
+  package static func pixels(_ video: Tensor) -> Tensor {
     require(video.rank == 5 && video.size(0) == 1, "Pixels are those of one video.")
     let unit = (video.select(0, 0).permute(1, 2, 3, 0).to(.float32) * 0.5 + 0.5).clamp(0, 1)
     return (unit * 255).to(.uint8).contiguous()

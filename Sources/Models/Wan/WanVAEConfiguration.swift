@@ -1,35 +1,35 @@
 import NN
-import Torch
+package import Torch
 
 /// What a Wan autoencoder is made of. Every size can be read off its weights.
 ///
 /// The published code also names scales with attention outside the middle; it has none, and cannot run with any.
-public struct WanVAEConfiguration: Equatable, Sendable {
+package struct WanVAEConfiguration: Equatable, Sendable {
   /// Channels at full resolution ("dim"), in the decoder "dec_dim", which Wan 2.1 has not apart.
-  public let width: Int
-  public let decoderWidth: Int
+  package let width: Int
+  package let decoderWidth: Int
   /// Channels of a latent ("z_dim").
-  public let latentChannels: Int
+  package let latentChannels: Int
   /// Channels of each level as a multiple of `width`, full resolution first ("dim_mult").
-  public let widthMultipliers: [Int]
+  package let widthMultipliers: [Int]
   /// Residual blocks of a level in the encoder; the decoder has one more ("num_res_blocks").
-  public let residualBlocks: Int
+  package let residualBlocks: Int
   /// Whether the step from one level to the next also halves the frames ("temperal_downsample").
-  public let temporalDownsampling: [Bool]
+  package let temporalDownsampling: [Bool]
   /// Pixels along one side of a square whose colours are the channels at full resolution: 1 in Wan 2.1, 2 in Wan 2.2.
-  public let patchSize: Int
+  package let patchSize: Int
   /// Whether a shortcut without weights leads around every level that changes the resolution, as in Wan 2.2. Upsampling then
   /// keeps the channels, which Wan 2.1 halves.
-  public let isResidual: Bool
+  package let isResidual: Bool
   /// The mean and the standard deviation of each latent channel, by which latents are normalised.
-  public let latentMean: [Double]
-  public let latentDeviation: [Double]
+  package let latentMean: [Double]
+  package let latentDeviation: [Double]
 
   /// - Parameters:
   ///   - decoderWidth: by default that of the encoder.
   ///   - latentMean: by default what Wan 2.1 was published with, for 16 channels, or Wan 2.2, for 48; else zeros.
   ///   - latentDeviation: by default what these were published with; else ones.
-  public init(
+  package init(
     width: Int, decoderWidth: Int? = nil, latentChannels: Int, widthMultipliers: [Int], residualBlocks: Int,
     temporalDownsampling: [Bool], patchSize: Int = 1, isResidual: Bool = false, latentMean: [Double]? = nil,
     latentDeviation: [Double]? = nil
@@ -48,19 +48,19 @@ public struct WanVAEConfiguration: Equatable, Sendable {
   }
 
   /// The published model of Wan 2.1: 126,892,531 parameters.
-  public static let wan21 = WanVAEConfiguration(
+  package static let wan21 = WanVAEConfiguration(
     width: 96, latentChannels: 16, widthMultipliers: [1, 2, 4, 4], residualBlocks: 2,
     temporalDownsampling: [false, true, true])
 
   /// The published model of Wan 2.2: 704,688,668 parameters.
-  public static let wan22 = WanVAEConfiguration(
+  package static let wan22 = WanVAEConfiguration(
     width: 160, decoderWidth: 256, latentChannels: 48, widthMultipliers: [1, 2, 4, 4], residualBlocks: 2,
     temporalDownsampling: [false, true, true], patchSize: 2, isResidual: true)
 
   /// Pixels along one side of a latent pixel.
-  public var spatialStride: Int { patchSize << (widthMultipliers.count - 1) }
+  package var spatialStride: Int { patchSize << (widthMultipliers.count - 1) }
   /// Video frames of every latent frame but the first, which is one video frame.
-  public var temporalStride: Int { 1 << temporalDownsampling.count { $0 } }
+  package var temporalStride: Int { 1 << temporalDownsampling.count { $0 } }
   /// Video frames that are encoded together after the first; what does not fill a group is dropped. The reference takes 4.
   var framesPerGroup: Int { max(4, temporalStride) }
 
@@ -79,7 +79,7 @@ extension WanVAEConfiguration {
   /// What the shapes contradict elsewhere is found when the model is loaded.
   /// - Parameter statistics: of its latents; without any, what `init` takes by default.
   /// - Throws: `TorchError` where the tensors that tell the sizes are not there, or the statistics are not those of its channels.
-  public init(readingFrom weights: [String: Tensor], statistics: LatentStatistics? = nil) throws {
+  package init(readingFrom weights: [String: Tensor], statistics: LatentStatistics? = nil) throws {
     func length(_ key: String, _ dimension: Int = 0) throws -> Int {
       guard let tensor = weights[key], tensor.rank > dimension, tensor.size(dimension) > 0 else {
         throw TorchError("The weights are no Wan autoencoder: there is no '\(key)'.")

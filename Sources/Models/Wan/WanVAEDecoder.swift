@@ -1,5 +1,5 @@
 import NN
-import Torch
+package import Torch
 
 /// Doubles height and width; with a convolution in time doubles the number of frames first.
 struct Upsampler: LevelLayer {
@@ -84,10 +84,10 @@ struct WanVAEDecoder: Sendable {
 ///
 /// It owns what it remembers of earlier frames: streams do not disturb each other, encoding disturbs none, and a copy goes its
 /// own way. The reference decodes one latent frame at a time; here all frames of a call are one pass.
-public struct WanVAEDecodeStream: Sendable {
-  public let vae: WanVAE
+package struct WanVAEDecodeStream: Sendable {
+  package let vae: WanVAE
   /// Latent frames decoded since the start.
-  public private(set) var latentFrames = 0
+  package private(set) var latentFrames = 0
   private var cache = FeatureCache()
   private let mean: Tensor  // [1, C, 1, 1, 1]
   private let inverseDeviation: Tensor
@@ -102,7 +102,7 @@ public struct WanVAEDecodeStream: Sendable {
   /// The next latent frames `[B, C, F, h, w]` as video frames `[B, 3, T, H, W]`, in [-1, 1] with `clamped`.
   ///
   /// T is 4F, and 4F - 3 at the start. F is at least 1; B, h and w are the same in every call.
-  public mutating func decode(_ block: Tensor, clamped: Bool = true) -> Tensor {
+  package mutating func decode(_ block: Tensor, clamped: Bool = true) -> Tensor {
     decode(block, clamped: clamped, tap: nil)
   }
 
@@ -128,7 +128,7 @@ public struct WanVAEDecodeStream: Sendable {
   }
 
   /// Forgets all frames: the next call starts another video.
-  public mutating func reset() {
+  package mutating func reset() {
     cache = FeatureCache()
     latentFrames = 0
   }

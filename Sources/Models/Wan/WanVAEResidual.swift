@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 // What Wan 2.2's autoencoder has beyond Wan 2.1's: pixels folded into channels, and shortcuts around the levels.
 

@@ -1,10 +1,10 @@
 import Foundation
-import Torch
+package import Torch
 
 /// What is done to a sound before the speech encoder.
-public enum AudioFeatures {
+package enum AudioFeatures {
   /// The samples with zero mean and unit (population) variance, `[S]`; 1e-7 keeps silence finite.
-  public static func normalized(_ samples: [Float]) -> Tensor {
+  package static func normalized(_ samples: [Float]) -> Tensor {
     let x = Tensor(samples).to(.float64)
     let centred = x - x.mean()
     return (centred / (centred.square().mean() + 1e-7).sqrt()).to(.float32)

@@ -1,7 +1,7 @@
 import Basics
-import Foundation
-import NN
-import Torch
+package import Foundation
+package import NN
+package import Torch
 
 // B batch, S samples, T feature rows (50 a second), N video frames, C width, H heads, D = C/H.
 
@@ -149,11 +149,11 @@ package struct Wav2Vec2Noise {
 }
 
 /// The speech encoder: wav2vec2 with its features stretched to the video's frames before the transformer.
-public struct Wav2Vec2: Sendable {
+package struct Wav2Vec2: Sendable {
   /// Receives intermediate values by name.
-  public typealias Tap = (String, Tensor) -> Void
+  package typealias Tap = (String, Tensor) -> Void
 
-  public let configuration: Wav2Vec2Configuration
+  package let configuration: Wav2Vec2Configuration
   private let extractor: Wav2Vec2FeatureExtractor
   private let projectionNorm: LayerNorm
   private let projection: Linear
@@ -161,7 +161,7 @@ public struct Wav2Vec2: Sendable {
   private let norm: LayerNorm
   private let layers: [Wav2Vec2Layer]
 
-  public init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
+  package init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
     self.configuration = configuration
     extractor = Wav2Vec2FeatureExtractor(configuration, path / "feature_extractor")
     let features = configuration.convolutionWidths.last ?? configuration.width
@@ -177,7 +177,7 @@ public struct Wav2Vec2: Sendable {
   /// `isFrozen` says that it will not be trained.
   ///
   /// - Throws: `CheckpointMismatch`, with every missing, misshaped and unused key.
-  public init(
+  package init(
     _ configuration: Wav2Vec2Configuration, weights: [String: Tensor], name: String, device: Device = .cpu,
     dtype: DType? = nil, isFrozen: Bool = false
   ) throws {
@@ -190,7 +190,7 @@ public struct Wav2Vec2: Sendable {
   /// The encoder of a folder with `config.json` and `model.safetensors` or `pytorch_model.bin`.
   ///
   /// - Throws: `LiveTalkError`, `FileError` or `CheckpointMismatch`.
-  public init(folder: URL, device: Device = .cpu, dtype: DType? = nil) throws {
+  package init(folder: URL, device: Device = .cpu, dtype: DType? = nil) throws {
     let configuration = try Wav2Vec2Configuration(contentsOf: folder.appendingPathComponent("config.json"))
     let files = ["model.safetensors", "pytorch_model.bin"].map { folder.appendingPathComponent($0) }
     guard let file = files.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {
@@ -199,25 +199,25 @@ public struct Wav2Vec2: Sendable {
     try self.init(configuration, weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
   }
 
-  public var device: Device { projection.device }
-  public var dtype: DType { projection.dtype }
+  package var device: Device { projection.device }
+  package var dtype: DType { projection.dtype }
 
   /// How much of a sound is encoded at once.
-  public struct Windows: Sendable {
+  package struct Windows: Sendable {
     /// Up to so many video frames the sound is encoded whole, as the published code does.
-    public var longest: Int
+    package var longest: Int
     /// Video frames that each window gives.
-    public var length: Int
+    package var length: Int
     /// Video frames before and after them that it sees besides.
-    public var context: Int
+    package var context: Int
 
-    public init(longest: Int, length: Int, context: Int) {
+    package init(longest: Int, length: Int, context: Int) {
       precondition(longest > 0 && length > 0 && context >= 0)
       (self.longest, self.length, self.context) = (longest, length, context)
     }
 
     /// Whole up to one minute at 16 frames a second; beyond, 40 seconds with 10 on either side.
-    public static let standard = Windows(longest: 960, length: 640, context: 160)
+    package static let standard = Windows(longest: 960, length: 640, context: 160)
   }
 
   /// Features of every video frame of a sound.
@@ -233,7 +233,7 @@ public struct Wav2Vec2: Sendable {
   ///     as published, which puts the last ones up to 25 ms early.
   /// - Returns: `[1, frameCount, (layers + 2)·C]`: the last hidden state, then all of them from the first.
   /// - Throws: `LiveTalkError` for a sound too short to have a single feature.
-  public func encode(
+  package func encode(
     _ samples: [Float], frameCount: Int, normalisedBy known: (mean: Double, variance: Double)? = nil,
     samplesPerFrame: Double? = nil, windows: Windows = .standard, tap: Tap? = nil
   ) throws -> Tensor {

@@ -1,20 +1,20 @@
 import Basics
-import Foundation
+package import Foundation
 
 /// The sizes of a wav2vec2 encoder: the keys of its `config.json` that matter here. Absent ones are those of the base model.
-public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
-  public let width: Int
-  public let layers: Int
-  public let heads: Int
-  public let feedForwardWidth: Int
+package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
+  package let width: Int
+  package let layers: Int
+  package let heads: Int
+  package let feedForwardWidth: Int
   /// Of the convolutions over samples, from the first to the last.
-  public let convolutionWidths: [Int]
-  public let convolutionKernels: [Int]
-  public let convolutionStrides: [Int]
-  public let convolutionBias: Bool
-  public let positionKernel: Int
-  public let positionGroups: Int
-  public let eps: Double
+  package let convolutionWidths: [Int]
+  package let convolutionKernels: [Int]
+  package let convolutionStrides: [Int]
+  package let convolutionBias: Bool
+  package let positionKernel: Int
+  package let positionGroups: Int
+  package let eps: Double
 
   enum CodingKeys: String, CodingKey {
     case width = "hidden_size"
@@ -30,7 +30,7 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
     case eps = "layer_norm_eps"
   }
 
-  public init(
+  package init(
     width: Int, layers: Int, heads: Int, feedForwardWidth: Int, convolutionWidths: [Int],
     convolutionKernels: [Int] = [10, 3, 3, 3, 3, 2, 2], convolutionStrides: [Int] = [5, 2, 2, 2, 2, 2, 2],
     convolutionBias: Bool = false, positionKernel: Int = 128, positionGroups: Int = 16, eps: Double = 1e-5
@@ -49,10 +49,10 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   }
 
   /// facebook/wav2vec2-base-960h.
-  public static let base = Wav2Vec2Configuration(
+  package static let base = Wav2Vec2Configuration(
     width: 768, layers: 12, heads: 12, feedForwardWidth: 3072, convolutionWidths: Array(repeating: 512, count: 7))
 
-  public init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let base = Wav2Vec2Configuration.base
     let values = try decoder.container(keyedBy: CodingKeys.self)
     func read<T: Decodable>(_ key: CodingKeys, _ standard: T) throws -> T {
@@ -73,7 +73,7 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   ///
   /// - Throws: `LiveTalkError` for a file that is not one, sizes that do not fit together, or a variant of the architecture
   ///   that this encoder is not.
-  public init(contentsOf url: URL) throws {
+  package init(contentsOf url: URL) throws {
     let data: Data
     do { data = try Data(contentsOf: url) } catch { throw LiveTalkError("\(url.path): it cannot be read.") }
     do {
@@ -146,23 +146,23 @@ public struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   }
 
   /// Width of the features of one video frame: the last hidden state, and every hidden state from the first.
-  public var featureWidth: Int { (layers + 2) * width }
+  package var featureWidth: Int { (layers + 2) * width }
 
   /// Samples between the starts of neighbouring feature rows: 320, so 50 rows a second at 16 kHz.
-  public var hop: Int { convolutionStrides.reduce(1, *) }
+  package var hop: Int { convolutionStrides.reduce(1, *) }
 
   /// Samples that one feature row sees, which is the least that a sound must have: 400.
-  public var receptiveField: Int {
+  package var receptiveField: Int {
     zip(convolutionKernels, convolutionStrides).reversed().reduce(1) { ($0 - 1) * $1.1 + $1.0 }
   }
 
   /// Feature rows of so many samples.
-  public func featureRows(samples: Int) -> Int {
+  package func featureRows(samples: Int) -> Int {
     zip(convolutionKernels, convolutionStrides).reduce(samples) { length, layer in
       length < layer.0 ? 0 : (length - layer.0) / layer.1 + 1
     }
   }
 
   /// Numbers per video frame: the last hidden state, then all of them.
-  public var outputWidth: Int { (layers + 2) * width }
+  package var outputWidth: Int { (layers + 2) * width }
 }

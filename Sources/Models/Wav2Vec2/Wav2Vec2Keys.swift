@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// The spellings of wav2vec2 checkpoints. Ours is that of the bare encoder with the older names of the weight norm.
 package enum Wav2Vec2Keys {

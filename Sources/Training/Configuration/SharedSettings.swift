@@ -1,4 +1,4 @@
-import NN
+package import NN
 
 /// Optimizer, gradient clipping and learning rate schedule.
 package struct OptimizerSettings: CheckedSettings {

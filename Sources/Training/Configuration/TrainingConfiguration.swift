@@ -24,11 +24,11 @@ package protocol StageConfiguration: TrainingConfiguration {
 }
 
 /// An enumeration in a configuration file; the error for an unknown case lists all of them.
-public protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
+package protocol ConfigurationChoice: RawRepresentable, CaseIterable, Codable, Equatable, Sendable
 where RawValue == String {}
 
 extension ConfigurationChoice {
-  public init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let word = try decoder.singleValueContainer().decode(String.self)
     guard let choice = Self(rawValue: word) else {
       let choices = Self.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")

@@ -3,28 +3,28 @@ import Models
 import Torch
 
 /// The critic's loss: flow matching on the student's clips.
-public enum CriticObjective {
+package enum CriticObjective {
   /// Which elements have no loss.
-  public enum Mask: String, Sendable, CaseIterable {
+  package enum Mask: String, Sendable, CaseIterable {
     /// The first latent frame, which is given: what the published code means to do.
     case frame
     /// Channel 0 of every frame: what the published code does, since its mask has another order of axes.
     case channel
   }
 
-  public struct Result {
+  package struct Result {
     /// Scalar.
-    public let loss: Tensor
+    package let loss: Tensor
     /// `[B, 1]`.
-    public let timesteps: Tensor
+    package let timesteps: Tensor
     /// `[B, C, F, H, W]`: the critic's input, its flow, x0 of that flow, and the flow of that x0.
-    public let noisy, modelFlow, x0, flow: Tensor
+    package let noisy, modelFlow, x0, flow: Tensor
   }
 
   /// - Parameters:
   ///   - generated: the student's clip `[B, C, F, H, W]`.
   ///   - elementWeights: of the squared errors, broadcast to `[B, C, F, H, W]`; nil for uniform ones.
-  public static func loss(
+  package static func loss(
     _ critic: WanTransformer, generated: Tensor, _ conditions: Conditions, noising: ScoreNoising, _ draw: ScoreDraw,
     mask: Mask = .frame, elementWeights: Tensor? = nil
   ) -> Result {

@@ -3,28 +3,28 @@ import Models
 import Torch
 
 /// The random numbers of a score evaluation.
-public struct ScoreDraw {
+package struct ScoreDraw {
   /// Timesteps before the shift, integers in 0 ..< 1000, `[B, 1]`.
-  public let timestep: Tensor
+  package let timestep: Tensor
   /// `[B, C, F, H, W]`, standard normal.
-  public let noise: Tensor
+  package let noise: Tensor
 
-  public init(timestep: Tensor, noise: Tensor) {
+  package init(timestep: Tensor, noise: Tensor) {
     self.timestep = timestep
     self.noise = noise
   }
 }
 
 /// How latents are noised for the scores, and how their flow becomes x0.
-public struct ScoreNoising: Sendable {
+package struct ScoreNoising: Sendable {
   /// The student's schedule.
-  public let schedule: FlowMatchingSchedule
+  package let schedule: FlowMatchingSchedule
   /// Turns the scores' flow into x0. The published code uses another one (shift 8) than it noises with.
-  public let conversion: FlowMatchingSchedule
-  public let shift: Double
-  public let range: ClosedRange<Double>
+  package let conversion: FlowMatchingSchedule
+  package let shift: Double
+  package let range: ClosedRange<Double>
 
-  public init(
+  package init(
     shift: Double = 5, conversionShift: Double = 5, range: ClosedRange<Double> = 20...980, device: Device = .cpu
   ) {
     schedule = .training(shift: shift, device: device)
@@ -34,12 +34,12 @@ public struct ScoreNoising: Sendable {
   }
 
   /// Shifted and clamped timesteps, `[B, 1]`.
-  public func timesteps(_ draw: ScoreDraw) -> Tensor {
+  package func timesteps(_ draw: ScoreDraw) -> Tensor {
     FlowMatchingSchedule.shiftedTimesteps(draw.timestep, shift: shift, clampedTo: range)
   }
 
   /// Noised latents; the first frame is the clean reference, `[B, C, F, H, W]`.
-  public func noised(_ latents: Tensor, _ draw: ScoreDraw, _ conditions: Conditions) -> Tensor {
+  package func noised(_ latents: Tensor, _ draw: ScoreDraw, _ conditions: Conditions) -> Tensor {
     let xt = schedule.addNoise(latents, draw.noise, timesteps: timesteps(draw))
     return ReferenceLatent.pinned(xt, to: conditions.referenceLatent.to(xt.dtype))
   }
@@ -49,23 +49,23 @@ public struct ScoreNoising: Sendable {
 /// the real distribution by the frozen teacher and that of the student's by the critic.
 ///
 /// Scores are computed without gradients. Source: DMD2, in the form of the published LiveTalk code.
-public enum DistributionMatching {
-  public struct Result {
+package enum DistributionMatching {
+  package struct Result {
     /// Scalar, fp64: half the mean square of the gradient.
-    public let loss: Tensor
+    package let loss: Tensor
     /// `[B, C, F, H, W]`.
-    public let klGradient: Tensor
+    package let klGradient: Tensor
     /// `[B, 1]`.
-    public let timesteps: Tensor
-    public let noisy: Tensor
-    public let real, fake: Guidance.Branches
+    package let timesteps: Tensor
+    package let noisy: Tensor
+    package let real, fake: Guidance.Branches
   }
 
   /// - Parameters:
   ///   - latents: the student's clip `[B, C, F, H, W]`, with its graph.
   ///   - ignoredFrames: leading frames without a loss.
   ///   - elementWeights: of the gradient, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
-  public static func loss(
+  package static func loss(
     _ latents: Tensor, _ conditions: Conditions, negativeText: Tensor, teacher: WanTransformer, critic: WanTransformer,
     teacherGuidance: Guidance, criticGuidance: Guidance, noising: ScoreNoising, _ draw: ScoreDraw,
     ignoredFrames: Int = 0, elementWeights: Tensor? = nil
@@ -91,7 +91,7 @@ public enum DistributionMatching {
   }
 
   /// (fake - real) / mean |latents - real|, with the mean over each sample. NaN becomes 0, infinities the largest fp32, as `nan_to_num`.
-  public static func klGradient(_ latents: Tensor, real: Tensor, fake: Tensor) -> Tensor {
+  package static func klGradient(_ latents: Tensor, real: Tensor, fake: Tensor) -> Tensor {
     let normaliser = (latents - real).abs().mean(1, 2, 3, 4, keep: true)
     let gradient = (fake - real) / normaliser
     let largest = Double(Float.greatestFiniteMagnitude)
@@ -99,7 +99,7 @@ public enum DistributionMatching {
   }
 
   /// `0.5 · mse(latents, latents - klGradient)` in fp64: its gradient is the KL gradient divided by the number of elements.
-  public static func loss(_ latents: Tensor, klGradient: Tensor, ignoredFrames: Int = 0) -> Tensor {
+  package static func loss(_ latents: Tensor, klGradient: Tensor, ignoredFrames: Int = 0) -> Tensor {
     let kept = latents.size(2) - ignoredFrames
     let x = latents.to(.float32).to(.float64).narrow(2, ignoredFrames, kept)
     let target = x.detach() - klGradient.to(.float64).narrow(2, ignoredFrames, kept)

@@ -1,5 +1,5 @@
 import ClipShards
-import Torch
+package import Torch
 
 // T video frames, F latent frames, H and W pixels, h and w latent pixels.
 

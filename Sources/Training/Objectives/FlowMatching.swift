@@ -7,31 +7,31 @@ import Torch
 ///
 /// The teacher has one timestep per clip; the student one per block, with a block-causal mask (diffusion forcing).
 /// Source: `FlowMatchScheduler` and the flow loss of the published Self-Forcing and LiveTalk code.
-public enum FlowMatching {
+package enum FlowMatching {
   /// The random numbers of a batch.
-  public struct Draw {
+  package struct Draw {
     /// `[B, C, F, H, W]`, standard normal.
-    public let noise: Tensor
+    package let noise: Tensor
     /// Indices into the schedule, one per frame, `[B, F]`.
-    public let indices: Tensor
+    package let indices: Tensor
 
-    public init(noise: Tensor, indices: Tensor) {
+    package init(noise: Tensor, indices: Tensor) {
       self.noise = noise
       self.indices = indices
     }
   }
 
-  public struct Result {
+  package struct Result {
     /// Scalar: the mean over frames of weight · mean squared error of the flow.
-    public let loss: Tensor
+    package let loss: Tensor
     /// `[B, F]`.
-    public let timesteps, weights: Tensor
+    package let timesteps, weights: Tensor
     /// `[B, C, F, H, W]`.
-    public let xt, target, flow: Tensor
+    package let xt, target, flow: Tensor
   }
 
   /// The loss weight of a timestep.
-  public enum Weighting: String, ConfigurationChoice {
+  package enum Weighting: String, ConfigurationChoice {
     /// The table of the published code.
     case table
     /// sigma²: the squared error of x0 in place of the flow's.
@@ -41,7 +41,7 @@ public enum FlowMatching {
   /// - Parameters:
   ///   - mask: nil for the teacher, block-causal for the student.
   ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
-  public static func loss(
+  package static func loss(
     _ model: WanTransformer, x0: Tensor, _ conditions: Conditions, _ draw: Draw, schedule: FlowMatchingSchedule,
     mask: Tensor? = nil, weighting: Weighting = .table, elementWeights: Tensor? = nil
   ) -> Result {
@@ -68,7 +68,8 @@ public enum FlowMatching {
   /// - Parameters:
   ///   - framesPerGroup: a block for the student, the clip for the teacher.
   ///   - firstFrameAlone: whether frame 0 is a group of its own.
-  public static func grouped(_ draws: Tensor, frames: Int, framesPerGroup: Int, firstFrameAlone: Bool = false) -> Tensor
+  package static func grouped(_ draws: Tensor, frames: Int, framesPerGroup: Int, firstFrameAlone: Bool = false)
+    -> Tensor
   {
     let alone = firstFrameAlone ? 1 : 0
     let picked = (0..<frames).map { frame in

@@ -1,8 +1,8 @@
 import Torch
 
 /// Classifier-free guidance, with separate scales for text and audio.
-public struct Guidance: Codable, Hashable, Sendable {
-  public enum Convention: String, Sendable, CaseIterable {
+package struct Guidance: Codable, Hashable, Sendable {
+  package enum Convention: String, Sendable, CaseIterable {
     /// `uncond + text · (textOnly - uncond) + audio · (cond - textOnly)`: 1 is no guidance, and the paper's guidance of 6 is 6.
     case classifierFree
     /// The published code: equal scales are `cond + s · (cond - uncond)`, so that its 5 is a guidance of 6, while different ones are
@@ -10,30 +10,30 @@ public struct Guidance: Codable, Hashable, Sendable {
     case literal
   }
 
-  public var text: Double
-  public var audio: Double
-  public var convention: Convention
+  package var text: Double
+  package var audio: Double
+  package var convention: Convention
 
   /// The paper's guidance of the teacher.
-  public static let paper = Guidance(text: 6, audio: 6)
-  public static let none = Guidance(text: 1, audio: 1)
+  package static let paper = Guidance(text: 6, audio: 6)
+  package static let none = Guidance(text: 1, audio: 1)
 
-  public init(text: Double, audio: Double, convention: Convention = .classifierFree) {
+  package init(text: Double, audio: Double, convention: Convention = .classifierFree) {
     self.text = text
     self.audio = audio
     self.convention = convention
   }
 
   /// The predictions that guidance combines.
-  public struct Branches {
+  package struct Branches {
     /// All conditions.
-    public var cond: Tensor
+    package var cond: Tensor
     /// Text without audio; only for unequal scales.
-    public var text: Tensor?
+    package var text: Tensor?
     /// The negative prompt without audio; only with guidance.
-    public var uncond: Tensor?
+    package var uncond: Tensor?
 
-    public init(cond: Tensor, text: Tensor? = nil, uncond: Tensor? = nil) {
+    package init(cond: Tensor, text: Tensor? = nil, uncond: Tensor? = nil) {
       self.cond = cond
       self.text = text
       self.uncond = uncond
@@ -41,17 +41,17 @@ public struct Guidance: Codable, Hashable, Sendable {
   }
 
   /// Whether there is any guidance.
-  public var isOn: Bool {
+  package var isOn: Bool {
     switch convention {
     case .classifierFree: text != 1 || audio != 1
     case .literal: text != 0 || audio != 0
     }
   }
   /// Whether the branch of text without audio is needed.
-  public var separatesAudio: Bool { isOn && text != audio }
+  package var separatesAudio: Bool { isOn && text != audio }
 
   /// The guided prediction.
-  public func combine(_ branches: Branches) -> Tensor {
+  package func combine(_ branches: Branches) -> Tensor {
     guard isOn, let uncond = branches.uncond else { return branches.cond }
     let cond = branches.cond
     guard separatesAudio, let textOnly = branches.text else {
@@ -66,7 +66,7 @@ public struct Guidance: Codable, Hashable, Sendable {
   /// Runs `predict` for the branches that this guidance needs.
   ///
   /// - Parameter negativeText: the negative prompt, `[1 or B, L, textDim]`.
-  public func branches(
+  package func branches(
     _ conditions: Conditions, negativeText: Tensor, _ predict: (Conditions) -> Tensor
   ) -> Branches {
     var branches = Branches(cond: predict(conditions))

@@ -1,6 +1,6 @@
 import ClipShards
 import Foundation
-import Torch
+package import Torch
 
 /// The training data of the autoencoder and the speech encoder.
 extension PreparedClips {

@@ -7,14 +7,14 @@ import Torch
 ///
 /// A trajectory has a state for each of the student's timesteps, and the clean end, which is never an input. Each block takes its own
 /// state. Source: `ode_regression.py` of the published LiveTalk code.
-public enum ODERegression {
-  public struct Result {
+package enum ODERegression {
+  package struct Result {
     /// Scalar: the mean squared error of x0, the first frame included.
-    public let loss: Tensor
+    package let loss: Tensor
     /// `[B, F]`.
-    public let timesteps: Tensor
+    package let timesteps: Tensor
     /// `[B, C, F, H, W]`.
-    public let xt, flow, x0: Tensor
+    package let xt, flow, x0: Tensor
   }
 
   /// - Parameters:
@@ -23,7 +23,7 @@ public enum ODERegression {
   ///   - indices: the state each frame takes, `[B, F]`, the same within a block.
   ///   - mask: the block-causal mask.
   ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
-  public static func loss(
+  package static func loss(
     _ model: WanTransformer, trajectory: Tensor, steps: [Double], indices: Tensor, _ conditions: Conditions,
     schedule: FlowMatchingSchedule, mask: Tensor, elementWeights: Tensor? = nil
   ) -> Result {
@@ -41,7 +41,7 @@ public enum ODERegression {
   }
 
   /// Random indices `[B, F]` in 0 ..< steps - 1 → one per block; with `keepsFirstFrame` frame 0 has the clean state.
-  public static func indices(_ draws: Tensor, framesPerBlock: Int, steps: Int, keepsFirstFrame: Bool = false) -> Tensor
+  package static func indices(_ draws: Tensor, framesPerBlock: Int, steps: Int, keepsFirstFrame: Bool = false) -> Tensor
   {
     let grouped = FlowMatching.grouped(draws, frames: draws.size(1), framesPerGroup: framesPerBlock)
     guard keepsFirstFrame else { return grouped }

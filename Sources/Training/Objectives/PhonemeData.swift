@@ -1,7 +1,7 @@
 import Basics
 import Foundation
-import Models
-import Torch
+package import Models
+package import Torch
 
 // B batch, S samples, N feature rows.
 

@@ -1,9 +1,9 @@
 import Basics
-import Foundation
+package import Foundation
 import Generation
-import Models
+package import Models
 import NN
-import Torch
+package import Torch
 
 /// A linear phoneme classifier over the encoder's hidden states.
 package struct PhonemeHead: Sendable {

@@ -1,6 +1,6 @@
 import Models
 import NN
-import Torch
+package import Torch
 
 /// Regularisation of the speech encoder's training.
 package struct PhonemeSettings: CheckedSettings {

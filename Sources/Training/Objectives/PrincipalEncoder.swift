@@ -1,8 +1,8 @@
 import Basics
 import Foundation
-import Models
+package import Models
 import NN
-import Torch
+package import Torch
 
 /// Initialises an encoder with principal components (PCA): the best linear code of non-overlapping pixel squares, which gradients take
 /// hours to find, in a minute. It is built level by level: 2×2 values of all channels are reduced to the components with the largest

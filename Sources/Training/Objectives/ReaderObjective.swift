@@ -1,5 +1,5 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// Pictures of people in pairs, for the face reader.
 package struct ReaderBatch {

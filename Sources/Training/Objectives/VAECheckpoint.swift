@@ -1,8 +1,8 @@
 import Basics
-import Foundation
+package import Foundation
 import Generation
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// Writes an autoencoder into a checkpoint folder, and the statistics of its latents into the folder's settings.
 ///

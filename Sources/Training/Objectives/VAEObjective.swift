@@ -1,7 +1,7 @@
 import Basics
 import Foundation
-import Models
-import Torch
+package import Models
+package import Torch
 
 // Letters: B batch, C channels, T video frames, F latent frames, H and W pixels, h and w latent pixels.
 

@@ -5,9 +5,9 @@ import Torch
 ///
 /// In a pass with gradients the block's own keys and values are part of the graph. Those of older blocks are constants, unless
 /// gradients are to flow into the passes that wrote them.
-public final class RecordedMemory: AttentionMemory {
-  public let frames: Int
-  public private(set) var endFrame = 0
+package final class RecordedMemory: AttentionMemory {
+  package let frames: Int
+  package private(set) var endFrame = 0
 
   private let shape: MemoryShape
   /// The sliding window of attention in latent frames; nil for all.
@@ -23,7 +23,7 @@ public final class RecordedMemory: AttentionMemory {
   /// - Parameters:
   ///   - frames: of the clip.
   ///   - gradient: how it flows from a block into earlier ones. With activation checkpointing it must be `.cut`.
-  public init(
+  package init(
     _ shape: MemoryShape, frames: Int, visibleFrames: Int? = nil, gradient: HistoryGradient = .cut
   ) {
     (self.shape, self.frames, self.visibleFrames) = (shape, frames, visibleFrames)
@@ -31,7 +31,7 @@ public final class RecordedMemory: AttentionMemory {
     (keys, values) = (shape.rows(frames: frames), shape.rows(frames: frames))
   }
 
-  public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
+  package func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
     check(block, windowFrames: frames)
     require(block.upperBound <= frames, "The clip is longer than the memory that was to hold all of it.")
     endFrame = block.upperBound
@@ -39,7 +39,7 @@ public final class RecordedMemory: AttentionMemory {
   }
 
   /// Rewinds to the state after the blocks before `frame`.
-  public func rewind(to frame: Int) {
+  package func rewind(to frame: Int) {
     require(frame <= endFrame, "The memory has not come to frame \(frame).")
     endFrame = frame
   }
@@ -47,7 +47,7 @@ public final class RecordedMemory: AttentionMemory {
   /// Empties the memory for the next clip.
   func reset() { (endFrame, history) = (0, [:]) }
 
-  public func exchange(
+  package func exchange(
     _ newKeys: ProjectedKeys, _ newValues: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
   ) -> (keys: Tensor, values: Tensor) {
     let keys = newKeys.rotated()
@@ -57,7 +57,7 @@ public final class RecordedMemory: AttentionMemory {
     return (newest(Tensor.cat([older.keys, keys], 1)), newest(Tensor.cat([older.values, newValues], 1)))
   }
 
-  public func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
+  package func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
     let rows = endFrame * shape.tokensPerFrame
     return (keys[layer].narrow(1, 0, rows).flatten(2), values[layer].narrow(1, 0, rows).flatten(2))
   }

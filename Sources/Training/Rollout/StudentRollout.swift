@@ -3,7 +3,7 @@ import Models
 import Torch
 
 /// How gradients flow through the KV cache from a block into earlier ones.
-public enum HistoryGradient: String, Sendable, CaseIterable {
+package enum HistoryGradient: String, Sendable, CaseIterable {
   /// They do not: cached keys and values are detached, as the papers say.
   case cut
   /// Into the recorded pass that first wrote them, though a later pass has overwritten the values: the published Self-Forcing code.
@@ -14,9 +14,9 @@ public enum HistoryGradient: String, Sendable, CaseIterable {
 }
 
 /// The settings of training rollouts.
-public struct RolloutSettings: Codable, Hashable, Sendable {
+package struct RolloutSettings: Codable, Hashable, Sendable {
   /// What stays of a block in the cache; see `Commit`.
-  public enum CommitPass: String, Sendable, CaseIterable {
+  package enum CommitPass: String, Sendable, CaseIterable {
     case clean
     /// Noised to the smallest level of the table, as the published training does.
     case noised
@@ -25,22 +25,22 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
   }
 
   /// Timesteps of the student's steps, noisiest first.
-  public var timesteps: [Double]
-  public var shift: Double
-  public var framesPerBlock: Int
+  package var timesteps: [Double]
+  package var shift: Double
+  package var framesPerBlock: Int
   /// The sliding window of attention in latent frames, the block's own included; nil for the whole clip.
-  public var windowFrames: Int?
+  package var windowFrames: Int?
   /// Only blocks that begin in the last so many latent frames have a gradient.
-  public var gradientFrames: Int
+  package var gradientFrames: Int
   /// Whether all blocks of a clip exit at the same step.
-  public var sameStepInAllBlocks: Bool
-  public var commit: CommitPass
-  public var historyGradient: HistoryGradient
+  package var sameStepInAllBlocks: Bool
+  package var commit: CommitPass
+  package var historyGradient: HistoryGradient
 
   /// The papers': a detached cache, a commit pass over clean latents.
-  public static let livetalk = RolloutSettings()
+  package static let livetalk = RolloutSettings()
 
-  public init(
+  package init(
     timesteps: [Double] = [1000, 936, 832, 624], shift: Double = 5,
     framesPerBlock: Int = LatentGeometry.livetalk.framesPerBlock, windowFrames: Int? = nil, gradientFrames: Int = 21,
     sameStepInAllBlocks: Bool = true, commit: CommitPass = .clean, historyGradient: HistoryGradient = .cut
@@ -56,7 +56,7 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
   }
 
   /// The noise levels between which a clip lies that exited at `step`: entries of the table, counted from its clean end.
-  public func scoreRange(endingWith step: Int) -> (from: Int, to: Int) {
+  package func scoreRange(endingWith step: Int) -> (from: Int, to: Int) {
     let table = FlowMatchingSchedule.training(shift: shift)
     func place(_ index: Int) -> Int {
       guard timesteps.indices.contains(index) else { return 0 }
@@ -69,37 +69,37 @@ public struct RolloutSettings: Codable, Hashable, Sendable {
 /// Self-forcing: the student generates whole clips as it serves, block by block over its own KV cache.
 ///
 /// Rollout and cache are allocated for the first batch and reused for those of the same size.
-public final class StudentRollout {
+package final class StudentRollout {
   /// The random numbers of a batch.
-  public struct Draw {
+  package struct Draw {
     /// The step that each block exits at.
-    public let steps: [Int]
-    public let noise: NoiseSource
+    package let steps: [Int]
+    package let noise: NoiseSource
 
-    public init(steps: [Int], noise: NoiseSource) {
+    package init(steps: [Int], noise: NoiseSource) {
       self.steps = steps
       self.noise = noise
     }
   }
 
   /// A batch of generated clips, and what it takes to recompute a block. Valid until the next batch.
-  public struct Clips {
+  package struct Clips {
     /// `[B, C, F, H, W]`; the first frame is the reference picture.
-    public let latents: Tensor
+    package let latents: Tensor
     /// The input of each block's last step, `[B, C, n, H, W]`.
-    public let inputs: [Tensor]
-    public let steps: [Int]
-    public let rollout: BlockRollout<WanTransformer>
+    package let inputs: [Tensor]
+    package let steps: [Int]
+    package let rollout: BlockRollout<WanTransformer>
     let memory: RecordedMemory
   }
 
-  public let student: WanTransformer
-  public let settings: RolloutSettings
+  package let student: WanTransformer
+  package let settings: RolloutSettings
   private let steps: [FlowMatchingSchedule.Step]
   private let commit: Commit
   private var cached: (rollout: BlockRollout<WanTransformer>, memory: RecordedMemory, size: [Int])?
 
-  public init(_ student: WanTransformer, _ settings: RolloutSettings) {
+  package init(_ student: WanTransformer, _ settings: RolloutSettings) {
     self.student = student
     self.settings = settings
     let schedule = FlowMatchingSchedule.training(shift: settings.shift, device: student.device)
@@ -113,7 +113,7 @@ public final class StudentRollout {
   }
 
   /// Whether a block's last step is recorded in clips of so many latent frames.
-  public func hasGradient(block: Int, latentFrames: Int) -> Bool {
+  package func hasGradient(block: Int, latentFrames: Int) -> Bool {
     block * settings.framesPerBlock >= latentFrames - settings.gradientFrames
   }
 
@@ -121,7 +121,7 @@ public final class StudentRollout {
   ///
   /// - Parameter recorded: whether the blocks' last steps have a gradient.
   /// - Throws: `TorchError` for settings that exclude each other, or audio of another length.
-  public func generate(_ conditions: Conditions, _ draw: Draw, recorded: Bool, tap: RolloutTap? = nil) throws
+  package func generate(_ conditions: Conditions, _ draw: Draw, recorded: Bool, tap: RolloutTap? = nil) throws
     -> Clips
   {
     let n = settings.framesPerBlock
@@ -179,7 +179,7 @@ public final class StudentRollout {
   /// - Parameters:
   ///   - gradient: of the loss with respect to the latents, `[B, C, F, H, W]`.
   ///   - each: called after each block, for inspection.
-  public func backward(
+  package func backward(
     _ clips: Clips, _ conditions: Conditions, gradient: Tensor, each: (_ block: Int, _ x0: Tensor) -> Void = { _, _ in }
   ) {
     let n = settings.framesPerBlock

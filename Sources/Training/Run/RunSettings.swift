@@ -1,7 +1,8 @@
 import Foundation
 import Generation
 import Models
-import Torch
+import NN
+package import Torch
 
 /// The settings that all stages share.
 package struct RunSettings: CheckedSettings {

@@ -1,6 +1,8 @@
 import Basics
-import Foundation
+import Distributed
+package import Foundation
 import Generation
+import NN
 import Torch
 
 /// How the command line and a trainer talk to each other.

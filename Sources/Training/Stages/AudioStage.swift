@@ -1,10 +1,10 @@
 import Basics
 import ClipShards
-import Foundation
-import Generation
+package import Foundation
+package import Generation
 import Models
 import NN
-import Torch
+package import Torch
 
 /// The settings of the speech encoder's training: phoneme classification.
 package struct AudioConfiguration: StageConfiguration {

@@ -1,8 +1,8 @@
-import Foundation
-import Generation
+package import Foundation
+package import Generation
 import Models
-import NN
-import Torch
+package import NN
+package import Torch
 
 /// The settings of distribution matching distillation by self-forcing rollouts.
 package struct DMDConfiguration: StageConfiguration {

@@ -1,9 +1,10 @@
 import Basics
-import Foundation
-import Generation
+import ClipShards
+package import Foundation
+package import Generation
 import Models
-import NN
-import Torch
+package import NN
+package import Torch
 
 /// The settings of ODE initialisation.
 package struct ODEConfiguration: StageConfiguration {

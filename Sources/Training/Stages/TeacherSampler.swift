@@ -1,6 +1,6 @@
 import Generation
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// Solves the guided teacher's ODE from noise to a clip: for trajectories and samples.
 package struct TeacherSampler {

@@ -1,8 +1,8 @@
-import Foundation
-import Generation
+package import Foundation
+package import Generation
 import Models
-import NN
-import Torch
+package import NN
+package import Torch
 
 /// The settings of the teacher's training: flow matching with bidirectional attention.
 package struct TeacherConfiguration: StageConfiguration {

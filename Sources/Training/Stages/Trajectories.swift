@@ -3,7 +3,7 @@ import ClipShards
 import Foundation
 import Generation
 import Models
-import Torch
+package import Torch
 
 /// The settings of the teacher's ODE trajectories.
 package struct TrajectorySettings: CheckedSettings {

@@ -7,6 +7,7 @@ package import Torch
 /// Clips are kept in memory until their shard is full or `flush` is called; the shard is then written whole or not at all, and
 /// the index after it. A folder that is continued gets the very shards that it would have got without a stop: the last one is
 /// written again as long as it is not full. It may be used from several threads.
+// Unchecked for what the lock guards.
 package final class ShardWriter: @unchecked Sendable {
   package let folder: URL
   /// Bytes of tensors after which a shard is full.

@@ -4,6 +4,7 @@ package import Torch
 /// What is measured of the frames of one video: the face in them as a reader sees it, and plain figures of the pictures.
 ///
 /// Frames are given one after the other and not kept.
+// Unchecked for the reader, whose weights are only read.
 package struct VideoReading: @unchecked Sendable {
   package let width: Int
   package let height: Int

@@ -11,6 +11,7 @@ package struct TorchError: Error, CustomStringConvertible, LocalizedError, Senda
 }
 
 /// Where a scope keeps the first failure of its operations.
+// Unchecked for what the lock guards.
 final class ErrorScope: @unchecked Sendable {
   @TaskLocal static var current: ErrorScope?
 

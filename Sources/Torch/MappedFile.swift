@@ -3,6 +3,7 @@ import CTorch
 import Foundation
 
 /// A whole file mapped copy-on-write: reading costs no memory of our own, and a write to a tensor stays in this process.
+// Unchecked for `bytes`: what the mapping holds changes only through tensors that share it.
 final class MappedFile: @unchecked Sendable {
   let bytes: UnsafeMutableRawPointer
   let count: Int

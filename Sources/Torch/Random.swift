@@ -1,6 +1,7 @@
 import CTorch
 
 /// An explicit source of random numbers: one seed and device give one sequence.
+// Unchecked for `c`: libtorch locks the generator in each draw. Draws from several threads come in no fixed order.
 package final class RandomGenerator: @unchecked Sendable {
   let c: ct_generator
   package let device: Device

@@ -1,6 +1,7 @@
 import CTorch
 
 /// A queue of work on a GPU; work of two streams may run side by side. On the CPU there is one and nothing waits.
+// Unchecked for `c`, which is only read after it is made; CUDA takes work for a stream from any thread.
 package final class Stream: @unchecked Sendable {
   private let c: ct_stream?
   package let device: Device

@@ -5,6 +5,8 @@ import Foundation
 ///
 /// Operations never throw; see `withTorchErrors`. Shapes in comments use `B` batch, `F` latent frames, `T` tokens of a frame,
 /// `L` tokens, `H` heads, `D` head width, `C` channels.
+// Unchecked for the handle: libtorch counts references atomically, and reading from several threads is safe. As in PyTorch, whoever
+// writes in place sees to it that nobody else uses the tensor or its views meanwhile.
 package struct Tensor: @unchecked Sendable {
   /// Owns one C handle. libtorch counts the references to the storage itself.
   final class Handle {

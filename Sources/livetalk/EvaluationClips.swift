@@ -25,7 +25,7 @@ struct EvaluationClip {
 
   /// The clips of a dataset folder, or the pairs of a picture and a sound of one name in any other.
   ///
-  /// - Throws: `LiveTalkError`; `LiveTalkError` for a folder without clips.
+  /// - Throws: `LiveTalkError` for a folder without clips.
   static func all(in folder: URL) throws -> [EvaluationClip] {
     if DatasetFolder.exists(at: folder) {
       return try DatasetFolder(folder).clips.map { clip in

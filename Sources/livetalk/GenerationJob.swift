@@ -97,8 +97,8 @@ struct GenerationJob {
 }
 
 /// A sink that a signal may cancel from another thread.
+// Unchecked for the sink: every use of it holds `Interruption.lock`.
 private final class GuardedSink: @unchecked Sendable {
-  // Every use of the sink holds `Interruption.lock`.
   private let sink: any VideoSink
 
   init(_ sink: any VideoSink) { self.sink = sink }

@@ -98,6 +98,7 @@ enum Fixtures {
 }
 
 /// A value behind a lock.
+// Unchecked for what the lock guards.
 final class Locked<Value>: @unchecked Sendable {
   private let lock = NSLock()
   private var value: Value

@@ -144,6 +144,7 @@ import Torch
   }
 }
 
+// Unchecked for what the lock guards.
 private final class Counter: @unchecked Sendable {
   private let lock = NSLock()
   private var count = 0

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 /// The processes of one run of `distributed-probe`.
+// Unchecked for the processes, which are only asked and waited for.
 final class Ranks: @unchecked Sendable {
   struct Ended {
     let status: Int32

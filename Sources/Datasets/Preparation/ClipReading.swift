@@ -45,7 +45,7 @@ struct ClipReader {
 
   /// - Parameter score: how well a frame serves as the reference picture, by its packed pixels and its time; nil where none is
   ///   wanted.
-  /// - Throws: `LiveTalkError` or `LiveTalkError` with the reason why the clip cannot be used.
+  /// - Throws: `LiveTalkError` with the reason why the clip cannot be used.
   func read(_ source: ClipSource, score: (([UInt8], Double) -> Double)? = nil) throws -> ReadClip {
     var clip = ReadClip()
     let seconds: Double

@@ -3,6 +3,7 @@ import Foundation
 /// Makes values on several threads ahead of one that takes them in order.
 ///
 /// No more than `ahead` values wait to be taken, so that memory is bounded.
+// Unchecked for what the lock of the condition guards.
 final class OrderedPrefetch<Value: Sendable>: @unchecked Sendable {
   private let count: Int
   private let ahead: Int

@@ -1,4 +1,4 @@
-// Neural-network operations of ATen, and the fused kernels of Kernels/.
+// Neural-network operations of ATen, and the fused ones of Kernels/.
 #include "Kernels/kernels.h"
 #include "shim.h"
 

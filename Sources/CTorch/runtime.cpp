@@ -10,7 +10,6 @@
 #include <dlfcn.h>
 #include <torch/version.h>
 
-#include "Kernels/dispatch.h"
 #include "Kernels/kernels.h"
 #include "shim.h"
 
@@ -124,8 +123,8 @@ ct_status ct_set_threads(int32_t threads) {
 }
 int32_t ct_threads(void) { return at::get_num_threads(); }
 
-bool ct_fused_kernels(void) { return ctorch::kernels::vector_kernels(); }
-void ct_set_fused_kernels(bool on) { ctorch::kernels::set_vector_kernels(on); }
+bool ct_fused_kernels(void) { return ctorch::kernels::fused_kernels(); }
+void ct_set_fused_kernels(bool on) { ctorch::kernels::set_fused_kernels(on); }
 bool ct_cpu_has_bf16(void) {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16");

@@ -1,10 +1,10 @@
-// The fused CPU kernels: each is one pass over its data where the plain composition of libtorch's operations is
+// The fused operations, as the C ABI calls them: each is one pass over its data where libtorch's own operations take
 // several.
 //
-// Every kernel has the plain composition beside it, named `…_reference`. A kernel falls back to it when the processor
-// has no AVX-512 BF16, when a tensor is not plain CPU memory in bf16 or fp32, when the strides or sizes are not ones it
-// handles, or when gradients have to flow. The two agree to fp32 rounding for fp32 input; for bf16 input the kernel
-// computes in fp32 and rounds once at the end where the composition rounds after each operation.
+// An operation runs the kernel of its tensors' device, if that device has one that takes these arguments and no gradient
+// has to flow through it; otherwise the composition of libtorch's operations in compositions.cpp. The two agree to fp32
+// rounding for fp32 input; for bf16 input a kernel computes in fp32 and rounds once at the end where the composition rounds
+// after each operation.
 //
 // Letters: B batch, L tokens, F latent frames (F divides L; a frame is L/F consecutive tokens), H heads, D head width,
 // C channels (C = H·D in attention).
@@ -14,25 +14,32 @@
 
 namespace ctorch::kernels {
 
-/// Switches the fused kernels on or off for the whole process and returns what it was before. For tests and benchmarks.
-bool set_vector_kernels(bool on);
+/// True where the processor has kernels (AVX-512 with BF16) and nobody has switched the kernels off.
+bool fused_kernels();
+
+/// Switches the kernels of all devices on or off for the whole process and returns what it was before. For tests and
+/// benchmarks.
+bool set_fused_kernels(bool on);
 
 /// Asks the C library to keep freed memory for the next tensor instead of returning it to the system. glibc maps and
 /// unmaps every large tensor, and touching fresh pages costs more than many an operation on them. Call once, before the
 /// first tensor. Resident memory then stays at its peak. False where the C library has no such setting.
 bool keep_freed_memory();
 
-// Attention (attention.cpp)
+// MARK: Attention
 
 /// softmax(scale · q kᵀ) v over all keys, no mask; softmax in fp32. q [B, Lq, H, D], k and v [B, Lk, H, D], any strides
-/// with D innermost and contiguous; returns [B, Lq, H, D] contiguous. Fused for bf16 with D a multiple of 16 up to 128.
+/// with D innermost and contiguous; returns [B, Lq, H, D] contiguous. The CPU's kernel takes bf16 with D a multiple of 16
+/// up to 128.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
-at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
 
-// Linear layers with packed weights (linear.cpp)
+// MARK: Linear layers with packed weights
 
 /// What is done to a linear layer's output before it is rounded.
 enum class Activation { none, gelu_tanh };
+
+/// Output features of one panel of a packed weight.
+inline constexpr int64_t panel_columns = 64;
 
 /// True where `linear_packed` is the faster way: AVX-512 BF16 without AMX, which libtorch's own product uses.
 bool prefers_packed_linear();
@@ -45,62 +52,47 @@ at::Tensor pack_linear_weight(const at::Tensor& weight);
 /// or undefined. Returns [..., N]. Sums in fp32 and rounds once. Works on every processor, but is fast only where
 /// `prefers_packed_linear`.
 at::Tensor linear_packed(
-    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias,
-    Activation activation = Activation::none);
-at::Tensor linear_packed_reference(
-    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias,
-    Activation activation = Activation::none);
+    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias, Activation activation);
 
-// Norms, modulation and gates of the transformer (modulation.cpp)
+// MARK: Norms, modulation and gates of the transformer
 
 /// LayerNorm without weights over C, then · (1 + scale) + shift. x [B, L, C] contiguous; shift, scale [B or 1, F, C],
 /// bf16 or fp32, innermost dimension contiguous. Returns x's type and shape.
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps);
-at::Tensor norm_modulate_reference(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps);
 
 /// x + y · gate. x, y [B, L, C] contiguous, gate [B or 1, F, C].
 at::Tensor gate_residual(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate);
-at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate);
 
 /// x += y · gate, in place.
-void gate_residual_(at::Tensor x, const at::Tensor& y, const at::Tensor& gate);
+void gate_residual_(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate);
 
-// Query and key norms and rotary positions (rotary.cpp)
+// MARK: Query and key norms and rotary positions
 
 /// x · rsqrt(mean(x²) + eps) over C in fp32, then · weight [C]. x [..., C].
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
-at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double eps);
 
 /// `rms_norm`, then each head's pairs (2i, 2i+1) turned by cos_sin, fp32 [L, D/2, 2] (cosine, sine), shared by heads
 /// and batch. x [B, L, H·D]. With `out` ([B, L, H·D], x's type, any batch and row strides, for example rows of a key
 /// cache) the result is written there and `out` is returned; otherwise a new tensor is.
 at::Tensor rms_norm_rope(
     const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cos_sin, double eps, int64_t heads,
-    const at::Tensor& out = {});
-at::Tensor rms_norm_rope_reference(
-    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cos_sin, double eps, int64_t heads,
-    const at::Tensor& out = {});
+    const at::Tensor& out);
 
 /// Turns the pairs of x [B, L, H, D] by cos_sin, fp32 [L, D/2, 2], in place. x may be a view of a cache.
-void rotate_(at::Tensor x, const at::Tensor& cos_sin);
-void rotate_reference_(at::Tensor x, const at::Tensor& cos_sin);
+void rotate_(const at::Tensor& x, const at::Tensor& cos_sin);
 
-// Decoder and activations (activation.cpp)
+// MARK: Decoder and activations
 
-/// x / max(‖x‖₂, 1e-12) · √C · gamma over channels, then SiLU if `silu`. x [B, C, T, H, W] (or [B, C, H, W]), fused
-/// when it is channels-last; gamma has C elements. The result keeps x's memory format.
+/// x / max(‖x‖₂, 1e-12) · √C · gamma over channels, then SiLU if `silu`. x [B, C, T, H, W] (or [B, C, H, W]); the CPU's
+/// kernel takes channels-last. gamma has C elements. The result keeps x's memory format.
 at::Tensor rms_norm_silu_channels_last(const at::Tensor& x, const at::Tensor& gamma, bool silu = true);
-at::Tensor rms_norm_silu_channels_last_reference(const at::Tensor& x, const at::Tensor& gamma, bool silu = true);
 
 /// `rms_norm_silu_channels_last` of x [B, C, T, H, W] behind the `count` frames before it, `history`, which are normalised
 /// already; zeros where it is undefined. Returns [B, C, count + T, H, W], what a causal convolution takes.
 at::Tensor rms_norm_silu_after(
     const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count);
-at::Tensor rms_norm_silu_after_reference(
-    const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count);
 
 /// GELU in its tanh form, in place.
-void gelu_tanh_(at::Tensor x);
-void gelu_tanh_reference_(at::Tensor x);
+void gelu_tanh_(const at::Tensor& x);
 
 }  // namespace ctorch::kernels

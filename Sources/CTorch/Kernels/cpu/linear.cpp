@@ -4,54 +4,18 @@
 // chunk of the panel stays in the first-level cache while all the rows of the block pass over it.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "avx512.h"
-#include "dispatch.h"
-#include "kernels.h"
+#include "cpu.h"
 #include "parallel.h"
 #include "product.h"
 
-namespace ctorch::kernels {
-
-namespace {
-
-constexpr int64_t panel_columns = 64;
-
-at::Tensor activated(const at::Tensor& x, Activation activation) {
-  return activation == Activation::gelu_tanh ? at::gelu(x, "tanh") : x;
-}
-
-}  // namespace
-
-bool prefers_packed_linear() {
 #if CTORCH_AVX512
-  return vector_kernels() && !__builtin_cpu_supports("amx-bf16");
-#else
-  return false;
-#endif
-}
 
-at::Tensor pack_linear_weight(const at::Tensor& weight) {
-  TORCH_CHECK(
-      weight.dim() == 2 && weight.scalar_type() == at::kBFloat16 && weight.size(1) % 2 == 0,
-      "only a bf16 weight [N, K] with an even K can be packed");
-  const int64_t features = weight.size(0), pairs = weight.size(1) / 2;
-  const int64_t panels = (features + panel_columns - 1) / panel_columns;
-  const at::Tensor padded = at::constant_pad_nd(weight, {0, 0, 0, panels * panel_columns - features});
-  return padded.reshape({panels, panel_columns, pairs, 2}).permute({0, 2, 1, 3}).contiguous();
-}
-
-at::Tensor linear_packed_reference(
-    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias, Activation activation) {
-  const at::Tensor weight = packed.permute({0, 2, 1, 3}).reshape({-1, packed.size(1) * 2}).narrow(0, 0, features);
-  return activated(at::linear(x, weight, bias.defined() ? bias.to(x.scalar_type()) : bias), activation);
-}
-
-#if CTORCH_AVX512
+namespace ctorch::kernels::cpu {
 
 namespace {
 
@@ -126,48 +90,66 @@ void multiply(const Product& p, int64_t block_rows) {
 
 CTORCH_AVX512_END
 
-#endif
+namespace {
+
+bool linear_fits(
+    const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias, Activation) {
+  return plain(x) && plain(packed) && x.scalar_type() == at::kBFloat16 && packed.scalar_type() == at::kBFloat16 &&
+         x.dim() >= 1 && x.is_contiguous() && x.numel() > 0 && packed.dim() == 4 && packed.is_contiguous() &&
+         packed.size(1) * 2 == x.size(-1) && features > 0 &&
+         packed.size(0) == (features + panel_columns - 1) / panel_columns && packed.size(2) == panel_columns &&
+         (!bias.defined() || (plain(bias) && bias.numel() == features));
+}
 
 at::Tensor linear_packed(
     const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias, Activation activation) {
-#if CTORCH_AVX512
-  if (vector_kernels() && plain(x) && plain(packed) && x.scalar_type() == at::kBFloat16 &&
-      packed.scalar_type() == at::kBFloat16 && x.dim() >= 1 && x.is_contiguous() && x.numel() > 0 &&
-      packed.dim() == 4 && packed.is_contiguous() && packed.size(1) * 2 == x.size(-1) && features > 0 &&
-      packed.size(0) == (features + panel_columns - 1) / panel_columns && packed.size(2) == panel_columns &&
-      (!bias.defined() || (plain(bias) && bias.numel() == features)) && !needs_gradient({&x, &packed, &bias})) {
-    std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end());
-    shape.back() = features;
-    at::Tensor out = at::empty(shape, x.options());
-    std::vector<float> wide;
-    if (bias.defined()) {
-      wide.resize(packed.size(0) * panel_columns);
-      with_type(bias.scalar_type(), [&](auto element) {
-        const at::Tensor dense = bias.contiguous();
-        const auto* from = static_cast<const decltype(element)*>(dense.const_data_ptr());
-        std::copy(from, from + features, wide.begin());
-      });
-    }
-    const Product product{
-        static_cast<const uint32_t*>(x.const_data_ptr()),
-        static_cast<const uint32_t*>(packed.const_data_ptr()),
-        wide.empty() ? nullptr : wide.data(),
-        static_cast<c10::BFloat16*>(out.mutable_data_ptr()),
-        x.numel() / x.size(-1),
-        packed.size(1),
-        features};
-    // Smaller blocks of rows when there would be too few tasks to keep every thread busy to the end.
-    int64_t block_rows = most_rows;
-    while (block_rows > 48 && (product.rows + block_rows - 1) / block_rows * packed.size(0) < 4 * at::get_num_threads())
-      block_rows /= 2;
-    if (activation == Activation::gelu_tanh)
-      multiply<Activation::gelu_tanh>(product, block_rows);
-    else
-      multiply<Activation::none>(product, block_rows);
-    return out;
+  std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end());
+  shape.back() = features;
+  at::Tensor out = at::empty(shape, x.options());
+  std::vector<float> wide;
+  if (bias.defined()) {
+    wide.resize(packed.size(0) * panel_columns);
+    with_type(bias.scalar_type(), [&](auto element) {
+      const at::Tensor dense = bias.contiguous();
+      const auto* from = static_cast<const decltype(element)*>(dense.const_data_ptr());
+      std::copy(from, from + features, wide.begin());
+    });
   }
+  const Product product{
+      static_cast<const uint32_t*>(x.const_data_ptr()),
+      static_cast<const uint32_t*>(packed.const_data_ptr()),
+      wide.empty() ? nullptr : wide.data(),
+      static_cast<c10::BFloat16*>(out.mutable_data_ptr()),
+      x.numel() / x.size(-1),
+      packed.size(1),
+      features};
+  // Smaller blocks of rows when there would be too few tasks to keep every thread busy to the end.
+  int64_t block_rows = most_rows;
+  while (block_rows > 48 && (product.rows + block_rows - 1) / block_rows * packed.size(0) < 4 * at::get_num_threads())
+    block_rows /= 2;
+  if (activation == Activation::gelu_tanh)
+    multiply<Activation::gelu_tanh>(product, block_rows);
+  else
+    multiply<Activation::none>(product, block_rows);
+  return out;
+}
+
+}  // namespace
+
+void add_linear(KernelTable& table) { table.linear_packed = {linear_fits, linear_packed}; }
+
+}  // namespace ctorch::kernels::cpu
+
 #endif
-  return linear_packed_reference(x, packed, features, bias, activation);
+
+namespace ctorch::kernels {
+
+bool prefers_packed_linear() {
+#if CTORCH_AVX512
+  return fused_kernels() && !__builtin_cpu_supports("amx-bf16");
+#else
+  return false;
+#endif
 }
 
 }  // namespace ctorch::kernels

@@ -8,7 +8,7 @@
 
 CTORCH_AVX512_BEGIN
 
-namespace ctorch::kernels::avx512 {
+namespace ctorch::kernels::cpu::avx512 {
 
 /// What a block's sums start from: nothing, what is in memory, or that times one factor per row.
 enum class Start { zero, add, scaled };
@@ -78,7 +78,7 @@ inline void transpose(__m512i (&r)[16]) {
   }
 }
 
-}  // namespace ctorch::kernels::avx512
+}  // namespace ctorch::kernels::cpu::avx512
 
 CTORCH_AVX512_END
 

@@ -1,8 +1,8 @@
 // Sixteen floats at a time: what the AVX-512 kernels share. Include inside no namespace; every function here is
-// compiled for AVX-512, so call it only after `vector_kernels()` said yes.
+// compiled for AVX-512, so call it only from kernels that table() enters.
 #pragma once
 
-#include "dispatch.h"
+#include "cpu.h"
 
 #if CTORCH_AVX512
 
@@ -14,7 +14,7 @@
 
 CTORCH_AVX512_BEGIN
 
-namespace ctorch::kernels::avx512 {
+namespace ctorch::kernels::cpu::avx512 {
 
 using Lanes = __m512;
 
@@ -111,7 +111,7 @@ inline Lanes gelu_tanh(Lanes x) {
   return times_sigmoid<T>(x, _mm512_mul_ps(x, slope));
 }
 
-}  // namespace ctorch::kernels::avx512
+}  // namespace ctorch::kernels::cpu::avx512
 
 CTORCH_AVX512_END
 

@@ -1,14 +1,13 @@
-// Which kernels may run here.
+// What the kernels of the CPU share.
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/GradMode.h>
 #include <c10/util/BFloat16.h>
 
-#include <initializer_list>
+#include "../table.h"
 
-// CTORCH_AVX512 is 1 where the fused kernels are compiled at all; define it as 0 to leave them out. The other names
-// open and close a stretch of code compiled for AVX-512.
+// CTORCH_AVX512 is 1 where the kernels are compiled at all; define it as 0 to leave them out. The other names open and
+// close a stretch of code compiled for AVX-512.
 #if !defined(CTORCH_AVX512)
 #if defined(__x86_64__) && defined(__clang__)
 #define CTORCH_AVX512 1
@@ -25,26 +24,19 @@
 #define CTORCH_AVX512_END _Pragma("clang attribute pop")
 #endif
 
-namespace ctorch::kernels {
+namespace ctorch::kernels::cpu {
 
-/// True where the processor has AVX-512 (F, BW, DQ, VL) and BF16 instructions and nobody has switched the kernels off.
-bool vector_kernels();
+// Each enters the kernels of its file; compiled only where CTORCH_AVX512 is 1.
+void add_activation(KernelTable& table);
+void add_attention(KernelTable& table);
+void add_linear(KernelTable& table);
+void add_modulation(KernelTable& table);
+void add_rotary(KernelTable& table);
 
 /// True when `tensor` is bf16 or fp32, in plain CPU memory.
 inline bool plain(const at::Tensor& tensor) {
   return tensor.defined() && tensor.device().is_cpu() && tensor.layout() == at::kStrided &&
          (tensor.scalar_type() == at::kBFloat16 || tensor.scalar_type() == at::kFloat) && !tensor.is_neg();
-}
-
-/// The type that norms and rotations are computed in: fp32, or fp64 for what is fp64 itself.
-inline at::ScalarType wide_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
-/// True when autograd would have to see this call: the kernels have no derivative.
-inline bool needs_gradient(std::initializer_list<const at::Tensor*> tensors) {
-  if (!c10::GradMode::is_enabled()) return false;
-  for (const at::Tensor* tensor : tensors)
-    if (tensor->defined() && tensor->requires_grad()) return true;
-  return false;
 }
 
 /// Calls `body` with a value of the C++ type that `type`, bf16 or fp32, stands for.
@@ -56,4 +48,4 @@ void with_type(at::ScalarType type, const Body& body) {
     body(float{});
 }
 
-}  // namespace ctorch::kernels
+}  // namespace ctorch::kernels::cpu

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <atomic>
 
-namespace ctorch::kernels {
+namespace ctorch::kernels::cpu {
 
 namespace {
 
@@ -50,4 +50,4 @@ void parallel_tasks(int64_t count, c10::function_ref<void(c10::function_ref<int6
   each_part(parts, [&](int64_t) { body(next); });
 }
 
-}  // namespace ctorch::kernels
+}  // namespace ctorch::kernels::cpu

@@ -1,45 +1,17 @@
 // LayerNorm, modulation and gated residuals of the transformer, row by row.
 #include <ATen/Functions.h>
-#include <ATen/TensorOperators.h>
 
 #include <cmath>
 #include <type_traits>
 #include <vector>
 
 #include "avx512.h"
-#include "dispatch.h"
-#include "kernels.h"
+#include "cpu.h"
 #include "parallel.h"
 
-namespace ctorch::kernels {
-
-namespace {
-
-/// x as [B, F, T, C], to broadcast a modulation [B or 1, F, C] over T.
-at::Tensor by_frame(const at::Tensor& x, const at::Tensor& modulation) {
-  const int64_t frames = modulation.size(-2), channels = x.size(-1);
-  const int64_t batch = x.dim() > 2 ? x.size(0) : 1;
-  return x.reshape({batch, frames, -1, channels});
-}
-
-at::Tensor over_tokens(const at::Tensor& modulation) {
-  return modulation.reshape({-1, modulation.size(-2), 1, modulation.size(-1)});
-}
-
-}  // namespace
-
-at::Tensor norm_modulate_reference(
-    const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
-  const at::Tensor normal = at::layer_norm(x.to(wide_type(x)), {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
-  const at::Tensor modulated = by_frame(normal, shift) * (1 + over_tokens(scale)) + over_tokens(shift);
-  return modulated.reshape(x.sizes()).to(x.scalar_type());
-}
-
-at::Tensor gate_residual_reference(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-  return (x + (by_frame(y, gate) * over_tokens(gate)).reshape(x.sizes())).to(x.scalar_type());
-}
-
 #if CTORCH_AVX512
+
+namespace ctorch::kernels::cpu {
 
 namespace {
 
@@ -184,14 +156,28 @@ T* mutable_data(const at::Tensor& t) {
   return static_cast<T*>(t.mutable_data_ptr());
 }
 
-bool gate_fits(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-  return vector_kernels() && readable_rows(x) && readable_rows(y) && y.sizes() == x.sizes() &&
-         y.scalar_type() == x.scalar_type() && readable_modulation(gate, x) && !needs_gradient({&x, &y, &gate});
+bool norm_modulate_fits(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double) {
+  return readable_rows(x) && readable_modulation(shift, x) && readable_modulation(scale, x) &&
+         shift.scalar_type() == scale.scalar_type();
 }
 
-bool modulation_fits(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
-  return vector_kernels() && readable_rows(x) && readable_modulation(shift, x) && readable_modulation(scale, x) &&
-         shift.scalar_type() == scale.scalar_type() && !needs_gradient({&x, &shift, &scale});
+at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
+  at::Tensor out = at::empty_like(x);
+  const Rows rows(x);
+  with_type(x.scalar_type(), [&](auto element) {
+    with_type(shift.scalar_type(), [&](auto factor) {
+      using T = decltype(element);
+      using M = Modulation<decltype(factor)>;
+      norm_modulate_rows(
+          rows, data<T>(x), M(shift, rows), M(scale, rows), static_cast<float>(eps), mutable_data<T>(out));
+    });
+  });
+  return out;
+}
+
+bool gate_fits(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  return readable_rows(x) && readable_rows(y) && y.sizes() == x.sizes() && y.scalar_type() == x.scalar_type() &&
+         readable_modulation(gate, x);
 }
 
 void gate_into(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, const at::Tensor& out) {
@@ -204,45 +190,22 @@ void gate_into(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate,
   });
 }
 
+at::Tensor gate_residual(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  at::Tensor out = at::empty_like(x);
+  gate_into(x, y, gate, out);
+  return out;
+}
+
+void gate_residual_(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) { gate_into(x, y, gate, x); }
+
 }  // namespace
 
-#endif
-
-at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps) {
-#if CTORCH_AVX512
-  if (modulation_fits(x, shift, scale)) {
-    at::Tensor out = at::empty_like(x);
-    const Rows rows(x);
-    with_type(x.scalar_type(), [&](auto element) {
-      with_type(shift.scalar_type(), [&](auto factor) {
-        using T = decltype(element);
-        using M = Modulation<decltype(factor)>;
-        norm_modulate_rows(
-            rows, data<T>(x), M(shift, rows), M(scale, rows), static_cast<float>(eps), mutable_data<T>(out));
-      });
-    });
-    return out;
-  }
-#endif
-  return norm_modulate_reference(x, shift, scale, eps);
+void add_modulation(KernelTable& table) {
+  table.norm_modulate = {norm_modulate_fits, norm_modulate};
+  table.gate_residual = {gate_fits, gate_residual};
+  table.gate_residual_ = {gate_fits, gate_residual_};
 }
 
-at::Tensor gate_residual(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-#if CTORCH_AVX512
-  if (gate_fits(x, y, gate)) {
-    at::Tensor out = at::empty_like(x);
-    gate_into(x, y, gate, out);
-    return out;
-  }
-#endif
-  return gate_residual_reference(x, y, gate);
-}
+}  // namespace ctorch::kernels::cpu
 
-void gate_residual_(at::Tensor x, const at::Tensor& y, const at::Tensor& gate) {
-#if CTORCH_AVX512
-  if (gate_fits(x, y, gate)) return gate_into(x, y, gate, x);
 #endif
-  x.copy_(gate_residual_reference(x, y, gate));
-}
-
-}  // namespace ctorch::kernels

@@ -1,51 +1,16 @@
 // Query and key norms and rotary positions.
 #include <ATen/Functions.h>
-#include <ATen/TensorOperators.h>
 
 #include <cmath>
 #include <vector>
 
 #include "avx512.h"
-#include "dispatch.h"
-#include "kernels.h"
+#include "cpu.h"
 #include "parallel.h"
 
-namespace ctorch::kernels {
-
-namespace {
-
-/// x [B, L, H, D] with each pair (a, b) turned into (a·cos − b·sin, b·cos + a·sin), in the wide type, in x's type.
-at::Tensor turned(const at::Tensor& x, const at::Tensor& cos_sin) {
-  const int64_t tokens = x.size(1), pairs = x.size(3) / 2;
-  const at::Tensor pair = x.to(wide_type(x)).reshape({x.size(0), tokens, x.size(2), pairs, 2});
-  const at::Tensor angle = cos_sin.reshape({1, tokens, 1, pairs, 2});
-  const at::Tensor a = pair.select(-1, 0), b = pair.select(-1, 1);
-  const at::Tensor cosine = angle.select(-1, 0), sine = angle.select(-1, 1);
-  return at::stack({a * cosine - b * sine, b * cosine + a * sine}, -1).reshape(x.sizes()).to(x.scalar_type());
-}
-
-}  // namespace
-
-at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  const at::Tensor wide = x.to(wide_type(x));
-  const at::Tensor normal = wide * at::rsqrt(wide.square().mean(-1, true) + eps);
-  return (normal.to(x.scalar_type()) * weight).to(x.scalar_type());
-}
-
-at::Tensor rms_norm_rope_reference(
-    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cos_sin, double eps, int64_t heads,
-    const at::Tensor& out) {
-  const at::Tensor normal = rms_norm_reference(x, weight, eps);
-  const at::Tensor result =
-      turned(normal.reshape({x.size(0), x.size(1), heads, x.size(2) / heads}), cos_sin).reshape(x.sizes());
-  if (!out.defined()) return result;
-  out.copy_(result);
-  return out;
-}
-
-void rotate_reference_(at::Tensor x, const at::Tensor& cos_sin) { x.copy_(turned(x, cos_sin)); }
-
 #if CTORCH_AVX512
+
+namespace ctorch::kernels::cpu {
 
 CTORCH_AVX512_BEGIN
 
@@ -168,71 +133,73 @@ RowsAt<T> rows_at(const at::Tensor& t) {
   return {static_cast<T*>(const_cast<void*>(t.const_data_ptr())), t.size(1), t.stride(0), t.stride(1)};
 }
 
-}  // namespace
-
-#endif
+bool rms_norm_fits(const at::Tensor& x, const at::Tensor& weight, double) {
+  return plain(x) && x.dim() >= 1 && x.is_contiguous() && x.numel() > 0 && readable_weight(weight, x.size(-1));
+}
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-#if CTORCH_AVX512
-  if (vector_kernels() && plain(x) && x.dim() >= 1 && x.is_contiguous() && x.numel() > 0 &&
-      readable_weight(weight, x.size(-1)) && !needs_gradient({&x, &weight})) {
-    at::Tensor out = at::empty_like(x);
-    const int64_t channels = x.size(-1);
-    with_type(x.scalar_type(), [&](auto element) {
-      with_type(weight.scalar_type(), [&](auto factor) {
-        using T = decltype(element);
-        rms_rows(
-            x.numel() / channels, channels, static_cast<const T*>(x.const_data_ptr()),
-            static_cast<const decltype(factor)*>(weight.const_data_ptr()), static_cast<float>(eps),
-            static_cast<T*>(out.mutable_data_ptr()));
-      });
+  at::Tensor out = at::empty_like(x);
+  const int64_t channels = x.size(-1);
+  with_type(x.scalar_type(), [&](auto element) {
+    with_type(weight.scalar_type(), [&](auto factor) {
+      using T = decltype(element);
+      rms_rows(
+          x.numel() / channels, channels, static_cast<const T*>(x.const_data_ptr()),
+          static_cast<const decltype(factor)*>(weight.const_data_ptr()), static_cast<float>(eps),
+          static_cast<T*>(out.mutable_data_ptr()));
     });
-    return out;
-  }
-#endif
-  return rms_norm_reference(x, weight, eps);
+  });
+  return out;
+}
+
+bool rms_norm_rope_fits(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cos_sin, double, int64_t heads,
+    const at::Tensor& out) {
+  const auto writable = [&](const at::Tensor& t) {
+    return plain(t) && t.sizes() == x.sizes() && t.scalar_type() == x.scalar_type() && t.stride(2) == 1;
+  };
+  return plain(x) && x.dim() == 3 && x.numel() > 0 && x.stride(2) == 1 && heads > 0 && x.size(2) % heads == 0 &&
+         readable_weight(weight, x.size(2)) && readable_angles(cos_sin, x.size(1), x.size(2) / heads) &&
+         (!out.defined() || writable(out));
 }
 
 at::Tensor rms_norm_rope(
     const at::Tensor& x, const at::Tensor& weight, const at::Tensor& cos_sin, double eps, int64_t heads,
     const at::Tensor& out) {
-#if CTORCH_AVX512
-  const auto writable = [&](const at::Tensor& t) {
-    return plain(t) && t.sizes() == x.sizes() && t.scalar_type() == x.scalar_type() && t.stride(2) == 1;
-  };
-  if (vector_kernels() && plain(x) && x.dim() == 3 && x.numel() > 0 && x.stride(2) == 1 && heads > 0 &&
-      x.size(2) % heads == 0 && readable_weight(weight, x.size(2)) &&
-      readable_angles(cos_sin, x.size(1), x.size(2) / heads) && (!out.defined() || writable(out)) &&
-      !needs_gradient({&x, &weight, &cos_sin, &out})) {
-    at::Tensor to = out.defined() ? out : at::empty(x.sizes(), x.options());
-    with_type(x.scalar_type(), [&](auto element) {
-      with_type(weight.scalar_type(), [&](auto factor) {
-        using T = decltype(element);
-        rms_rope_rows(
-            x.size(0) * x.size(1), heads, x.size(2) / heads, rows_at<const T>(x),
-            static_cast<const decltype(factor)*>(weight.const_data_ptr()),
-            static_cast<const float*>(cos_sin.const_data_ptr()), static_cast<float>(eps), rows_at<T>(to));
-      });
+  at::Tensor to = out.defined() ? out : at::empty(x.sizes(), x.options());
+  with_type(x.scalar_type(), [&](auto element) {
+    with_type(weight.scalar_type(), [&](auto factor) {
+      using T = decltype(element);
+      rms_rope_rows(
+          x.size(0) * x.size(1), heads, x.size(2) / heads, rows_at<const T>(x),
+          static_cast<const decltype(factor)*>(weight.const_data_ptr()),
+          static_cast<const float*>(cos_sin.const_data_ptr()), static_cast<float>(eps), rows_at<T>(to));
     });
-    return to;
-  }
-#endif
-  return rms_norm_rope_reference(x, weight, cos_sin, eps, heads, out);
+  });
+  return to;
 }
 
-void rotate_(at::Tensor x, const at::Tensor& cos_sin) {
-#if CTORCH_AVX512
-  if (vector_kernels() && plain(x) && x.dim() == 4 && x.stride(3) == 1 && x.numel() > 0 &&
-      readable_angles(cos_sin, x.size(1), x.size(3)) && !needs_gradient({&x, &cos_sin})) {
-    with_type(x.scalar_type(), [&](auto element) {
-      rotate_rows(
-          x.size(0) * x.size(1), x.size(2), x.size(3), rows_at<decltype(element)>(x), x.stride(2),
-          static_cast<const float*>(cos_sin.const_data_ptr()));
-    });
-    return;
-  }
-#endif
-  rotate_reference_(x, cos_sin);
+bool rotation_fits(const at::Tensor& x, const at::Tensor& cos_sin) {
+  return plain(x) && x.dim() == 4 && x.stride(3) == 1 && x.numel() > 0 &&
+         readable_angles(cos_sin, x.size(1), x.size(3));
 }
 
-}  // namespace ctorch::kernels
+void rotate_(const at::Tensor& x, const at::Tensor& cos_sin) {
+  with_type(x.scalar_type(), [&](auto element) {
+    rotate_rows(
+        x.size(0) * x.size(1), x.size(2), x.size(3), rows_at<decltype(element)>(x), x.stride(2),
+        static_cast<const float*>(cos_sin.const_data_ptr()));
+  });
+}
+
+}  // namespace
+
+void add_rotary(KernelTable& table) {
+  table.rms_norm = {rms_norm_fits, rms_norm};
+  table.rms_norm_rope = {rms_norm_rope_fits, rms_norm_rope};
+  table.rotate_ = {rotation_fits, rotate_};
+}
+
+}  // namespace ctorch::kernels::cpu
+
+#endif

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-namespace ctorch::kernels {
+namespace ctorch::kernels::cpu {
 
 /// Calls `body(begin, end)` on disjoint ranges that cover [0, count), at most one per thread and none (but the last)
 /// shorter than `grain`. Runs on the calling thread when there is too little work or inside a parallel region.
@@ -18,4 +18,4 @@ void parallel_ranges(int64_t count, int64_t grain, c10::function_ref<void(int64_
 /// tasks of uneven cost: a thread that is done early takes another one.
 void parallel_tasks(int64_t count, c10::function_ref<void(c10::function_ref<int64_t()>)> body);
 
-}  // namespace ctorch::kernels
+}  // namespace ctorch::kernels::cpu

@@ -1,29 +1,17 @@
 // The decoder's channel norm with SiLU, and GELU.
 #include <ATen/Functions.h>
-#include <ATen/TensorOperators.h>
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "avx512.h"
-#include "dispatch.h"
-#include "kernels.h"
+#include "cpu.h"
 #include "parallel.h"
 
-namespace ctorch::kernels {
-
-at::Tensor rms_norm_silu_channels_last_reference(const at::Tensor& x, const at::Tensor& gamma, bool silu) {
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[1] = x.size(1);
-  const at::Tensor length = at::linalg_vector_norm(x, 2, at::IntArrayRef{1}, true).clamp_min(1e-12);
-  const at::Tensor normal = x / length * std::sqrt(static_cast<double>(x.size(1))) * gamma.reshape(shape);
-  return (silu ? at::silu(normal) : normal).to(x.scalar_type());
-}
-
-void gelu_tanh_reference_(at::Tensor x) { x.copy_(at::gelu(x, "tanh")); }
-
 #if CTORCH_AVX512
+
+namespace ctorch::kernels::cpu {
 
 CTORCH_AVX512_BEGIN
 
@@ -78,9 +66,8 @@ bool channels_last(const at::Tensor& x) {
          (x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
-bool norm_is_fused(const at::Tensor& x, const at::Tensor& gamma) {
-  return vector_kernels() && plain(x) && plain(gamma) && channels_last(x) && x.numel() > 0 &&
-         gamma.numel() == x.size(1);
+bool norm_fits(const at::Tensor& x, const at::Tensor& gamma) {
+  return plain(x) && plain(gamma) && channels_last(x) && x.numel() > 0 && gamma.numel() == x.size(1);
 }
 
 /// √C · gamma, padded with zeros to whole vectors.
@@ -112,59 +99,51 @@ void norm_tensor(const at::Tensor& x, const float* gamma, bool silu, const at::T
     norm_elements<float>(x, gamma, silu, out);
 }
 
-}  // namespace
-
-#endif
-
 at::Tensor rms_norm_silu_channels_last(const at::Tensor& x, const at::Tensor& gamma, bool silu) {
-#if CTORCH_AVX512
-  if (norm_is_fused(x, gamma) && !needs_gradient({&x, &gamma})) {
-    at::Tensor out = at::empty_like(x);
-    norm_tensor(x, gamma_factors(gamma).data(), silu, out);
-    return out;
-  }
-#endif
-  return rms_norm_silu_channels_last_reference(x, gamma, silu);
-}
-
-at::Tensor rms_norm_silu_after_reference(
-    const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count) {
-  const at::Tensor normal = rms_norm_silu_channels_last(x, gamma);
-  return history.defined() ? at::cat({history, normal}, 2) : at::constant_pad_nd(normal, {0, 0, 0, 0, count, 0}, 0);
+  at::Tensor out = at::empty_like(x);
+  norm_tensor(x, gamma_factors(gamma).data(), silu, out);
+  return out;
 }
 
 at::Tensor rms_norm_silu_after(
     const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& history, int64_t count) {
-#if CTORCH_AVX512
-  if (x.dim() == 5 && norm_is_fused(x, gamma) && !needs_gradient({&x, &gamma, &history})) {
-    const int64_t frames = x.size(2);
-    const at::Tensor out = at::empty(
-        {x.size(0), x.size(1), count + frames, x.size(3), x.size(4)}, x.options(), at::MemoryFormat::ChannelsLast3d);
-    at::Tensor before = out.narrow(2, 0, count);
-    if (history.defined())
-      before.copy_(history);
-    else
-      before.zero_();
-    const std::vector<float> factors = gamma_factors(gamma);
-    for (int64_t b = 0; b < x.size(0); ++b)
-      norm_tensor(x.narrow(0, b, 1), factors.data(), true, out.narrow(0, b, 1).narrow(2, count, frames));
-    return out;
-  }
-#endif
-  return rms_norm_silu_after_reference(x, gamma, history, count);
+  const int64_t frames = x.size(2);
+  const at::Tensor out = at::empty(
+      {x.size(0), x.size(1), count + frames, x.size(3), x.size(4)}, x.options(), at::MemoryFormat::ChannelsLast3d);
+  at::Tensor before = out.narrow(2, 0, count);
+  if (history.defined())
+    before.copy_(history);
+  else
+    before.zero_();
+  const std::vector<float> factors = gamma_factors(gamma);
+  for (int64_t b = 0; b < x.size(0); ++b)
+    norm_tensor(x.narrow(0, b, 1), factors.data(), true, out.narrow(0, b, 1).narrow(2, count, frames));
+  return out;
 }
 
-void gelu_tanh_(at::Tensor x) {
-#if CTORCH_AVX512
-  if (vector_kernels() && plain(x) && x.is_non_overlapping_and_dense() && x.numel() > 0 && !needs_gradient({&x})) {
-    if (x.scalar_type() == at::kBFloat16)
-      gelu_elements(x.numel(), static_cast<c10::BFloat16*>(x.mutable_data_ptr()));
-    else
-      gelu_elements(x.numel(), static_cast<float*>(x.mutable_data_ptr()));
-    return;
-  }
-#endif
-  gelu_tanh_reference_(x);
+bool gelu_fits(const at::Tensor& x) { return plain(x) && x.is_non_overlapping_and_dense() && x.numel() > 0; }
+
+void gelu_tanh_(const at::Tensor& x) {
+  if (x.scalar_type() == at::kBFloat16)
+    gelu_elements(x.numel(), static_cast<c10::BFloat16*>(x.mutable_data_ptr()));
+  else
+    gelu_elements(x.numel(), static_cast<float*>(x.mutable_data_ptr()));
 }
 
-}  // namespace ctorch::kernels
+}  // namespace
+
+void add_activation(KernelTable& table) {
+  table.rms_norm_silu_channels_last = {
+      [](const at::Tensor& x, const at::Tensor& gamma, bool) { return norm_fits(x, gamma); },
+      rms_norm_silu_channels_last};
+  table.rms_norm_silu_after = {
+      [](const at::Tensor& x, const at::Tensor& gamma, const at::Tensor&, int64_t) {
+        return x.dim() == 5 && norm_fits(x, gamma);
+      },
+      rms_norm_silu_after};
+  table.gelu_tanh_ = {gelu_fits, gelu_tanh_};
+}
+
+}  // namespace ctorch::kernels::cpu
+
+#endif

@@ -5,7 +5,6 @@
 // the key tiles: scores by one register-blocked product, an online softmax in fp32, weights rounded to bf16, and the
 // output by the same product. A query tile's scratch and a key tile stay in the second-level cache.
 #include <ATen/Functions.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 
 #include <algorithm>
 #include <array>
@@ -16,21 +15,13 @@
 #include <memory>
 
 #include "avx512.h"
-#include "dispatch.h"
-#include "kernels.h"
+#include "cpu.h"
 #include "parallel.h"
 #include "product.h"
 
-namespace ctorch::kernels {
-
-at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
-  return at::scaled_dot_product_attention(
-             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), {}, 0.0, false, scale)
-      .transpose(1, 2)
-      .contiguous();
-}
-
 #if CTORCH_AVX512
+
+namespace ctorch::kernels::cpu {
 
 namespace {
 
@@ -258,25 +249,31 @@ at::Tensor attention_avx512(const at::Tensor& q, const at::Tensor& k, const at::
 
 CTORCH_AVX512_END
 
-#endif
+namespace {
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
-#if CTORCH_AVX512
-  const auto readable = [](const at::Tensor& t) {
-    return t.dim() == 4 && plain(t) && t.scalar_type() == at::kBFloat16 && t.stride(3) == 1 && t.numel() > 0;
-  };
+bool readable(const at::Tensor& t) {
+  return t.dim() == 4 && plain(t) && t.scalar_type() == at::kBFloat16 && t.stride(3) == 1 && t.numel() > 0;
+}
+
+bool attention_fits(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
   const auto fits = [&](const at::Tensor& t) {
     return readable(t) && t.size(0) == q.size(0) && t.size(2) == q.size(2) && t.size(3) == q.size(3);
   };
-  if (vector_kernels() && readable(q) && fits(k) && fits(v) && k.size(1) == v.size(1) && q.size(3) % 16 == 0 &&
-      q.size(3) <= 128 && scale > 0 && !needs_gradient({&q, &k, &v})) {
-    const int64_t width = q.size(3);
-    const int64_t columns = width % 64 == 0 ? 64 : width % 48 == 0 ? 48 : width % 32 == 0 ? 32 : 16;
-    const Shape shape{q.size(0), q.size(1), k.size(1), q.size(2), width, columns, static_cast<float>(scale * M_LOG2E)};
-    return attention_avx512(q, k, v, shape);
-  }
-#endif
-  return attention_reference(q, k, v, scale);
+  return readable(q) && fits(k) && fits(v) && k.size(1) == v.size(1) && q.size(3) % 16 == 0 && q.size(3) <= 128 &&
+         scale > 0;
 }
 
-}  // namespace ctorch::kernels
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+  const int64_t width = q.size(3);
+  const int64_t columns = width % 64 == 0 ? 64 : width % 48 == 0 ? 48 : width % 32 == 0 ? 32 : 16;
+  const Shape shape{q.size(0), q.size(1), k.size(1), q.size(2), width, columns, static_cast<float>(scale * M_LOG2E)};
+  return attention_avx512(q, k, v, shape);
+}
+
+}  // namespace
+
+void add_attention(KernelTable& table) { table.attention = {attention_fits, attention}; }
+
+}  // namespace ctorch::kernels::cpu
+
+#endif

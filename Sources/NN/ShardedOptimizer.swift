@@ -1,7 +1,7 @@
 import Basics
-import Distributed
+package import Distributed
 import Foundation
-import Torch
+package import Torch
 
 /// AdamW with fp32 master weights, sharded over the ranks of a process group (ZeRO stage 2, Rajbhandari et al. 2020).
 ///

@@ -1,6 +1,6 @@
 import Basics
 import Foundation
-import Torch
+package import Torch
 
 // The sharded optimizer state in files: one per rank with its shard, loadable by any number of ranks.
 

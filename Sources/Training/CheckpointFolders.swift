@@ -1,6 +1,6 @@
 import Basics
-import Distributed
-import Foundation
+package import Distributed
+package import Foundation
 import Torch
 
 /// The checkpoints of one run: folders `step-00000120` beside each other.

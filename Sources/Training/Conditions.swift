@@ -1,6 +1,6 @@
 import Generation
 import Models
-import Torch
+package import Torch
 
 // B batch, F latent frames, H and W latent pixels.
 

@@ -1,6 +1,6 @@
 import Basics
-import Foundation
-import Torch
+package import Foundation
+package import Torch
 
 /// One file of tensors in a checkpoint.
 package struct TensorFile {

@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// Merges LoRA weights into their base, as OmniAvatar ships its models.
 ///

@@ -1,6 +1,6 @@
 import Generation
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// The critic's loss: flow matching on the student's clips.
 package enum CriticObjective {

@@ -1,6 +1,6 @@
-import Generation
-import Models
-import Torch
+package import Generation
+package import Models
+package import Torch
 
 /// The random numbers of a score evaluation.
 package struct ScoreDraw {

@@ -1,7 +1,7 @@
 import Basics
-import Generation
-import Models
-import Torch
+package import Generation
+package import Models
+package import Torch
 
 /// Flow matching: the model predicts the flow noise - x0 at a random timestep.
 ///

@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// Classifier-free guidance, with separate scales for text and audio.
 package struct Guidance: Codable, Hashable, Sendable {

@@ -1,7 +1,7 @@
 import Basics
-import Generation
-import Models
-import Torch
+package import Generation
+package import Models
+package import Torch
 
 /// ODE initialisation: the student learns to predict the clean end of the teacher's ODE trajectories from their states.
 ///

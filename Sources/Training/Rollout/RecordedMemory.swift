@@ -1,5 +1,5 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// The KV cache of training rollouts: it holds the whole clip and can be rewound to an earlier block.
 ///

@@ -1,6 +1,6 @@
-import Generation
-import Models
-import Torch
+package import Generation
+package import Models
+package import Torch
 
 /// How gradients flow through the KV cache from a block into earlier ones.
 package enum HistoryGradient: String, Sendable, CaseIterable {

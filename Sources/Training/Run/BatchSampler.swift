@@ -1,3 +1,5 @@
+import Torch
+
 /// The part of a batch that goes through one forward and backward pass on one rank.
 package struct MicroBatch {
   /// Counted through the whole run, over all ranks.

@@ -1,4 +1,4 @@
-import Distributed
+package import Distributed
 import Foundation
 import Generation
 import Models

@@ -1,7 +1,7 @@
 import Distributed
 import Generation
 import NN
-import Torch
+package import Torch
 
 /// What a stage computes for a micro-batch.
 package struct BatchLoss {

@@ -1,6 +1,6 @@
-import Foundation
-import Generation
-import Torch
+package import Foundation
+package import Generation
+package import Torch
 
 /// A video that shows what the model can do by now.
 package struct SampleVideo {

@@ -69,6 +69,6 @@ struct LoadedTransformer {
       "lora_target_modules": adaptation.targets.joined(separator: ","),
     ]
     let config = try JSONSerialization.data(withJSONObject: fields, options: [.prettyPrinted, .sortedKeys])
-    try writeAtomically(to: folder.appendingPathComponent("config.json")) { try $0.write(contentsOf: config) }
+    try writeAtomically(config, to: folder.appendingPathComponent("config.json"))
   }
 }

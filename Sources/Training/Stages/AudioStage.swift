@@ -1,10 +1,10 @@
 import Basics
 import ClipShards
-package import Foundation
-package import Generation
+import Foundation
+import Generation
 import Models
 import NN
-package import Torch
+import Torch
 
 /// The settings of the speech encoder's training: phoneme classification.
 package struct AudioConfiguration: StageConfiguration {

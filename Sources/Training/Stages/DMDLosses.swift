@@ -1,6 +1,6 @@
 import Generation
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// The losses of student and critic in distribution matching distillation, for given conditions and random numbers.
 package struct DMDLosses {

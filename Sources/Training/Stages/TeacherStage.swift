@@ -1,8 +1,8 @@
-package import Foundation
-package import Generation
+import Foundation
+import Generation
 import Models
 package import NN
-package import Torch
+import Torch
 
 /// The settings of the teacher's training: flow matching with bidirectional attention.
 package struct TeacherConfiguration: StageConfiguration {

@@ -101,7 +101,7 @@ import Testing
     let metadata = folder["data"].appendingPathComponent("metadata.jsonl")
     let good = try Data(contentsOf: metadata)
     for (text, words) in [
-      ("", "is empty"), ("{\"id\": \"a\", \"film\": \"a.mp4\"}\n", "line 1: the key 'film'"),
+      ("", "is empty"), ("{\"id\": \"a\", \"film\": \"a.mp4\"}\n", "line 1: it has the unknown key 'film'"),
       (String(decoding: good, as: UTF8.self) + "{\"id\": \n", "line 4: it is not a JSON object"),
     ] {
       try Data(text.utf8).write(to: metadata)

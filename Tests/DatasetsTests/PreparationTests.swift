@@ -148,7 +148,7 @@ import Torch
     let models = try AvatarModels(loading: folder, device: .cpu, dtype: .float32)
     let read = try ClipReader(requirements: settings.requirements).read(try DatasetFolder(fixture.root).clips[0])
     let clip = try Clip(samples: Array(read.samples.prefix(8000)), seconds: nil)
-    #expect(clip.latentFrames == 3 && clip.videoFrames == 9)
+    #expect(clip.latentFrames == 3 && clip.videoFrames == 8)
     try withInferenceMode {
       let features = try models.audioEncoder.encode(clip.paddedSamples, frameCount: 9)
       #expect(try clips.tensor(0, "audioFeatures").shape == [9, 192])

@@ -49,6 +49,9 @@ package final class AvatarSession {
   package let rollout: BlockRollout<WanTransformer>
 
   private let transformer: WanTransformer
+  private let shift: Double
+  private let device: Device
+  private let dtype: DType
   private var decoder: WanVAEDecodeStream
   private let decoding: Stream
 
@@ -61,7 +64,7 @@ package final class AvatarSession {
     transformer: WanTransformer, vae: WanVAE, referenceLatent: Tensor, textEmbedding: Tensor, options: SessionOptions,
     noise: NoiseSource? = nil, tap: RolloutTap? = nil
   ) throws {
-    let device = vae.device
+    (device, dtype, shift) = (vae.device, vae.dtype, options.shift)
     self.transformer = transformer
     let stride = vae.configuration.spatialStride
     size = ReferencePicture.Size(height: referenceLatent.size(3) * stride, width: referenceLatent.size(4) * stride)

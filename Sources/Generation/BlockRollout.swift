@@ -65,7 +65,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   package private(set) var lastInput: Tensor?
 
   private let transformer: Transformer
-  private let steps: [FlowMatchingSchedule.Step]
+  private var steps: [FlowMatchingSchedule.Step]
   private let sampler: Sampler
   private let commit: Commit
   private let keepsFirstText: Bool
@@ -171,6 +171,16 @@ package final class BlockRollout<Transformer: BlockTransformer> {
     self.textEmbedding = textEmbedding
     text = withGradients(false) { transformer.read(text: textEmbedding) }
     recordedText = nil
+  }
+
+  /// Changes the denoising steps from the next block on, where all of them share one memory.
+  public func setSteps(_ steps: [FlowMatchingSchedule.Step]) {
+    precondition(memories.count == 1 && !steps.isEmpty, "each step has a memory of its own")
+    self.steps = steps
+    recordedSteps = [:]
+    stepContexts = withGradients(false) {
+      steps.map { transformer.read(timesteps: $0.timestep.expand(shape[0], 1)) }
+    }
   }
 
   /// Goes on as though so many blocks had been generated, with noise in the memory; for benchmarks.

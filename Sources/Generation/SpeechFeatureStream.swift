@@ -25,7 +25,10 @@ package struct SpeechFeatureStream {
   private let encoder: Wav2Vec2
   private let geometry: LatentGeometry
   private let framesPerBlock: Int
-  private let pastFrames, lookAheadFrames: Int
+  private let window: Window
+  private var framesPerSecond: Int
+  /// A frame and the sample at which it begins: frames are counted on from there.
+  private var anchor = (frame: 0, sample: 0)
   /// Samples that a feature sees from its place on.
   private let reach: Int
   private var samples: [Float] = []
@@ -40,18 +43,36 @@ package struct SpeechFeatureStream {
     self.encoder = encoder
     self.geometry = geometry
     self.framesPerBlock = framesPerBlock ?? geometry.framesPerBlock
-    let rate = Double(geometry.framesPerSecond)
-    pastFrames = Int((window.past * rate).rounded())
+    self.window = window
+    framesPerSecond = geometry.framesPerSecond
     // The last frame's feature sees a little past its own place.
     reach = encoder.configuration.receptiveField
-    lookAheadFrames = max(
-      0, Int(((window.lookAhead - Double(reach) / Double(geometry.sampleRate)) * rate).rounded(.down)))
+  }
+
+  private var pastFrames: Int { Int((window.past * Double(framesPerSecond)).rounded()) }
+  private var lookAheadFrames: Int {
+    let seconds = window.lookAhead - Double(reach) / Double(geometry.sampleRate)
+    return max(0, Int((seconds * Double(framesPerSecond)).rounded(.down)))
+  }
+
+  /// Lets frames follow one another at another distance from the next block on.
+  public mutating func setFramesPerSecond(_ rate: Int) {
+    guard rate != framesPerSecond else { return }
+    anchor = (firstFrame, sample(firstFrame))
+    framesPerSecond = rate
   }
 
   /// Takes further samples, any number of them.
   package mutating func append(_ new: some Sequence<Float>) {
     require(!hasEnded, "The sound has ended.")
     samples.append(contentsOf: new)
+  }
+
+  /// Takes silence between utterances, which says nothing about how loud the speech is.
+  public mutating func append(silence count: Int) {
+    let start = forgotten + samples.count
+    loudness.ignore(start..<start + count)
+    append(repeatElement(0, count: count))
   }
 
   /// Says that no more sound will come: the blocks that are left are encoded with silence behind it.
@@ -62,29 +83,40 @@ package struct SpeechFeatureStream {
   /// - Throws: `LiveTalkError` for frames too short to be encoded.
   package mutating func next() throws -> Tensor? {
     let frames = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)
-    let first = block == 0 ? 0 : geometry.videoFrames(latentFrames: block * framesPerBlock)
+    let first = firstFrame
     let last = first + frames - 1
     let end = last + lookAheadFrames
     let lacking = sample(end) + reach - forgotten - samples.count
-    if lacking > 0 {
+    var ahead: [Float] = []
+    if lacking > 0, let following {
+      guard sample(last + 1) - forgotten <= samples.count else { return nil }
+      ahead = Array(following.prefix(lacking))
+      ahead += [Float](repeating: 0, count: lacking - ahead.count)
+    } else if lacking > 0 {
       guard hasEnded else { return nil }
       samples += [Float](repeating: 0, count: lacking)
     }
     let start = max(0, first - pastFrames)
     forget(before: sample(start))
-    let window = Array(samples.prefix(sample(end) + reach - forgotten))
-    loudness.take(window, from: forgotten)
+    let known = Array(samples.prefix(sample(end) + reach - forgotten))
+    loudness.take(known, from: forgotten)
     let features = try encoder.encode(
-      window, frameCount: end - start + 1, normalisedBy: loudness.meanAndVariance,
-      samplesPerFrame: Double(geometry.sampleRate) / Double(geometry.framesPerSecond))
+      known + ahead, frameCount: end - start + 1, normalisedBy: loudness.meanAndVariance,
+      samplesPerFrame: Double(geometry.sampleRate) / Double(framesPerSecond))
     block += 1
     return features.narrow(1, first - start, frames)
   }
 
+  /// Of the next block.
+  private var firstFrame: Int { block == 0 ? 0 : geometry.videoFrames(latentFrames: block * framesPerBlock) }
+
   /// Where the sound of a frame begins.
-  private func sample(_ frame: Int) -> Int { frame * geometry.sampleRate / geometry.framesPerSecond }
+  private func sample(_ frame: Int) -> Int {
+    anchor.sample + (frame - anchor.frame) * geometry.sampleRate / framesPerSecond
+  }
 
   private mutating func forget(before sample: Int) {
+    let sample = min(sample, forgotten + samples.count)
     guard sample > forgotten else { return }
     samples.removeFirst(sample - forgotten)
     forgotten = sample
@@ -93,11 +125,25 @@ package struct SpeechFeatureStream {
 
 /// Mean and variance of all samples so far.
 private struct SoundStatistics {
-  private var (count, sum, squares) = (0, 0.0, 0.0)
+  /// Samples seen, and those of them that count.
+  private var (seen, count, sum, squares) = (0, 0, 0.0, 0.0)
+  /// What does not count, by its samples' numbers, in order.
+  private var ignored: [Range<Int>] = []
+
+  mutating func ignore(_ range: Range<Int>) {
+    if let last = ignored.last, last.upperBound == range.lowerBound {
+      ignored[ignored.count - 1] = last.lowerBound..<range.upperBound
+    } else {
+      ignored.append(range)
+    }
+  }
 
   /// Takes those of `samples`, whose first has the number `start`, that are new.
   mutating func take(_ samples: some Collection<Float>, from start: Int) {
-    for sample in samples.dropFirst(max(0, count - start)) {
+    for sample in samples.dropFirst(max(0, seen - start)) {
+      defer { seen += 1 }
+      while let range = ignored.first, range.upperBound <= seen { ignored.removeFirst() }
+      if let range = ignored.first, range.contains(seen) { continue }
       sum += Double(sample)
       squares += Double(sample) * Double(sample)
       count += 1

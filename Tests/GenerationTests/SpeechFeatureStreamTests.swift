@@ -133,3 +133,65 @@ import Torch
     }
   }
 }
+
+@Suite struct LiveSpeechFeatureTests {
+  private func stream() -> SpeechFeatureStream {
+    let store = ParameterStore(random: RandomGenerator(seed: 1))
+    return SpeechFeatureStream(Wav2Vec2(ModelPreset.tiny.audioEncoder, store.root))
+  }
+
+  private let noise: [Float] = (RandomGenerator(seed: 2).normal([16_000 * 6]) * 0.1).array()
+
+  @Test func `a look-ahead that is told beforehand gives what one that has come gives`() throws {
+    var (whole, told) = (stream(), stream())
+    whole.append(noise)
+    var start = 0
+    for block in 0..<4 {
+      let count = block == 0 ? 9000 : 12_000
+      told.append(noise[start..<start + count])
+      start += count
+      let expected = try #require(try whole.next())
+      let features = try #require(try told.next(before: Array(noise[start..<start + 8000])))
+      #expect(expected.maxAbsDifference(features) < 2e-2, "the loudness of the look-ahead is not known yet")
+      #expect(expected.shape == features.shape)
+    }
+  }
+
+  @Test func `a block whose own sound is not there yet has no features`() throws {
+    var stream = stream()
+    stream.append(noise.prefix(8999))
+    #expect(try stream.next(before: [Float](repeating: 0, count: 16_000)) == nil)
+    stream.append(noise[8999..<9000])
+    #expect(try stream.next(before: []) != nil)
+  }
+
+  @Test func `silence between utterances does not make the next one louder`() throws {
+    func features(after silence: Int) throws -> Tensor {
+      var stream = stream()
+      stream.append(noise.prefix(9000))
+      _ = try stream.next(before: [])
+      for _ in 0..<silence {
+        stream.append(silence: 12_000)
+        _ = try stream.next(before: [])
+      }
+      stream.append(noise.prefix(12_000))
+      return try #require(try stream.next(before: []))
+    }
+    // Beyond the window of the past it does not matter for how long nobody spoke.
+    #expect(try features(after: 4).maxAbsDifference(try features(after: 12)) < 1e-4)
+  }
+
+  @Test func `fewer pictures per second take more sound each`() throws {
+    var stream = stream()
+    stream.append(noise.prefix(9000))
+    _ = try stream.next(before: [])
+    stream.setFramesPerSecond(8)
+    stream.append(noise[9000..<32_999])
+    #expect(try stream.next(before: []) == nil)
+    stream.append(noise[32_999..<33_000])
+    #expect(try #require(try stream.next(before: [])).size(1) == 12)
+    stream.setFramesPerSecond(16)
+    stream.append(noise[33_000..<45_000])
+    #expect(try #require(try stream.next(before: [])).size(1) == 12)
+  }
+}

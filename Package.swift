@@ -123,6 +123,8 @@ let package = Package(
     .testTarget(name: "ModelsTests", dependencies: ["Basics", "Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Basics", "Generation", "Models", "NN", "Torch"]),
     .testTarget(
+      name: "EngineTests", dependencies: ["Engine", "Session", "Generation", "Media", "Models", "Torch"]),
+    .testTarget(
       name: "EvaluationTests", dependencies: ["Evaluation", "Models", "NN", "Torch"]),
     .testTarget(name: "SyntheticSpeakerTests", dependencies: ["Basics", "SyntheticSpeaker", "Media"]),
     .testTarget(

@@ -76,7 +76,7 @@ package struct SpeechQueue: Sendable {
       samples: [Float](repeating: 0, count: driveSamples * ratio), drive: [Float](repeating: 0, count: driveSamples))
     return (0..<count).map { _ in
       guard let first = entries.first, first.taken > 0 || isReady(for: seconds),
-        first.isWhole || first.samples.count >= driveSamples * ratio
+        first.isWhole || (first.samples.count >= driveSamples * ratio && first.drive.count >= driveSamples)
       else { return silence }
       return take(driveSamples)
     }

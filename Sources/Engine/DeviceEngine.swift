@@ -1,0 +1,194 @@
+import Foundation
+import Generation
+import Models
+import Session
+import Torch
+
+/// Sessions of one checkpoint on one or more devices of this machine.
+package actor DeviceEngine: AvatarEngine {
+  package nonisolated let information: EngineInformation
+  private let workers: [DeviceWorker]
+  private let prompts: PromptReader
+  private let sizes: [ReferencePicture.Size]
+  private var sessions: [Int]
+  private var isReady = false
+  private var isDraining = false
+  /// Bytes that sessions may take in all; nil where only their number is bounded.
+  private let memoryBudget: Int?
+
+  /// - Parameters:
+  ///   - models: one for each device, of one checkpoint.
+  ///   - maxSessions: on all devices together.
+  ///   - memoryBudget: bytes on one device for sessions, beside its models; by default what the system has free now on the CPU.
+  ///   - encodePrompt: gives the text encoder's output `[1, textRows, textDim]`; called on a thread of its own.
+  /// - Throws: `TorchError` where there is no model.
+  init(
+    models: [AvatarModels], name: String, options: SessionOptions, maxSessions: Int, memoryBudget: Int? = nil,
+    encodePrompt: @escaping @Sendable (String) throws -> Tensor
+  ) throws {
+    guard let first = models.first else { throw TorchError("An engine has at least one device.") }
+    workers = models.map { DeviceWorker($0, options: options) }
+    sessions = [Int](repeating: 0, count: models.count)
+    sizes = first.settings.imageSizes
+    prompts = PromptReader(encodePrompt)
+    self.memoryBudget = memoryBudget ?? (first.device.isCPU ? availableMemory() : nil)
+    let geometry = LatentGeometry.livetalk.over(first.vae.configuration)
+    let worker = workers[0]
+    information = EngineInformation(
+      model: name, provenance: first.settings.provenance, devices: models.map { "\($0.device)" },
+      framesPerSecond: geometry.framesPerSecond, sampleRate: DeviceSession.sampleRate,
+      framesPerBlock: options.framesPerBlock * geometry.temporalStride,
+      videoSizes: sizes.map { VideoSize(width: $0.width, height: $0.height) },
+      memoryPerSession: sizes.map { worker.memory($0) }.max() ?? 0, maxSessions: maxSessions)
+  }
+
+  /// Loads a checkpoint on devices.
+  ///
+  /// - Parameter steps: denoising steps of a block, before any degradation.
+  /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`.
+  package init(
+    loading folder: CheckpointFolder, devices: [Device], dtype: DType, maxSessions: Int, steps: Int = 4,
+    memoryBudget: Int? = nil, report: (String) -> Void = { _ in }
+  ) throws {
+    let models = try withInferenceMode {
+      try devices.map { try AvatarModels(loading: folder, device: $0, dtype: dtype, report: report) }
+    }
+    guard let device = devices.first else { throw TorchError("An engine has at least one device.") }
+    var options = SessionOptions(folder.settings)
+    options.steps = steps
+    try self.init(
+      models: models, name: folder.root.lastPathComponent, options: options, maxSessions: maxSessions,
+      memoryBudget: memoryBudget,
+      encodePrompt: {
+        try AvatarModels.encodeText($0, in: folder, device: device, dtype: PromptEncoder.type(for: dtype))
+      })
+  }
+
+  /// Random weights of a preset's sizes, for benchmarks and tests. A prompt's text is noise.
+  package init(random preset: ModelPreset, device: Device = .cpu, maxSessions: Int = 4, memoryBudget: Int? = nil) throws
+  {
+    let models = try AvatarModels(random: preset, device: device, dtype: .float32)
+    try self.init(
+      models: [models], name: preset.name, options: SessionOptions(models.settings), maxSessions: maxSessions,
+      memoryBudget: memoryBudget,
+      encodePrompt: { prompt in
+        let seed = prompt.utf8.reduce(UInt64(5381)) { $0 &* 33 &+ UInt64($1) }
+        return RandomGenerator(seed: seed).normal([1, models.settings.textRows, models.transformer.config.textDim])
+      })
+  }
+
+  /// Computes a short session on every device, so that what is made on first use is made before anybody waits; then takes sessions.
+  package func prepare() async throws {
+    guard let size = sizes.first else { throw SessionError(.badSize, "The checkpoint names no size of video.") }
+    let gray = RGBImage(width: 16, height: 16, bytes: [UInt8](repeating: 128, count: 768))
+    for worker in workers {
+      let session = try await DeviceSession(
+        AvatarRequest(picture: gray, prompt: "A person."), size: size, on: worker,
+        encodePrompt: { [prompts] in try await prompts.read($0) }, giveBack: {})
+      for _ in 0..<2 { _ = try await session.nextBlock() }
+      await session.close()
+    }
+    isReady = true
+  }
+
+  /// Takes no session from now on; those that are open go on.
+  package func drain() { isDraining = true }
+
+  package func load() -> EngineLoad {
+    let open = sessions.reduce(0, +)
+    return EngineLoad(
+      isReady: isReady && !isDraining, sessions: open, free: isReady && !isDraining ? free : 0,
+      memory: Set(workers.map(\.device)).reduce(0) { $0 + $1.memory.current })
+  }
+
+  /// Sessions that could be opened now.
+  private var free: Int {
+    let places = information.maxSessions - sessions.reduce(0, +)
+    guard let memoryBudget, information.memoryPerSession > 0 else { return max(0, places) }
+    let fitting = sessions.reduce(0) { $0 + max(0, memoryBudget / information.memoryPerSession - $1) }
+    return max(0, min(places, fitting))
+  }
+
+  package func open(_ request: AvatarRequest) async throws -> any EngineSession {
+    if isDraining { throw AdmissionError.draining(retryAfter: 30) }
+    guard isReady else { throw AdmissionError.warmingUp(retryAfter: 10) }
+    let size = try size(for: request)
+    let open = sessions.reduce(0, +)
+    guard open < information.maxSessions else { throw AdmissionError.full(sessions: open, retryAfter: 15) }
+    let index = sessions.indices.min { sessions[$0] < sessions[$1] } ?? 0
+    let needed = workers[index].memory(size)
+    if let memoryBudget, (sessions[index] + 1) * needed > memoryBudget {
+      throw AdmissionError.memory(
+        needed: needed, free: max(0, memoryBudget - sessions[index] * needed), retryAfter: 15)
+    }
+    // The place is taken before anything is awaited.
+    sessions[index] += 1
+    do {
+      return try await DeviceSession(
+        request, size: size, on: workers[index], encodePrompt: { [prompts] in try await prompts.read($0) },
+        giveBack: { [weak self] in await self?.giveBack(index) })
+    } catch {
+      sessions[index] -= 1
+      throw error is AdmissionError ? error : sessionError(error)
+    }
+  }
+
+  private func giveBack(_ index: Int) {
+    sessions[index] -= 1
+    workers[index].device.releaseCachedMemory()
+  }
+
+  private func size(for request: AvatarRequest) throws -> ReferencePicture.Size {
+    let picture = request.picture
+    guard information.pictureSides.contains(picture.width), information.pictureSides.contains(picture.height) else {
+      let (low, high) = (information.pictureSides.lowerBound, information.pictureSides.upperBound)
+      throw SessionError(
+        .badPicture, "A picture has from \(low) to \(high) pixels along each side, not \(picture.size).")
+    }
+    if let size = request.size {
+      guard information.videoSizes.contains(size) else {
+        let list = information.videoSizes.map(\.description).joined(separator: ", ")
+        throw SessionError(.badSize, "There is no video of \(size) here: choose \(list).")
+      }
+      return ReferencePicture.Size(height: size.height, width: size.width)
+    }
+    let given = ReferencePicture.Size(height: picture.height, width: picture.width)
+    guard let size = ReferencePicture.size(of: sizes, closestTo: given) else {
+      throw SessionError(.badSize, "The checkpoint names no size of video.")
+    }
+    return size
+  }
+}
+
+/// Reads prompts on a thread of its own, and keeps the newest.
+actor PromptReader {
+  private let thread = PinnedThread(name: "livetalk-prompts")
+  nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+  private let encode: @Sendable (String) throws -> Tensor
+  private var known: [(prompt: String, text: Tensor)] = []
+
+  init(_ encode: @escaping @Sendable (String) throws -> Tensor) { self.encode = encode }
+
+  /// - Throws: `SessionError` (`badPrompt`).
+  func read(_ prompt: String) throws -> Tensor {
+    if let index = known.firstIndex(where: { $0.prompt == prompt }) {
+      known.append(known.remove(at: index))
+      return known[known.count - 1].text
+    }
+    do {
+      let text = try withTorchErrors { try withInferenceMode { try encode(prompt) } }
+      known.append((prompt, text))
+      if known.count > 16 { known.removeFirst() }
+      return text
+    } catch {
+      throw SessionError(.badPrompt, "The prompt cannot be read: \(error)")
+    }
+  }
+}
+
+/// Bytes that the system could give to this process; nil where it does not say.
+private func availableMemory() -> Int? {
+  let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
+  return text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }?
+    .split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+}

@@ -1,0 +1,188 @@
+import Generation
+import Media
+import Models
+import Session
+import Torch
+
+/// One avatar on a device: its sound waits here, its blocks are computed on the device's threads.
+///
+/// While a block decodes, the next one is denoised where its sound is there already.
+package actor DeviceSession: EngineSession {
+  package nonisolated let size: VideoSize
+  private let computer: BlockComputer
+  private let decoder: BlockDecoder
+  private let geometry: LatentGeometry
+  private let framesPerBlock: Int
+  private let encodePrompt: @Sendable (String) async throws -> Tensor
+  private var giveBack: (@Sendable () async -> Void)?
+
+  private var queue: SpeechQueue
+  private var resamplers: [UtteranceID: Resamplers] = [:]
+  private var pace: Pace
+  private var seed: UInt64
+  private var block = 0
+  /// A session's first block, and the first of another picture, has fewer pictures.
+  private var isFirst = true
+  private var ahead: Made?
+
+  /// Samples per second of what is heard: whatever the model hears, the voice keeps its brilliance.
+  static let sampleRate = 48_000
+
+  /// A block that is denoised, or on its way there.
+  private struct Made {
+    var pieces: [SpeechQueue.Piece]
+    var level: Pace.Level
+    var task: Task<(ComputedAvatar, Denoised), any Error>
+  }
+
+  private struct Resamplers {
+    let heard, driving: Resampler
+    init(from rate: Int, driveRate: Int) throws {
+      heard = try Resampler(from: rate, to: DeviceSession.sampleRate)
+      driving = try Resampler(from: rate, to: driveRate)
+    }
+
+    func push(_ samples: [Float]?) throws -> (heard: [Float], drive: [Float]) {
+      var (heardSamples, drive): ([Float], [Float]) = ([], [])
+      if let samples {
+        try samples.withUnsafeBufferPointer {
+          try heard.push($0, into: &heardSamples)
+          try driving.push($0, into: &drive)
+        }
+      } else {
+        try heard.push(nil, into: &heardSamples)
+        try driving.push(nil, into: &drive)
+      }
+      return (heardSamples, drive)
+    }
+  }
+
+  init(
+    _ request: AvatarRequest, size: ReferencePicture.Size, on worker: DeviceWorker,
+    encodePrompt: @escaping @Sendable (String) async throws -> Tensor, giveBack: @escaping @Sendable () async -> Void
+  ) async throws {
+    computer = BlockComputer(worker)
+    decoder = BlockDecoder(worker)
+    geometry = LatentGeometry.livetalk.over(worker.models.vae.configuration)
+    framesPerBlock = worker.options.framesPerBlock
+    seed = request.seed
+    self.encodePrompt = encodePrompt
+    self.giveBack = giveBack
+    self.size = VideoSize(width: size.width, height: size.height)
+    queue = SpeechQueue(rate: Self.sampleRate, driveRate: geometry.sampleRate)
+    pace = Pace(steps: worker.options.steps, framesPerSecond: geometry.framesPerSecond, sampleRate: geometry.sampleRate)
+    let text = try await encodePrompt(request.prompt)
+    _ = try await computer.begin(RGBPixels(request.picture), size, text: text, seed: request.seed)
+  }
+
+  // Sound
+
+  package func append(_ sound: PCM, to utterance: UtteranceID) {
+    guard queue.takes(utterance), !sound.samples.isEmpty else { return }
+    do {
+      let resamplers = try resamplers[utterance] ?? Resamplers(from: sound.rate, driveRate: geometry.sampleRate)
+      self.resamplers[utterance] = resamplers
+      let (heard, drive) = try resamplers.push(sound.samples)
+      queue.append(heard, drive: drive, to: utterance)
+    } catch {
+      // A rate that cannot be resampled has no sound; the utterance ends like any other.
+      resamplers[utterance] = nil
+    }
+  }
+
+  package func finish(_ utterance: UtteranceID) {
+    if let last = try? resamplers.removeValue(forKey: utterance)?.push(nil) {
+      queue.append(last.heard, drive: last.drive, to: utterance)
+    }
+    queue.finish(utterance)
+  }
+
+  package func interrupt() {
+    queue.interrupt()
+    resamplers = [:]
+    ahead = nil
+  }
+
+  package var pending: Double { queue.seconds }
+  package var hasSpeechReady: Bool { ahead != nil || queue.isReady(for: secondsForSpeech) }
+
+  /// Seconds of sound that a block of speech is made from: its own and the look-ahead.
+  private var secondsForSpeech: Double {
+    Double(framesPerBlock * geometry.temporalStride) / Double(pace.level.framesPerSecond)
+      + SpeechFeatureStream.Window().lookAhead
+  }
+
+  // Blocks
+
+  package func nextBlock() async throws -> OutputBlock {
+    guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
+    let start = ContinuousClock.now
+    do {
+      let made = ahead ?? makeNext()
+      ahead = nil
+      let (avatar, denoised) = try await made.task.value
+      if ahead == nil, giveBack != nil, queue.isReady(for: secondsForSpeech) { ahead = makeNext() }
+      let pictures = try await decoder.frames(denoised, of: avatar)
+      guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
+      let duration = Double(pictures.count) / Double(made.level.framesPerSecond)
+      let elapsed = ContinuousClock.now - start
+      let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
+      if block > 0 { pace.take(seconds, lasting: duration) }
+      defer { block += 1 }
+      return OutputBlock(
+        index: block,
+        frames: zip(pictures, made.pieces).map {
+          OutputFrame(
+            picture: $0, samples: $1.samples, utterance: $1.utterance, offset: $1.offset,
+            endsUtterance: $1.endsUtterance)
+        },
+        metrics: BlockMetrics(
+          seconds: seconds, duration: duration, steps: made.level.steps, framesPerSecond: made.level.framesPerSecond))
+    } catch {
+      await close()
+      throw sessionError(error)
+    }
+  }
+
+  /// Takes the next block's sound and lets it be denoised.
+  private func makeNext() -> Made {
+    let level = pace.level
+    let count = geometry.videoFrames(inBlock: isFirst ? 0 : 1, framesPerBlock: framesPerBlock)
+    isFirst = false
+    let pieces = queue.next(
+      count, driveSamples: geometry.sampleRate / level.framesPerSecond, readyFor: secondsForSpeech)
+    let plan = BlockPlan(
+      sound: pieces.map { ($0.drive, $0.utterance != nil) }, following: queue.following(geometry.sampleRate),
+      level: level)
+    let computer = computer
+    return Made(pieces: pieces, level: level, task: Task { try await computer.denoise(plan) })
+  }
+
+  // Changes
+
+  package func setPrompt(_ prompt: String) async throws {
+    let text = try await encodePrompt(prompt)
+    try await computer.setText(text)
+  }
+
+  package func setAvatar(_ picture: RGBImage) async throws {
+    guard giveBack != nil else { return }
+    seed += 1
+    _ = try await computer.begin(
+      RGBPixels(picture), ReferencePicture.Size(height: size.height, width: size.width), text: nil, seed: seed)
+    (isFirst, ahead) = (true, nil)
+  }
+
+  package func close() async {
+    guard let back = giveBack else { return }
+    giveBack = nil
+    ahead = nil
+    interrupt()
+    await computer.end()
+    await back()
+  }
+}
+
+extension RGBPixels {
+  init(_ picture: RGBImage) { self.init(width: picture.width, height: picture.height, bytes: picture.bytes) }
+}

@@ -1,0 +1,193 @@
+import Foundation
+import Generation
+import Models
+import Session
+import Torch
+
+/// The models on one device, and the threads that compute on it.
+final class DeviceWorker: Sendable {
+  let models: AvatarModels
+  let options: SessionOptions
+  /// Denoising, and everything else but decoding.
+  let compute: PinnedThread
+  /// Decoding: on the CPU the work itself, on a GPU the wait for it.
+  let decode: PinnedThread
+
+  init(_ models: AvatarModels, options: SessionOptions) {
+    self.models = models
+    self.options = options
+    compute = PinnedThread(name: "livetalk-\(models.device)")
+    decode = PinnedThread(name: "livetalk-decode-\(models.device)")
+  }
+
+  var device: Device { models.device }
+
+  /// Bytes that a session takes beside the models: keys and values, and the features that the decoder keeps between blocks.
+  func memory(_ size: ReferencePicture.Size) -> Int {
+    let vae = models.vae.configuration
+    let (height, width) = (size.height / vae.spatialStride, size.width / vae.spatialStride)
+    let latent = Tensor.zeros([1, vae.latentChannels, 1, height, width])
+    let shape = models.transformer.memoryShape(for: latent)
+    let window = options.policy.window
+    // Two frames of history before every convolution; two in a residual block, in the decoder one block more than stated.
+    var features = 0
+    let levels = vae.widthMultipliers.count
+    for (level, multiplier) in vae.widthMultipliers.enumerated() {
+      let pixels = (height << (levels - 1 - level)) * (width << (levels - 1 - level))
+      let convolutions = 2 * (vae.residualBlocks + 1) + 1
+      features += 2 * convolutions * pixels * multiplier * vae.decoderWidth * models.dtype.size
+    }
+    return shape.byteCount(frames: window) + features
+  }
+}
+
+extension KVCachePolicy {
+  /// Latent frames that an endless session keeps.
+  var window: Int {
+    switch self {
+    case .full: 0
+    case .rolling(let window), .anchorHeavy(_, let window): window
+    }
+  }
+}
+
+/// What a failed computation is to a client.
+func sessionError(_ error: any Error) -> SessionError {
+  if let error = error as? SessionError { return error }
+  let text = "\(error)"
+  let isMemory = text.localizedCaseInsensitiveContains("out of memory") || text.contains("alloc_cpu")
+  return isMemory
+    ? SessionError(.outOfMemory, "The device has no memory left for this conversation: try again later.", isFatal: true)
+    : SessionError(.engineFailed, "The avatar cannot be computed: \(text)", isFatal: true)
+}
+
+/// A session's part on the device. Denoising and decoding touch different parts of it, each on a thread of its own.
+final class ComputedAvatar: @unchecked Sendable {
+  let session: AvatarSession
+  var sound: SpeechFeatureStream
+  let seed: UInt64
+
+  init(_ worker: DeviceWorker, reference: Tensor, text: Tensor, seed: UInt64) throws {
+    var options = worker.options
+    options.seed = seed
+    self.seed = seed
+    session = try worker.models.session(referenceLatent: reference, text: text, options: options)
+    sound = SpeechFeatureStream(worker.models.audioEncoder, framesPerBlock: options.framesPerBlock)
+  }
+}
+
+/// The sound of a block and what it is to be made with.
+struct BlockPlan: Sendable {
+  /// For each picture: its driving sound, and whether somebody speaks in it.
+  var sound: [(samples: [Float], isSpeech: Bool)]
+  /// What will be said after it, as far as that is known.
+  var following: [Float]
+  var level: Pace.Level
+}
+
+/// Clean latents, and whether all of them are numbers: read when the frames are.
+struct Denoised: Sendable {
+  let latents: Tensor
+  let isFinite: Tensor
+  /// On a GPU decoding is queued right behind.
+  let frames: Waiting?
+
+  final class Waiting: @unchecked Sendable {
+    let frames: PendingFrames
+    init(_ frames: PendingFrames) { self.frames = frames }
+  }
+}
+
+/// Computes one session's blocks on its device's thread.
+actor BlockComputer {
+  nonisolated let worker: DeviceWorker
+  nonisolated var unownedExecutor: UnownedSerialExecutor { worker.compute.asUnownedSerialExecutor() }
+  private(set) var avatar: ComputedAvatar?
+  private var text: Tensor?
+  private var steps: Int
+
+  init(_ worker: DeviceWorker) {
+    self.worker = worker
+    steps = worker.options.steps
+  }
+
+  /// Begins, or begins again with another picture.
+  func begin(_ picture: RGBPixels, _ size: ReferencePicture.Size, text: Tensor?, seed: UInt64) throws
+    -> ReferencePicture.Size
+  {
+    try compute {
+      let reference: Tensor
+      do {
+        reference = try worker.models.referenceLatent(picture, size)
+      } catch {
+        throw SessionError(.badSize, "\(error)")
+      }
+      guard let text = text ?? self.text else { throw SessionError(.badPrompt, "There is no prompt.") }
+      self.text = text
+      // The old one goes first: there is memory for one.
+      avatar = nil
+      let new = try ComputedAvatar(worker, reference: reference, text: text, seed: seed)
+      if steps != worker.options.steps { new.session.setSteps(steps) }
+      avatar = new
+      return new.session.size
+    }
+  }
+
+  func setText(_ text: Tensor) throws {
+    self.text = text
+    try compute { avatar?.session.setText(text) }
+  }
+
+  /// - Returns: latents, and on a GPU the frames that are on their way.
+  func denoise(_ plan: BlockPlan) throws -> (ComputedAvatar, Denoised) {
+    guard let avatar else { throw SessionError(.closed, "The session is over.", isFatal: true) }
+    return try compute {
+      if plan.level.steps != steps {
+        steps = plan.level.steps
+        avatar.session.setSteps(steps)
+      }
+      avatar.sound.setFramesPerSecond(plan.level.framesPerSecond)
+      for picture in plan.sound {
+        if picture.isSpeech {
+          avatar.sound.append(picture.samples)
+        } else {
+          avatar.sound.append(silence: picture.samples.count)
+        }
+      }
+      guard let features = try avatar.sound.next(before: plan.following) else {
+        throw SessionError(.engineFailed, "A block has less sound than pictures.", isFatal: true)
+      }
+      let latents = avatar.session.denoise(audioFeatures: features)
+      let isFinite = latents.isFinite().to(.float32).min()
+      let frames = worker.device.isCPU ? nil : Denoised.Waiting(avatar.session.decode(latents))
+      return (avatar, Denoised(latents: latents, isFinite: isFinite, frames: frames))
+    }
+  }
+
+  func end() { (avatar, text) = (nil, nil) }
+
+  private func compute<Result>(_ body: () throws -> Result) throws -> Result {
+    try withTorchErrors { try withInferenceMode(body) }
+  }
+}
+
+/// Gives a session's frames on its device's second thread.
+actor BlockDecoder {
+  nonisolated let worker: DeviceWorker
+  nonisolated var unownedExecutor: UnownedSerialExecutor { worker.decode.asUnownedSerialExecutor() }
+
+  init(_ worker: DeviceWorker) { self.worker = worker }
+
+  func frames(_ block: Denoised, of avatar: ComputedAvatar) throws -> [RGBImage] {
+    try withTorchErrors {
+      try withInferenceMode {
+        let frames = (block.frames?.frames ?? avatar.session.decode(block.latents)).read()
+        guard block.isFinite.item != 0 else {
+          throw SessionError(.engineFailed, "The avatar's pictures are not numbers.", isFatal: true)
+        }
+        let size = avatar.session.size
+        return frames.map { RGBImage(width: size.width, height: size.height, bytes: $0) }
+      }
+    }
+  }
+}

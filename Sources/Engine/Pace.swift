@@ -1,0 +1,46 @@
+/// How much is asked of the machine: less where blocks take longer than they last, more again where there is time.
+///
+/// First fewer denoising steps, then fewer pictures per second; the sound is never slowed down, and nothing queues up.
+struct Pace: Hashable, Sendable {
+  struct Level: Hashable, Sendable {
+    var steps: Int
+    var framesPerSecond: Int
+  }
+
+  /// The best first.
+  let levels: [Level]
+  private(set) var index = 0
+  private var slow = 0
+  private var fast = 0
+
+  /// - Parameters:
+  ///   - steps: of the checkpoint; never fewer than 2, unless it has fewer.
+  ///   - framesPerSecond: of the checkpoint; every lower rate gives pictures a whole number of samples.
+  init(steps: Int, framesPerSecond: Int, sampleRate: Int) {
+    let fewest = min(steps, 2)
+    let rates = [0.625, 0.5, 0.3125].map { Int(Double(framesPerSecond) * $0) }.filter { $0 > 0 && sampleRate % $0 == 0 }
+    levels =
+      stride(from: steps, through: fewest, by: -1).map { Level(steps: $0, framesPerSecond: framesPerSecond) }
+      + rates.map { Level(steps: fewest, framesPerSecond: $0) }
+  }
+
+  var level: Level { levels[index] }
+
+  /// Takes the seconds that a block took, and those that it lasts.
+  mutating func take(_ seconds: Double, lasting duration: Double) {
+    let load = seconds / duration
+    slow = load > 0.95 ? slow + 1 : 0
+    // A better level must fit with room to spare, or it would be left again at once.
+    fast = index > 0 && load * cost(index - 1) / cost(index) < 0.75 ? fast + 1 : 0
+    if slow >= 2, index < levels.count - 1 {
+      (index, slow, fast) = (index + 1, 0, 0)
+    } else if fast >= 20 {
+      (index, slow, fast) = (index - 1, 0, 0)
+    }
+  }
+
+  /// Relative: the passes of the transformer, the commit among them, and a decoder that costs about as much as two, per second.
+  private func cost(_ index: Int) -> Double {
+    Double(levels[index].steps + 3) * Double(levels[index].framesPerSecond)
+  }
+}

@@ -121,7 +121,8 @@ package actor DeviceSession: EngineSession {
       let made = ahead ?? makeNext()
       ahead = nil
       let (avatar, denoised) = try await made.task.value
-      if ahead == nil, giveBack != nil, queue.isReady(for: secondsForSpeech) { ahead = makeNext() }
+      guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
+      if ahead == nil, queue.isReady(for: secondsForSpeech) { ahead = makeNext() }
       let pictures = try await decoder.frames(denoised, of: avatar)
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
       let duration = Double(pictures.count) / Double(made.level.framesPerSecond)
@@ -178,7 +179,9 @@ package actor DeviceSession: EngineSession {
     giveBack = nil
     ahead = nil
     interrupt()
+    // Both threads are done with this session then: a process that ends while libtorch computes crashes.
     await computer.end()
+    await decoder.end()
     await back()
   }
 }

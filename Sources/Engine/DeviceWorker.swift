@@ -178,6 +178,9 @@ actor BlockDecoder {
 
   init(_ worker: DeviceWorker) { self.worker = worker }
 
+  /// Returns when everything before it is done.
+  func end() {}
+
   func frames(_ block: Denoised, of avatar: ComputedAvatar) throws -> [RGBImage] {
     try withTorchErrors {
       try withInferenceMode {

@@ -38,6 +38,7 @@ demo: setup ## Make a talking video with the bundled model: Demo/demo.mp4
 	echo "The video is $(VIDEO)."
 
 test: setup lint ## Check the format and the layers, build, and run all tests
+	@scripts/setup tests
 	@$(BUILD) build --build-tests $(FLAGS)
 	@# Tests run side by side already: more threads in each would wait for each other.
 	@OMP_NUM_THREADS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS)

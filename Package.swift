@@ -26,6 +26,14 @@ let cudaHeaders: [CXXSetting] =
         + ["-isystem", "/usr/local/cuda/include", "-isystem", "/usr/local/cuda/include/cccl"]),
   ] : []
 
+/// GStreamer's headers; its libraries are loaded when they are needed, so that everything else works without them.
+let gstreamerHeaders: [CSetting] = [
+  .unsafeFlags(
+    ["/usr/include", "/usr/local/include", "/opt/homebrew/include"]
+      .filter { FileManager.default.fileExists(atPath: "\($0)/gstreamer-1.0") }
+      .prefix(1).flatMap { ["-isystem", "\($0)/gstreamer-1.0"] } + ["-Wall", "-Werror"])
+]
+
 #if os(Linux)
   let torchLibraries =
     ["-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10", "-Xlinker", "--as-needed", "-ltorch"]

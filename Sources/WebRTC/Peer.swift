@@ -1,0 +1,255 @@
+import Dispatch
+import Foundation
+import Synchronization
+
+/// What a peer tells.
+package enum PeerEvent: Sendable, Equatable {
+  /// Media flows.
+  case connected
+  /// The data channel that the other side made is open.
+  case channelOpened
+  /// A text came over the data channel.
+  case text(String)
+  /// The other side is gone, or the connection broke: a sentence says how. The stream of events ends.
+  case lost(String)
+}
+
+/// A WebRTC connection to one browser or other client, which offers it; made by webrtcbin.
+package final class Peer: Sendable {
+  package let offer: Offer
+  package let settings: PeerSettings
+  /// In their order; those that nobody reads are lost from the oldest on. It ends with `lost` or with `close`.
+  package let events: AsyncStream<PeerEvent>
+  /// Sound that comes in, in pieces of mostly 20 ms: mono at `microphoneRate`. Of what nobody reads the last second is kept.
+  package let microphone: AsyncStream<[Float]>
+  package static let microphoneRate = Pipelines.microphoneRate
+
+  private struct State {
+    var graph: Graph?
+    var isConnected = false
+    var isClosed = false
+    var began = ContinuousClock.now
+  }
+
+  private let state = Mutex(State())
+  private let stream: LiveStream?
+  private let eventsOut: AsyncStream<PeerEvent>.Continuation
+  private let microphoneOut: AsyncStream<[Float]>.Continuation
+
+  private static let mostCandidates = 128
+  private let candidates = Atomic(0)
+
+  /// Where graphs are made and ended, which blocks.
+  private static let queue = DispatchQueue(label: "webrtc", qos: .userInitiated, attributes: .concurrent)
+
+  private init(_ offer: Offer, settings: PeerSettings, stream: LiveStream?) {
+    (self.offer, self.settings, self.stream) = (offer, settings, stream)
+    (events, eventsOut) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+    (microphone, microphoneOut) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(50))
+  }
+
+  /// Answers an offer.
+  ///
+  /// - Parameters:
+  ///   - sdp: The offer's text.
+  ///   - stream: What is sent; nil for a microphone.
+  /// - Returns: The peer, and the answer's text with all its candidates.
+  /// - Throws: `WebRTCError`.
+  package static func answer(
+    _ sdp: String, role: PeerRole, stream: LiveStream?, settings: PeerSettings = PeerSettings()
+  ) async throws -> (peer: Peer, answer: String) {
+    try await withCheckedThrowingContinuation { continuation in
+      queue.async {
+        continuation.resume(with: Result { try makePeer(sdp, role: role, stream: stream, settings: settings) })
+      }
+    }
+  }
+
+  /// Makes GStreamer load its parts, so that the first peer is answered as fast as the next ones. Blocks, up to a second.
+  ///
+  /// - Throws: `WebRTCError` that is `unavailable`.
+  package static func warmUp() throws {
+    var settings = PeerSettings()
+    settings.isLoopbackOnly = true
+    let offer = Offer.example
+    let graph = try Graph(
+      Pipelines.peer(offer, settings: settings),
+      connection: Connection(settings: settings, streamName: "warm", receives: [false, true]), handlers: .init())
+    _ = try graph.answer(offer.text, gatherMilliseconds: 1000)
+    graph.close()
+  }
+
+  private static func makePeer(
+    _ sdp: String, role: PeerRole, stream: LiveStream?, settings: PeerSettings
+  ) throws -> (Peer, String) {
+    let offer = try Offer(sdp, role: role, codecs: try settings.availableCodecs())
+    let peer = Peer(offer, settings: settings, stream: stream)
+    let graph = try peer.makeGraph()
+    peer.state.withLock { $0.graph = graph }
+    do {
+      let answer = try graph.answer(sdp, gatherMilliseconds: Int(settings.gathering * 1000))
+      try peer.check(answer)
+      try stream?.attach(peer, video: offer.video?.codec)
+      peer.watch()
+      return (peer, answer)
+    } catch {
+      peer.end(nil)
+      throw error
+    }
+  }
+
+  private func makeGraph() throws -> Graph {
+    var receives: [Bool] = []
+    if offer.video != nil { receives.append(false) }
+    if offer.sound != nil { receives.append(offer.microphone != nil) }
+    let receiveOnly = offer.sound == nil ? offer.microphone.map(Pipelines.receiveOnlyCaps) : nil
+    let codec = offer.video?.codec
+    let handlers = Graph.Handlers(
+      buffer: { [weak self] _, bytes, _, _ in
+        self?.microphoneOut.yield(Array(bytes.assumingMemoryBound(to: Float.self)))
+      },
+      keyFrame: { [weak self] in if let codec { self?.stream?.wantKeyFrame(codec) } },
+      state: { [weak self] in self?.take($0) },
+      channel: { [weak self] isOpen in
+        if isOpen {
+          self?.eventsOut.yield(.channelOpened)
+        } else {
+          self?.end("The other side has closed the connection.")
+        }
+      },
+      text: { [weak self] in self?.eventsOut.yield(.text($0)) },
+      failed: { [weak self] in self?.end("The connection broke: \($0)") })
+    return try Graph(
+      Pipelines.peer(offer, settings: settings),
+      connection: Connection(
+        settings: settings, streamName: "avatar", receives: receives, receiveOnlyCaps: receiveOnly,
+        receiver: offer.microphone != nil ? Pipelines.microphone : nil),
+      handlers: handlers)
+  }
+
+  /// Every section must have been taken, in the direction that its role demands.
+  private func check(_ answer: String) throws {
+    let media = try SessionDescription(parsing: answer).media
+    let isWhole =
+      media.map(\.kind) == offer.kinds
+      && media.allSatisfy { section in
+        guard !section.isRejected || section.kind == "application" else { return false }
+        return switch offer.role {
+        case .microphone: section.direction == .receiveOnly
+        case .viewer: section.direction == .sendOnly
+        case .conversation: true
+        }
+      }
+    guard isWhole else { throw WebRTCError(.unsupported, "Not all that was offered can be taken.") }
+  }
+
+  // MARK: what is sent
+
+  package var isConnected: Bool { state.withLock { $0.isConnected } }
+
+  private var graph: Graph? { state.withLock { $0.graph } }
+
+  func push(picture: UnsafeRawBufferPointer, time: Int64, duration: Int64, isKey: Bool) {
+    graph?.push(picture, to: 0, time: time, duration: duration, isKey: isKey)
+  }
+
+  func push(sound: UnsafeRawBufferPointer, time: Int64, duration: Int64) {
+    let graph = state.withLock { $0.isConnected ? $0.graph : nil }
+    guard offer.sound != nil else { return }
+    graph?.push(sound, to: offer.video == nil ? 0 : 1, time: time, duration: duration)
+  }
+
+  /// Sends a text over the data channel. Returns false where none is open.
+  @discardableResult
+  package func send(_ text: String) -> Bool { graph?.send(text) ?? false }
+
+  /// Takes candidates that came after the offer.
+  ///
+  /// - Throws: `WebRTCError`: `malformed`; `unsupported` for a restart of ICE, after which a client makes a new connection.
+  package func add(fragment text: String) throws {
+    let fragment = try TrickleFragment(text)
+    let isSame =
+      (fragment.userFragment ?? offer.userFragment) == offer.userFragment
+      && (fragment.password ?? offer.password) == offer.password
+    guard isSame else { throw WebRTCError(.unsupported, "ICE cannot be restarted here: make a new connection.") }
+    let count = candidates.add(fragment.candidates.count, ordering: .relaxed).newValue
+    guard count <= Self.mostCandidates else { throw WebRTCError(.malformed, "There are too many ICE candidates.") }
+    for candidate in fragment.candidates { graph?.add(candidate: candidate) }
+  }
+
+  // MARK: its end
+
+  /// Ends the connection. The event stream ends without `lost`.
+  package func close() async {
+    guard let graph = finish(nil) else { return }
+    await withCheckedContinuation { continuation in
+      Self.queue.async {
+        self.stream?.detach(self)
+        graph.close()
+        continuation.resume()
+      }
+    }
+  }
+
+  /// Ends it from any thread, GStreamer's too.
+  private func end(_ reason: String?) {
+    guard let graph = finish(reason) else { return }
+    Self.queue.async {
+      self.stream?.detach(self)
+      graph.close()
+    }
+  }
+
+  private func finish(_ reason: String?) -> Graph? {
+    let graph = state.withLock { state -> Graph? in
+      defer { (state.graph, state.isConnected, state.isClosed) = (nil, false, true) }
+      return state.graph
+    }
+    guard let graph else { return nil }
+    if let reason { eventsOut.yield(.lost(reason)) }
+    eventsOut.finish()
+    microphoneOut.finish()
+    return graph
+  }
+
+  private func take(_ connection: Graph.ConnectionState) {
+    switch connection {
+    case .connected:
+      let isNew = state.withLock { state -> Bool in
+        guard !state.isClosed, !state.isConnected else { return false }
+        state.isConnected = true
+        return true
+      }
+      guard isNew else { return }
+      eventsOut.yield(.connected)
+      if let codec = offer.video?.codec { stream?.wantKeyFrame(codec) }
+    case .failed: end("The connection failed: no way to the other side was found.")
+    case .closed: end("The other side has closed the connection.")
+    case .new, .connecting, .disconnected: break
+    }
+  }
+
+  /// Looks after the connection: heartbeats, and packets that stay away.
+  ///
+  /// The other side's transport acknowledges a heartbeat by itself, so that packets come also where no microphone is on.
+  private func watch() {
+    let settings = settings
+    let silence = offer.role == .viewer ? settings.viewerSilence : settings.silence
+    Task { [weak self] in
+      while true {
+        try? await Task.sleep(for: .seconds(settings.heartbeat))
+        guard let self else { return }
+        let (graph, isConnected, began) = state.withLock { ($0.graph, $0.isConnected, $0.began) }
+        guard let graph else { return }
+        if isConnected {
+          graph.send(#"{"type":"ping"}"#)
+          if let last = graph.lastPacket, Double(Graph.now - last) / 1e9 > silence {
+            end("Nothing has come from the other side for \(silence.formatted()) s.")
+          }
+        } else if ContinuousClock.now - began > .seconds(settings.connecting) {
+          end("The other side did not connect within \(settings.connecting.formatted()) s.")
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,228 @@
+import Foundation
+import Synchronization
+
+@testable import WebRTC
+
+/// A client that is not ours, in a process of its own: it prints lines of JSON and reads the answer.
+final class Client: @unchecked Sendable {
+  private let process = Process()
+  private let input = Pipe()
+  private let output = Pipe()
+  private let lines: AsyncStream<String>
+
+  /// The Python of the tests' environment, which `scripts/setup tests` makes.
+  static let python = repository.appendingPathComponent(".venv-tests/bin/python").path
+  static let isThere = FileManager.default.isExecutableFile(atPath: python)
+  static let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+    .first { FileManager.default.isExecutableFile(atPath: $0) }
+
+  static let repository = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  init(_ script: String, _ arguments: [String] = []) throws {
+    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients")
+    process.executableURL = URL(fileURLWithPath: Self.python)
+    process.arguments = [folder.appendingPathComponent(script).path] + arguments
+    process.standardInput = input
+    process.standardOutput = output
+    let (lines, continuation) = AsyncStream<String>.makeStream()
+    self.lines = lines
+    let handle = output.fileHandleForReading
+    let thread = Thread {
+      var rest = Data()
+      while true {
+        let data = handle.availableData
+        guard !data.isEmpty else { break }
+        rest += data
+        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+          continuation.yield(String(decoding: rest[rest.startIndex..<end], as: UTF8.self))
+          rest = Data(rest[(end + 1)...])
+        }
+      }
+      continuation.finish()
+    }
+    try process.run()
+    thread.start()
+  }
+
+  deinit { kill() }
+
+  var identifier: Int32 { process.processIdentifier }
+
+  func kill() { if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) } }
+
+  /// The next line, decoded.
+  func next<Value: Decodable>(_ type: Value.Type) async throws -> Value {
+    for await line in lines { return try JSONDecoder().decode(type, from: Data(line.utf8)) }
+    throw ClientFailure(description: "The client has ended.")
+  }
+
+  func offer() async throws -> String { try await next([String: String].self)["offer"] ?? "" }
+
+  func answer(_ text: String) throws {
+    try input.fileHandleForWriting.write(contentsOf: JSONEncoder().encode(["answer": text]) + Data("\n".utf8))
+  }
+}
+
+struct ClientFailure: Error, CustomStringConvertible { let description: String }
+
+/// What a client saw and heard.
+struct Report: Decodable {
+  /// Number, wall clock in milliseconds, time stamp in seconds, whether its middle is white.
+  struct Picture: Decodable {
+    let number: Int
+    let shown, stamp: Double
+    let isWhite: Bool
+
+    init(from decoder: any Decoder) throws {
+      var fields = try decoder.unkeyedContainer()
+      number = try fields.decode(Int.self)
+      shown = try fields.decode(Double.self)
+      stamp = try fields.decode(Double.self)
+      isWhite = try fields.decode(Bool.self)
+    }
+  }
+
+  /// 5 ms of sound: its time stamp in seconds, how loud it is, wall clock in milliseconds.
+  struct Sound: Decodable {
+    let stamp, loudness, arrived: Double
+
+    init(from decoder: any Decoder) throws {
+      var fields = try decoder.unkeyedContainer()
+      stamp = try fields.decode(Double.self)
+      loudness = try fields.decode(Double.self)
+      arrived = try fields.decode(Double.self)
+    }
+  }
+
+  struct Text: Decodable {
+    let text: String
+    let arrived: Double
+
+    init(from decoder: any Decoder) throws {
+      var fields = try decoder.unkeyedContainer()
+      text = try fields.decode(String.self)
+      arrived = try fields.decode(Double.self)
+    }
+  }
+
+  let seen: [Picture]
+  let heard: [Sound]
+  var texts: [Text] = []
+  var states: [String] = []
+  /// By kind: packets lost, packets received.
+  var lost: [String: [Int]] = [:]
+
+  /// Beginnings of loud sound: those after at least 0.2 s of quiet.
+  var clicks: [Sound] {
+    var result: [Sound] = []
+    var quiet = 1.0
+    for sound in heard {
+      if sound.loudness > 0.1 {
+        if quiet >= 0.2 { result.append(sound) }
+        quiet = 0
+      } else {
+        quiet += 0.005
+      }
+    }
+    return result
+  }
+
+  /// First pictures that are white in the middle.
+  var flashes: [Picture] {
+    zip([nil] + seen.map { $0.isWhite as Bool? }, seen).filter { $0 != true && $1.isWhite }.map(\.1)
+  }
+}
+
+/// An avatar of the tests: numbered pictures in real time, every second a white one with a click of 40 ms.
+final class Avatar: Sendable {
+  let stream: LiveStream
+  let format: LiveStream.Settings
+  /// When each number was given to the stream: wall clock in milliseconds.
+  private let given = Mutex<[Int: Double]>([:])
+  private let clickAt = Mutex<Set<Int>>([])
+  private let task: Mutex<Task<Void, Never>?> = Mutex(nil)
+  /// The last sample that the stream told to have sent.
+  private let position: Position
+
+  private final class Position: Sendable {
+    let sample = Mutex(0)
+    let reports = Mutex(0)
+  }
+
+  init(side: Int = 256, rate: Int = 16, sampleRate: Int = 24_000) throws {
+    format = LiveStream.Settings(width: side, height: side, framesPerSecond: rate, sampleRate: sampleRate)
+    let position = Position()
+    self.position = position
+    stream = try LiveStream(format) { sample in
+      position.sample.withLock { $0 = sample }
+      position.reports.withLock { $0 += 1 }
+    }
+  }
+
+  deinit {
+    task.withLock { $0?.cancel() }
+    stream.close()
+  }
+
+  var played: Int { position.sample.withLock { $0 } }
+  var givenAt: [Int: Double] { given.withLock { $0 } }
+  static var now: Double { Date().timeIntervalSince1970 * 1000 }
+
+  /// A picture that carries its number in 16 squares, as the clients read it.
+  static func picture(_ number: Int, isWhite: Bool, side: Int) -> [UInt8] {
+    var pixels = [UInt8](repeating: 40, count: side * side * 3)
+    func fill(_ xs: Range<Int>, _ ys: Range<Int>, _ value: UInt8) {
+      for y in ys { for x in xs { for c in 0..<3 { pixels[(y * side + x) * 3 + c] = value } } }
+    }
+    let square = side / 16
+    for bit in 0..<16 { fill(bit * square..<(bit + 1) * square, 0..<square, number >> bit & 1 == 1 ? 235 : 16) }
+    if isWhite { fill(side / 4..<3 * side / 4, side / 4..<3 * side / 4, 235) }
+    return pixels
+  }
+
+  /// Gives the frames of that number; a click is 40 ms of 1 kHz.
+  func give(_ number: Int, hasClick: Bool) {
+    let rate = format.sampleRate
+    let first = number * rate / format.framesPerSecond
+    let count = (number + 1) * rate / format.framesPerSecond - first
+    let samples = (0..<count).map { index -> Float in
+      hasClick && index < rate / 25 ? 0.7 * Float(sin(2 * Double.pi * 1000 * Double(index) / Double(rate))) : 0
+    }
+    given.withLock { $0[number] = Self.now }
+    stream.append(
+      pixels: Self.picture(number, isWhite: hasClick, side: format.width), samples: samples, at: first)
+  }
+
+  /// Gives frames as they become due, from number 0 on.
+  func run(ahead: Int = 0, clicks: @escaping @Sendable (Int) -> Bool = { $0 % 16 == 8 }) {
+    let rate = format.framesPerSecond
+    let running = Task { [weak self] in
+      let start = ContinuousClock.now
+      var number = 0
+      while !Task.isCancelled {
+        let due = start + .seconds(Double(number - ahead) / Double(rate))
+        if due > .now { try? await Task.sleep(until: due, clock: .continuous) }
+        guard let self, !Task.isCancelled else { return }
+        self.give(number, hasClick: clicks(number))
+        number += 1
+      }
+    }
+    task.withLock { $0 = running }
+  }
+
+  func stop() { task.withLock { $0?.cancel() } }
+}
+
+/// The value below which such a part of the values lies.
+func quantile(_ values: [Double], _ part: Double) -> Double {
+  let sorted = values.sorted()
+  guard !sorted.isEmpty else { return .nan }
+  return sorted[min(Int(Double(sorted.count) * part), sorted.count - 1)]
+}
+
+func loopback() -> PeerSettings {
+  var settings = PeerSettings()
+  settings.isLoopbackOnly = true
+  return settings
+}

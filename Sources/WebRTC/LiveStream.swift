@@ -42,6 +42,7 @@ package final class LiveStream: Sendable {
     var sound: Graph?
     var peers: [Watcher] = []
     var lastKeyFrame: [VideoCodec: Int64] = [:]
+    var wantsKeyFrame: Set<VideoCodec> = []
     var isClosed = false
   }
 
@@ -57,7 +58,7 @@ package final class LiveStream: Sendable {
   private let onPlayed: @Sendable (Int) -> Void
 
   /// How far before its time a tick is given to GStreamer, and the length of a tick: nanoseconds.
-  private static let lead: Int64 = 10_000_000
+  private static let lead: Int64 = 5_000_000
   private static let tick: Int64 = 20_000_000
   /// Key pictures are large: so many nanoseconds lie between two at least.
   private static let keyFrameInterval: Int64 = 300_000_000
@@ -154,14 +155,14 @@ package final class LiveStream: Sendable {
   }
 
   /// Makes the next picture one that needs no other; wishes that come in quick succession are one.
-  func wantKeyFrame(_ codec: VideoCodec) {
-    let now = Graph.now
-    let graph = state.withLock { state -> Graph? in
-      guard now - state.lastKeyFrame[codec, default: 0] >= Self.keyFrameInterval else { return nil }
-      state.lastKeyFrame[codec] = now
-      return state.video[codec]
-    }
-    graph?.wantKeyFrame()
+  func wantKeyFrame(_ codec: VideoCodec) { state.withLock { _ = $0.wantsKeyFrame.insert(codec) } }
+
+  /// Encoders whose next picture is to be a key picture, at a time.
+  private static func takeWishes(_ state: inout State, at time: Int64) -> [Graph] {
+    let due = state.wantsKeyFrame.filter { time - state.lastKeyFrame[$0, default: 0] >= keyFrameInterval }
+    state.wantsKeyFrame.subtract(due)
+    for codec in due { state.lastKeyFrame[codec] = time }
+    return due.compactMap { state.video[$0] }
   }
 
   private func encoder(_ codec: VideoCodec) throws -> Graph {
@@ -213,26 +214,27 @@ package final class LiveStream: Sendable {
 
   /// Sends the tick that begins at a time. Returns whether there is to be another.
   private func send(at time: Int64, last: inout (pixels: [UInt8], time: Int64)?) -> Bool {
-    let next = state.withLock { state -> (PlayoutQueue.Tick, [Graph], Graph?)? in
+    let next = state.withLock { state -> (PlayoutQueue.Tick, [Graph], Graph?, [Graph])? in
       guard !state.isClosed else { return nil }
-      let tick = state.queue.next()
+      var tick = state.queue.next()
       state.pictures += tick.pictures.count
-      return (tick, Array(state.video.values), state.sound)
+      if let picture = tick.pictures.last {
+        last = (picture.pixels, time)
+      } else if let shown = last, time - shown.time >= Self.repeatInterval {
+        tick.pictures = [PlayoutQueue.Picture(pixels: shown.pixels, offset: 0)]
+        last = (shown.pixels, time)
+      }
+      let wishes = tick.pictures.isEmpty ? [] : Self.takeWishes(&state, at: time)
+      return (tick, Array(state.video.values), state.sound, wishes)
     }
-    guard let (tick, video, sound) = next else { return false }
+    guard let (tick, video, sound, wishes) = next else { return false }
     tick.samples.withUnsafeBytes { _ = sound?.push($0, to: 0, time: time, duration: Self.tick) }
+    for graph in wishes { graph.wantKeyFrame() }
     let duration = 1_000_000_000 / Int64(settings.framesPerSecond)
     for picture in tick.pictures {
       let stamp = time + Int64(picture.offset) * 1_000_000_000 / Int64(settings.sampleRate)
-      last = (picture.pixels, stamp)
       for graph in video {
         picture.pixels.withUnsafeBytes { _ = graph.push($0, to: 0, time: stamp, duration: duration) }
-      }
-    }
-    if let picture = last, time - picture.time >= Self.repeatInterval {
-      last = (picture.pixels, time)
-      for graph in video {
-        picture.pixels.withUnsafeBytes { _ = graph.push($0, to: 0, time: time, duration: duration) }
       }
     }
     if let played = tick.played { onPlayed(played) }

@@ -2,11 +2,14 @@
 enum Pipelines {
   private static let source = "is-live=true format=time max-bytes=0"
 
+  /// Who asks for key pictures gets them at once; this is for those who do not ask.
+  private static let keyFrameSeconds = 4
+
   /// RGB8 pictures to encoded ones. An encoder that is too slow loses the oldest.
   static func video(_ codec: VideoCodec, format: LiveStream.Settings) -> String {
     let raw =
       "video/x-raw,format=RGB,width=\(format.width),height=\(format.height),framerate=\(format.framesPerSecond)/1"
-    let interval = format.framesPerSecond * 10
+    let interval = format.framesPerSecond * keyFrameSeconds
     let encoder =
       switch codec {
       case .vp8:

@@ -1,8 +1,8 @@
 /// What waits to be sent: pictures, each with the sound that is heard while it is shown.
 ///
-/// It is emptied in ticks of 20 ms. Where nothing waits, a tick is silence, so that the sound sent never stops. After having been empty it
-/// waits for one tick, which takes up the jitter of what comes in; what comes later than that makes the delay one tick longer,
-/// and silence that a standing delay does not need is skipped.
+/// It is emptied in ticks of 20 ms. Where nothing waits, a tick is silence, so that the sound sent never stops. Before it begins it
+/// waits for some ticks, which take up the jitter of what comes in: one at first, and one more each time that was too little. Silence that a
+/// standing delay does not need is skipped.
 struct PlayoutQueue: Sendable {
   struct Picture: Sendable, Equatable {
     /// RGB8.
@@ -30,6 +30,10 @@ struct PlayoutQueue: Sendable {
   let tickSamples: Int
   private var chunks: [Chunk] = []
   private var isPlaying = false
+  /// Ticks to wait before beginning, those of them still to come, and the most.
+  private var patience = 1
+  private var waiting = 1
+  private static let mostPatience = 5
   /// The least that waited after a tick, over the last ticks, in samples.
   private var least = Int.max
   private var ticks = 0
@@ -72,17 +76,17 @@ struct PlayoutQueue: Sendable {
     }
     chunks = kept
     count = chunks.reduce(0) { $0 + $1.samples.count }
-    isPlaying = isPlaying && !chunks.isEmpty
+    if chunks.isEmpty { (isPlaying, waiting) = (false, patience) }
   }
 
   mutating func next() -> Tick {
     guard isPlaying else {
-      isPlaying = !chunks.isEmpty
+      if !chunks.isEmpty { waiting -= 1 }
+      isPlaying = waiting <= 0
       return Tick(samples: silence())
     }
     if chunks.isEmpty {
-      underruns += 1
-      isPlaying = false
+      runDry()
       return Tick(samples: silence())
     }
     skipStandingSilence()
@@ -101,11 +105,17 @@ struct PlayoutQueue: Sendable {
       if chunks[0].samples.isEmpty { chunks.removeFirst() }
     }
     if tick.samples.count < tickSamples {
-      underruns += 1
       tick.samples += Array(repeating: 0, count: tickSamples - tick.samples.count)
-      isPlaying = false
+      runDry()
     }
     return tick
+  }
+
+  /// The gap itself makes the delay longer; the next beginning has to know.
+  private mutating func runDry() {
+    underruns += 1
+    patience = min(patience + 1, Self.mostPatience)
+    (isPlaying, waiting) = (false, 1)
   }
 
   private mutating func silence() -> [Int16] {
@@ -128,6 +138,7 @@ struct PlayoutQueue: Sendable {
     chunks[0].samples = chunks[0].samples.dropFirst(tickSamples)
     chunks[0].sample += tickSamples
     count -= tickSamples
+    patience = max(patience - 1, 1)
     (least, ticks) = (.max, 0)
   }
 }

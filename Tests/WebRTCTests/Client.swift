@@ -19,10 +19,20 @@ final class Client: @unchecked Sendable {
   static let repository = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-  init(_ script: String, _ arguments: [String] = []) throws {
+  enum Kind: String, Sendable {
+    case aiortc, chromium
+
+    /// Those that this machine has.
+    static let there: [Kind] = Client.chromium == nil ? [.aiortc] : [.aiortc, .chromium]
+  }
+
+  init(_ kind: Kind, _ arguments: [String] = []) throws {
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients")
-    process.executableURL = URL(fileURLWithPath: Self.python)
-    process.arguments = [folder.appendingPathComponent(script).path] + arguments
+    // Such as `ip netns exec client`, for a client in another network.
+    let prefix = ProcessInfo.processInfo.environment["LIVETALK_CLIENT"]?.split(separator: " ").map(String.init) ?? []
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = prefix + [Self.python] + [folder.appendingPathComponent("\(kind)_client.py").path] + arguments
+    if kind == .chromium { process.arguments! += ["--browser", Self.chromium!] }
     process.standardInput = input
     process.standardOutput = output
     let (lines, continuation) = AsyncStream<String>.makeStream()
@@ -49,7 +59,7 @@ final class Client: @unchecked Sendable {
 
   var identifier: Int32 { process.processIdentifier }
 
-  func kill() { if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) } }
+  func kill() { if process.isRunning { process.terminate() } }
 
   /// The next line, decoded.
   func next<Value: Decodable>(_ type: Value.Type) async throws -> Value {
@@ -122,7 +132,7 @@ struct Report: Decodable {
         if quiet >= 0.2 { result.append(sound) }
         quiet = 0
       } else {
-        quiet += 0.005
+        quiet += 0.0026
       }
     }
     return result
@@ -131,6 +141,15 @@ struct Report: Decodable {
   /// First pictures that are white in the middle.
   var flashes: [Picture] {
     zip([nil] + seen.map { $0.isWhite as Bool? }, seen).filter { $0 != true && $1.isWhite }.map(\.1)
+  }
+}
+
+extension Report {
+  /// How long after its click each flash is seen, in milliseconds.
+  var lips: [Double] {
+    flashes.compactMap { flash in
+      clicks.map { flash.shown - $0.arrived }.min { abs($0) < abs($1) }.flatMap { abs($0) < 500 ? $0 : nil }
+    }
   }
 }
 
@@ -225,4 +244,17 @@ func loopback() -> PeerSettings {
   var settings = PeerSettings()
   settings.isLoopbackOnly = true
   return settings
+}
+
+/// The frequency and the loudness of the last half of some seconds of a peer's microphone: the first half may be silence that waited.
+func tone(of peer: Peer, seconds: Double) async -> (frequency: Double, loudness: Double) {
+  var samples: [Float] = []
+  for await piece in peer.microphone {
+    samples += piece
+    if Double(samples.count) > seconds * Double(Peer.microphoneRate) { break }
+  }
+  let heard = samples.suffix(samples.count / 2)
+  let crossings = zip(heard, heard.dropFirst()).count { $0 < 0 && $1 >= 0 }
+  let power = heard.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(max(heard.count, 1))
+  return (Double(crossings * Peer.microphoneRate) / Double(max(heard.count, 1)), power.squareRoot())
 }

@@ -3,13 +3,14 @@
 It prints its offer, reads the answer, runs for some seconds, and prints what it saw and heard. Pictures carry their number: 16 squares
 along the top are its bits, white for one; the middle of a picture with a click is white.
 
-    aiortc_client.py --role conversation --seconds 4 [--codec h264] [--relay turn:host:port] [--close-after S]
+    aiortc_client.py --role conversation --seconds 4 [--codec h264] [--relay turn:host:port] [--close-after S] [--loss PERCENT]
 """
 
 import argparse
 import asyncio
 import json
 import math
+import os
 import sys
 import time
 from fractions import Fraction
@@ -18,6 +19,8 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 from av import AudioFrame
+
+from lossy_relay import LossyRelay
 
 
 def say(**fields):
@@ -94,6 +97,7 @@ async def main():
     parser.add_argument("--codec", default="vp8")
     parser.add_argument("--relay")
     parser.add_argument("--close-after", type=float)
+    parser.add_argument("--loss", type=float, help="percent")
     arguments = parser.parse_args()
 
     servers = []
@@ -139,24 +143,26 @@ async def main():
     if arguments.relay:
         # aiortc cannot be told to relay only: its other candidates are left out.
         offer = "".join(line for line in offer.splitlines(True) if "a=candidate" not in line or "typ relay" in line)
-    say(offer=offer)
+    relay = LossyRelay(arguments.loss) if arguments.loss else None
+    say(offer=relay.without_candidates(offer) if relay else offer)
     loop = asyncio.get_running_loop()
     answer = json.loads(await loop.run_in_executor(None, sys.stdin.readline))["answer"]
-    asked = now_ms()
+    if relay:
+        answer = relay.stand_before(answer)
     await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     if arguments.close_after:
         await asyncio.sleep(arguments.close_after)
         say(closing=now_ms())
         # As a killed browser does: nothing says goodbye.
-        import os
-
         os._exit(0)
     await asyncio.sleep(arguments.seconds)
     lost = {}
     for report in (await connection.getStats()).values():
         if report.type == "inbound-rtp":
             lost[report.kind] = [report.packetsLost, report.packetsReceived]
-    say(seen=seen, heard=heard, texts=texts, states=states, answered=asked, lost=lost)
+    if relay:
+        lost["relay"] = [relay.dropped, relay.carried]
+    say(seen=seen, heard=heard, texts=texts, states=states, lost=lost)
     await connection.close()
 
 

@@ -42,6 +42,8 @@ test: setup lint ## Check the format and the layers, build, and run all tests
 	@$(BUILD) build --build-tests $(FLAGS)
 	@# Tests run side by side already: more threads in each would wait for each other.
 	@OMP_NUM_THREADS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS)
+	@# Those that run in real time run alone.
+	@LIVETALK_LIVE_TESTS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --filter LiveTests
 	@echo "Format, layers, build and tests: all passed."
 
 parity: setup ## Compare with the reference's numbers, in the directories of LIVETALK_GOLDENS

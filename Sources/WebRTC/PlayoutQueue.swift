@@ -37,6 +37,8 @@ struct PlayoutQueue: Sendable {
   /// The least that waited after a tick, over the last ticks, in samples.
   private var least = Int.max
   private var ticks = 0
+  /// Samples to be skipped where there is silence.
+  private var excess = 0
   /// What is faded out after `clear`.
   private var tail: [Int16] = []
 
@@ -123,22 +125,21 @@ struct PlayoutQueue: Sendable {
     return tail + Array(repeating: 0, count: tickSamples - tail.count)
   }
 
-  /// Where over a second three ticks or more always waited, one of them goes, if it is silent.
+  /// Where over a second more than three ticks always waited, what is beyond two of them goes, as soon as it is silent.
   private mutating func skipStandingSilence() {
     least = min(least, count)
     ticks += 1
-    guard ticks >= 50 else { return }
-    guard least > 3 * tickSamples else {
+    if ticks >= 50 {
+      excess = least > 3 * tickSamples ? least - 2 * tickSamples : 0
+      if excess > 0 { patience = max(patience - 1, 1) }
       (least, ticks) = (.max, 0)
-      return
     }
-    guard chunks[0].samples.count >= tickSamples,
+    guard excess >= tickSamples, chunks[0].pixels == nil, chunks[0].samples.count > tickSamples,
       chunks[0].samples.prefix(tickSamples).allSatisfy({ abs(Int($0)) < 64 })
     else { return }
     chunks[0].samples = chunks[0].samples.dropFirst(tickSamples)
     chunks[0].sample += tickSamples
     count -= tickSamples
-    patience = max(patience - 1, 1)
-    (least, ticks) = (.max, 0)
+    excess -= tickSamples
   }
 }

@@ -200,13 +200,13 @@ final class Avatar: Sendable {
     return pixels
   }
 
-  /// Gives the frames of that number; a click is 40 ms of 1 kHz.
-  func give(_ number: Int, hasClick: Bool) {
+  /// Gives the frame of that number; a click is 40 ms of 1 kHz.
+  func give(_ number: Int, hasClick: Bool, hum: Float = 0) {
     let rate = format.sampleRate
     let first = number * rate / format.framesPerSecond
     let count = (number + 1) * rate / format.framesPerSecond - first
     let samples = (0..<count).map { index -> Float in
-      hasClick && index < rate / 25 ? 0.7 * Float(sin(2 * Double.pi * 1000 * Double(index) / Double(rate))) : 0
+      hasClick && index < rate / 25 ? 0.7 * Float(sin(2 * Double.pi * 1000 * Double(index) / Double(rate))) : hum
     }
     given.withLock { $0[number] = Self.now }
     stream.append(

@@ -98,8 +98,13 @@ async def main():
     parser.add_argument("--relay")
     parser.add_argument("--close-after", type=float)
     parser.add_argument("--loss", type=float, help="percent")
+    parser.add_argument("--times", type=int, default=1, help="connect so many times, one after the other")
     arguments = parser.parse_args()
+    for _ in range(arguments.times):
+        await connect(arguments)
 
+
+async def connect(arguments):
     servers = []
     if arguments.relay:
         servers = [RTCIceServer(urls=arguments.relay, username="user", credential="password")]

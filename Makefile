@@ -23,7 +23,7 @@ VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
 RECIPE ?= Demo/recipe
 
-.PHONY: help demo test parity build recipe bench format lint setup clean
+.PHONY: help demo test integrations parity build recipe bench format lint setup clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,11 @@ test: setup lint ## Check the format and the layers, build, and run all tests
 	@# Those that run in real time run alone.
 	@LIVETALK_LIVE_TESTS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --filter LiveTests
 	@echo "Format, layers, build and tests: all passed."
+
+integrations: ## Test the Python package for pipecat and LiveKit (installs both, 700 MB)
+	@test -d .venv-integrations || python3 -m venv .venv-integrations
+	@.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check -e 'integrations/python[tests]'
+	@cd integrations/python && ../../.venv-integrations/bin/python -m pytest -q
 
 parity: setup ## Compare with the reference's numbers, in the directories of LIVETALK_GOLDENS
 	@$(BUILD) build --product livetalk $(FLAGS)

@@ -56,6 +56,7 @@ package enum ParitySuite {
     "image": ImageCases.run,
     "pipeline": PipelineCases.run,
     "schedule": ScheduleCases.run,
+    "silero_vad": SileroVADCases.run,
     "umt5": UMT5Cases.run,
     "vae": VAECases.run,
     "wav2vec2": Wav2Vec2Cases.run,

@@ -88,6 +88,12 @@ let package = Package(
       name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
     .systemLibrary(
       name: "CESpeak", pkgConfig: "espeak-ng", providers: [.apt(["libespeak-ng-dev"]), .brew(["espeak-ng"])]),
+    .systemLibrary(
+      name: "CGLib", pkgConfig: "glib-2.0", providers: [.apt(["libgstreamer1.0-dev"]), .brew(["gstreamer"])]),
+    .target(name: "CGStreamer", dependencies: ["CGLib"], cSettings: gstreamerHeaders),
+    .target(name: "WebRTC", dependencies: ["CGStreamer"]),
+    .target(name: "Session"),
+    .target(name: "Engine", dependencies: ["Basics", "Session", "Generation", "Media", "Models", "Torch"]),
     .target(name: "SyntheticSpeaker", dependencies: ["Basics", "Media", "CCairo", "CESpeak"]),
     .target(name: "ClipShards", dependencies: ["Basics", "Torch"]),
     .target(name: "Datasets", dependencies: ["Basics", "ClipShards", "Generation", "Media", "Models", "NN", "Torch"]),
@@ -121,6 +127,7 @@ let package = Package(
       dependencies: [
         "ComputeCommands", "Torch", "Training", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC"], exclude: ["Clients"]),
     .testTarget(name: "BasicsTests", dependencies: ["Basics"]),
     .testTarget(name: "TorchTests", dependencies: ["Basics", "Torch"]),
     .testTarget(name: "NNTests", dependencies: ["Basics", "NN", "Torch"]),
@@ -130,6 +137,7 @@ let package = Package(
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Basics", "Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Basics", "Generation", "Models", "NN", "Torch"]),
+    .testTarget(name: "SessionTests", dependencies: ["Session"]),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Session", "Generation", "Media", "Models", "Torch"]),
     .testTarget(

@@ -1,8 +1,8 @@
 import Foundation
-import Generation
+package import Generation
 import Models
-import Session
-import Torch
+package import Session
+package import Torch
 
 /// Sessions of one checkpoint on one or more devices of this machine.
 package actor DeviceEngine: AvatarEngine {

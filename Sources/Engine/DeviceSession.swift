@@ -1,7 +1,7 @@
 import Generation
 import Media
 import Models
-import Session
+package import Session
 import Torch
 
 /// One avatar on a device: its sound waits here, its blocks are computed on the device's threads.

@@ -113,6 +113,11 @@ package final class AvatarSession {
 
   /// Changes the direction from the next block on.
   package func setText(_ textEmbedding: Tensor) { rollout.setText(textEmbedding) }
+
+  /// Changes the number of denoising steps from the next block on.
+  package func setSteps(_ count: Int) {
+    rollout.setSteps(FlowMatchingSchedule(shift: shift, steps: count, device: device).steps(dtype))
+  }
 }
 
 /// Frames that a device may still be computing.

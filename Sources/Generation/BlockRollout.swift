@@ -174,7 +174,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   }
 
   /// Changes the denoising steps from the next block on, where all of them share one memory.
-  public func setSteps(_ steps: [FlowMatchingSchedule.Step]) {
+  package func setSteps(_ steps: [FlowMatchingSchedule.Step]) {
     precondition(memories.count == 1 && !steps.isEmpty, "each step has a memory of its own")
     self.steps = steps
     recordedSteps = [:]

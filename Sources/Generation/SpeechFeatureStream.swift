@@ -56,7 +56,7 @@ package struct SpeechFeatureStream {
   }
 
   /// Lets frames follow one another at another distance from the next block on.
-  public mutating func setFramesPerSecond(_ rate: Int) {
+  package mutating func setFramesPerSecond(_ rate: Int) {
     guard rate != framesPerSecond else { return }
     anchor = (firstFrame, sample(firstFrame))
     framesPerSecond = rate
@@ -69,7 +69,7 @@ package struct SpeechFeatureStream {
   }
 
   /// Takes silence between utterances, which says nothing about how loud the speech is.
-  public mutating func append(silence count: Int) {
+  package mutating func append(silence count: Int) {
     let start = forgotten + samples.count
     loudness.ignore(start..<start + count)
     append(repeatElement(0, count: count))
@@ -82,6 +82,14 @@ package struct SpeechFeatureStream {
   ///
   /// - Throws: `LiveTalkError` for frames too short to be encoded.
   package mutating func next() throws -> Tensor? {
+    try next(before: nil)
+  }
+
+  /// The features of the next block, whose own sound must be there. The look-ahead is what is there and then `following`, which is not
+  /// kept: a live session does not know yet what will be said next.
+  package mutating func next(before following: [Float]) throws -> Tensor? { try next(before: .some(following)) }
+
+  private mutating func next(before following: [Float]?) throws -> Tensor? {
     let frames = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)
     let first = firstFrame
     let last = first + frames - 1

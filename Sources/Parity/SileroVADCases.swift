@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import Torch
@@ -8,7 +9,7 @@ enum SileroVADCases {
     let file = golden.directory.appendingPathComponent(try golden.config["weights"].string()).standardized
     let model = try SileroVAD(weights: readWeights(file), name: file.lastPathComponent, device: golden.device)
     guard let samples = try golden.inputs()["samples"]?.array(Float.self).map({ $0 / 32_768 }) else {
-      throw ParityError("the case has no input 'samples'")
+      throw LiveTalkError("the case has no input 'samples'")
     }
     let outputs = try golden.outputs()
     var stream = SileroVADStream(model)

@@ -1,5 +1,5 @@
 import NN
-import Torch
+package import Torch
 
 // Silero VAD 6 (github.com/snakers4/silero-vad): the probability that somebody speaks, for each 32 ms of sound at 16 kHz.
 //
@@ -48,10 +48,10 @@ private struct VADConvolution: Sendable {
 }
 
 /// Silero's voice activity detector. The model has no state; `SileroVADStream` keeps that of one sound.
-public struct SileroVAD: Sendable {
-  public static let sampleRate = 16_000
+package struct SileroVAD: Sendable {
+  package static let sampleRate = 16_000
   /// New samples that one call takes: 32 ms.
-  public static let windowSamples = 512
+  package static let windowSamples = 512
   /// Samples before them that it sees again.
   static let contextSamples = 64
   /// Samples that are mirrored behind the window.
@@ -88,7 +88,7 @@ public struct SileroVAD: Sendable {
 
   /// - Parameter weights: those of `silero_vad_16k.safetensors`.
   /// - Throws: `CheckpointMismatch` with all keys that are wrong.
-  public init(weights: [String: Tensor], name: String = "the weights", device: Device = .cpu) throws {
+  package init(weights: [String: Tensor], name: String = "the weights", device: Device = .cpu) throws {
     let store = ParameterStore(weights: weights, name: name, device: device, dtype: .float32, isFrozen: true)
     self.init(store.root)
     try store.finish()
@@ -120,12 +120,12 @@ public struct SileroVAD: Sendable {
 }
 
 /// The probability of speech in one sound, as it comes.
-public struct SileroVADStream {
+package struct SileroVADStream {
   private let model: SileroVAD
   private var state: SileroVAD.State
   private var waiting: [Float] = []
 
-  public init(_ model: SileroVAD) {
+  package init(_ model: SileroVAD) {
     self.model = model
     state = model.initialState()
   }
@@ -134,7 +134,7 @@ public struct SileroVADStream {
   ///
   /// - Parameter samples: mono at `SileroVAD.sampleRate`, −1…1.
   /// - Returns: the probability of speech in each window that they complete, in order.
-  public mutating func append(_ samples: some Sequence<Float>) -> [Float] {
+  package mutating func append(_ samples: some Sequence<Float>) -> [Float] {
     waiting.append(contentsOf: samples.lazy.map { $0.isFinite ? min(max($0, -1), 1) : 0 })
     var probabilities: [Float] = []
     var start = 0
@@ -153,7 +153,7 @@ public struct SileroVADStream {
   package var stateTensors: [(name: String, tensor: Tensor)] { [("hidden", state.hidden), ("cell", state.cell)] }
 
   /// Forgets what was heard, as at the beginning.
-  public mutating func reset() {
+  package mutating func reset() {
     state = model.initialState()
     waiting = []
   }

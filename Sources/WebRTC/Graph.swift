@@ -53,7 +53,11 @@ final class Graph: Sendable {
     running = Mutex(Running(graph: graph, box: box))
   }
 
-  deinit { close() }
+  /// The last owner may let go of it on one of its own threads, which could not wait for itself.
+  deinit {
+    guard let running = takeRunning() else { return }
+    DispatchQueue.global(qos: .utility).async { Self.release(running) }
+  }
 
   /// - Throws: `WebRTCError` that is `unavailable`.
   static func load() throws {
@@ -70,13 +74,20 @@ final class Graph: Sendable {
 
   /// Stops the pipeline's threads. Blocks for some milliseconds; never from a handler.
   func close() {
-    let stopped = running.withLock { running in
+    guard let running = takeRunning() else { return }
+    answering.withLock { _ in Self.release(running) }
+  }
+
+  private func takeRunning() -> Running? {
+    running.withLock { running in
       defer { running = nil }
       return running
     }
-    guard let stopped else { return }
-    answering.withLock { _ in cgst_free(stopped.graph) }
-    stopped.box.release()
+  }
+
+  private static func release(_ running: Running) {
+    cgst_free(running.graph)
+    running.box.release()
   }
 
   @discardableResult

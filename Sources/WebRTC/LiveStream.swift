@@ -121,8 +121,8 @@ package final class LiveStream: Sendable {
     }
     let video = needsVideo ? try codec.map(encoder) : nil
     let sound = needsSound ? try soundEncoder() : nil
-    let superfluous = state.withLock { state -> [Graph] in
-      guard !state.isClosed else { return [video, sound].compactMap { $0 } }
+    let superfluous = try state.withLock { state throws(WebRTCError) -> [Graph] in
+      guard !state.isClosed else { throw WebRTCError(.failed, "The avatar's stream is over.") }
       state.peers.append(Watcher(peer: peer, codec: codec))
       var superfluous: [Graph] = []
       if let codec, let video {

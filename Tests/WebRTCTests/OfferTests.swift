@@ -131,4 +131,27 @@ struct OfferTests {
       try TrickleFragment(String(repeating: "a=candidate:1 1 udp 1 192.0.2.1 4 typ host\n", count: 65))
     }
   }
+
+  @Test("Offers with lines missing, twice, cut or out of range are answered or refused, and never end the process")
+  func garbled() async throws {
+    try Graph.load()
+    var settings = loopback()
+    settings.gathering = 0.2
+    let lines = Offer.example.text.components(separatedBy: "\r\n").dropLast()
+    var answered = 0
+    for (index, line) in lines.enumerated() {
+      let digits = String(line.map { $0.isNumber ? "9" : $0 })
+      for replacement in [[], [line, line], [String(line.prefix(line.count / 2))], [digits], [line + " " + line]] {
+        var changed = Array(lines)
+        changed.replaceSubrange(index...index, with: replacement)
+        let text = changed.joined(separator: "\r\n") + "\r\n"
+        do {
+          let (peer, _) = try await Peer.answer(text, role: .conversation, stream: nil, settings: settings)
+          answered += 1
+          await peer.close()
+        } catch { #expect(error is WebRTCError, "\(error)") }
+      }
+    }
+    #expect(answered > lines.count / 4, "\(answered) of \(5 * lines.count) answered")
+  }
 }

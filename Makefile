@@ -23,7 +23,7 @@ VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
 RECIPE ?= Demo/recipe
 
-.PHONY: help demo test live integrations parity build recipe bench format lint setup clean
+.PHONY: help demo test live integrations parity build recipe bench format lint setup voice clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -98,6 +98,18 @@ let package = Package(
     .target(name: "WebRTC", dependencies: ["CGStreamer"]),
     .target(name: "Session"),
     .target(name: "Engine", dependencies: ["Basics", "Session", "Generation", "Media", "Models", "Torch"]),
+    .target(
+      name: "Dialogue",
+      dependencies: [
+        "Basics", "Media", "Session",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "NIOWebSocket", package: "swift-nio"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ]),
     .target(name: "SyntheticSpeaker", dependencies: ["Basics", "Media", "CCairo", "CESpeak"]),
     .target(name: "ClipShards", dependencies: ["Basics", "Torch"]),
     .target(name: "Datasets", dependencies: ["Basics", "ClipShards", "Generation", "Media", "Models", "NN", "Torch"]),
@@ -141,6 +153,15 @@ let package = Package(
     .testTarget(name: "TextTokenizerTests", dependencies: ["TextTokenizer"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Basics", "Models", "NN", "Torch"]),
     .testTarget(name: "GenerationTests", dependencies: ["Basics", "Generation", "Models", "NN", "Torch"]),
+    .testTarget(
+      name: "DialogueTests",
+      dependencies: [
+        "Dialogue", "Session",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOWebSocket", package: "swift-nio"),
+      ]),
     .testTarget(name: "SessionTests", dependencies: ["Session"]),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Session", "Generation", "Media", "Models", "Torch"]),

@@ -1,5 +1,5 @@
 import Foundation
-import Session
+package import Session
 
 /// Who thinks and speaks for the avatars of a server: makes what each session needs from the settings.
 package struct Dialogue: Sendable {

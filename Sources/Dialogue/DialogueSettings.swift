@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// A server of an OpenAI-compatible interface, and what is asked of it.
 package struct ServerSettings: Hashable, Sendable {

@@ -1,5 +1,7 @@
 import Foundation
 import NIOCore
+import NIOHTTP1
+import NIOWebSocket
 import Session
 import Synchronization
 import Testing

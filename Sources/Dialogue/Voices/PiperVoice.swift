@@ -1,6 +1,7 @@
 import Session
 import Subprocess
 import Synchronization
+import SystemPackage
 
 /// Piper (github.com/OHF-Voice/piper1-gpl) in a process of its own, which keeps its model loaded and reads one sentence after the other.
 actor PiperVoice: SentenceVoice {

@@ -24,6 +24,10 @@ package actor DeviceSession: EngineSession {
   /// A session's first block, and the first of another picture, has fewer pictures.
   private var isFirst = true
   private var ahead: Made?
+  /// What is denoised for the request under way.
+  private var current: Made?
+  /// A change of the picture under way: no block is begun beside it.
+  private var change: Task<Void, any Error>?
 
   /// Samples per second of what is heard: whatever the model hears, the voice keeps its brilliance.
   static let sampleRate = 48_000
@@ -31,8 +35,11 @@ package actor DeviceSession: EngineSession {
   /// A block that is denoised, or on its way there.
   private struct Made {
     var pieces: [SpeechQueue.Piece]
-    var level: Pace.Level
-    var task: Task<(ComputedAvatar, Denoised), any Error>
+    var plan: BlockPlan
+    var isFirst: Bool
+    var task: Task<(ComputedAvatar, Denoised)?, any Error>
+
+    var isSilent: Bool { pieces.allSatisfy { $0.utterance == nil } }
   }
 
   private struct Resamplers {
@@ -72,7 +79,7 @@ package actor DeviceSession: EngineSession {
     queue = SpeechQueue(rate: Self.sampleRate, driveRate: geometry.sampleRate)
     pace = Pace(steps: worker.options.steps, framesPerSecond: geometry.framesPerSecond, sampleRate: geometry.sampleRate)
     let text = try await encodePrompt(request.prompt)
-    _ = try await computer.begin(RGBPixels(request.picture), size, text: text, seed: request.seed)
+    try await computer.begin(RGBPixels(request.picture), size, text: text, seed: request.seed)
   }
 
   // Sound
@@ -84,6 +91,7 @@ package actor DeviceSession: EngineSession {
       self.resamplers[utterance] = resamplers
       let (heard, drive) = try resamplers.push(sound.samples)
       queue.append(heard, drive: drive, to: utterance)
+      stopSilence()
     } catch {
       // A rate that cannot be resampled has no sound; the utterance ends like any other.
       resamplers[utterance] = nil
@@ -95,12 +103,20 @@ package actor DeviceSession: EngineSession {
       queue.append(last.heard, drive: last.drive, to: utterance)
     }
     queue.finish(utterance)
+    stopSilence()
   }
 
   package func interrupt() {
     queue.interrupt()
     resamplers = [:]
+    current.map { if !$0.isSilent { $0.plan.stop.set() } }
+    ahead?.plan.stop.set()
     ahead = nil
+  }
+
+  /// A block of silence that is under way gives way to speech.
+  private func stopSilence() {
+    if let current, current.isSilent, queue.isReady(for: secondsForSpeech) { current.plan.stop.set() }
   }
 
   package var pending: Double { queue.seconds }
@@ -118,14 +134,12 @@ package actor DeviceSession: EngineSession {
     guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
     let start = ContinuousClock.now
     do {
-      let made = ahead ?? makeNext()
-      ahead = nil
-      let (avatar, denoised) = try await made.task.value
+      let (made, avatar, denoised) = try await denoiseNext()
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
-      if ahead == nil, queue.isReady(for: secondsForSpeech) { ahead = makeNext() }
+      if ahead == nil, change == nil, queue.isReady(for: secondsForSpeech) { ahead = makeNext() }
       let pictures = try await decoder.frames(denoised, of: avatar)
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
-      let duration = Double(pictures.count) / Double(made.level.framesPerSecond)
+      let duration = Double(pictures.count) / Double(made.plan.level.framesPerSecond)
       let elapsed = ContinuousClock.now - start
       let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
       if block > 0 { pace.take(seconds, lasting: duration) }
@@ -138,16 +152,30 @@ package actor DeviceSession: EngineSession {
             endsUtterance: $1.endsUtterance)
         },
         metrics: BlockMetrics(
-          seconds: seconds, duration: duration, steps: made.level.steps, framesPerSecond: made.level.framesPerSecond))
+          seconds: seconds, duration: duration, steps: made.plan.level.steps,
+          framesPerSecond: made.plan.level.framesPerSecond))
     } catch {
       await close()
       throw sessionError(error)
     }
   }
 
+  /// Denoises the next block; one that was stopped is begun again with what is to be said now.
+  private func denoiseNext() async throws -> (Made, ComputedAvatar, Denoised) {
+    while true {
+      if ahead == nil, let change { _ = try? await change.value }
+      let made = ahead ?? makeNext()
+      (ahead, current) = (nil, made)
+      defer { current = nil }
+      if let (avatar, denoised) = try await made.task.value { return (made, avatar, denoised) }
+      if made.isFirst { isFirst = true }
+    }
+  }
+
   /// Takes the next block's sound and lets it be denoised.
   private func makeNext() -> Made {
     let level = pace.level
+    let wasFirst = isFirst
     let count = geometry.videoFrames(inBlock: isFirst ? 0 : 1, framesPerBlock: framesPerBlock)
     isFirst = false
     let pieces = queue.next(
@@ -156,7 +184,7 @@ package actor DeviceSession: EngineSession {
       sound: pieces.map { ($0.drive, $0.utterance != nil) }, following: queue.following(geometry.sampleRate),
       level: level)
     let computer = computer
-    return Made(pieces: pieces, level: level, task: Task { try await computer.denoise(plan) })
+    return Made(pieces: pieces, plan: plan, isFirst: wasFirst, task: Task { try await computer.denoise(plan) })
   }
 
   // Changes
@@ -169,9 +197,18 @@ package actor DeviceSession: EngineSession {
   package func setAvatar(_ picture: RGBImage) async throws {
     guard giveBack != nil else { return }
     seed += 1
-    _ = try await computer.begin(
-      RGBPixels(picture), ReferencePicture.Size(height: size.height, width: size.width), text: nil, seed: seed)
-    (isFirst, ahead) = (true, nil)
+    let (before, blocks, seed) = (change, [current, ahead].compactMap { $0?.task }, seed)
+    let size = ReferencePicture.Size(height: size.height, width: size.width)
+    let change = Task {
+      _ = try? await before?.value
+      // What was begun with the old picture is made with it: its sound is taken already.
+      for block in blocks { _ = try? await block.value }
+      try await computer.begin(RGBPixels(picture), size, text: nil, seed: seed)
+      isFirst = true
+    }
+    self.change = change
+    defer { if self.change == change { self.change = nil } }
+    try await change.value
   }
 
   package func close() async {

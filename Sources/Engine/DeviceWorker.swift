@@ -2,6 +2,7 @@ import Foundation
 import Generation
 import Models
 import Session
+import Synchronization
 import Torch
 
 /// The models on one device, and the threads that compute on it.
@@ -83,6 +84,15 @@ struct BlockPlan: Sendable {
   /// What will be said after it, as far as that is known.
   var following: [Float]
   var level: Pace.Level
+  /// Set when the block is not wanted any more.
+  let stop = StopFlag()
+}
+
+/// Is set on one thread and seen on another.
+final class StopFlag: Sendable {
+  private let flag = Atomic(false)
+  var isSet: Bool { flag.load(ordering: .relaxed) }
+  func set() { flag.store(true, ordering: .relaxed) }
 }
 
 /// Clean latents, and whether all of them are numbers: read when the frames are.
@@ -112,9 +122,7 @@ actor BlockComputer {
   }
 
   /// Begins, or begins again with another picture.
-  func begin(_ picture: RGBPixels, _ size: ReferencePicture.Size, text: Tensor?, seed: UInt64) throws
-    -> ReferencePicture.Size
-  {
+  func begin(_ picture: RGBPixels, _ size: ReferencePicture.Size, text: Tensor?, seed: UInt64) throws {
     try compute {
       let reference: Tensor
       do {
@@ -129,7 +137,6 @@ actor BlockComputer {
       let new = try ComputedAvatar(worker, reference: reference, text: text, seed: seed)
       if steps != worker.options.steps { new.session.setSteps(steps) }
       avatar = new
-      return new.session.size
     }
   }
 
@@ -138,14 +145,15 @@ actor BlockComputer {
     try compute { avatar?.session.setText(text) }
   }
 
-  /// - Returns: latents, and on a GPU the frames that are on their way.
-  func denoise(_ plan: BlockPlan) throws -> (ComputedAvatar, Denoised) {
+  /// - Returns: latents, and on a GPU the frames that are on their way; nil where the plan was stopped.
+  func denoise(_ plan: BlockPlan) throws -> (ComputedAvatar, Denoised)? {
     guard let avatar else { throw SessionError(.closed, "The session is over.", isFatal: true) }
     return try compute {
       if plan.level.steps != steps {
         steps = plan.level.steps
         avatar.session.setSteps(steps)
       }
+      let before = avatar.sound
       avatar.sound.setFramesPerSecond(plan.level.framesPerSecond)
       for picture in plan.sound {
         if picture.isSpeech {
@@ -157,7 +165,10 @@ actor BlockComputer {
       guard let features = try avatar.sound.next(before: plan.following) else {
         throw SessionError(.engineFailed, "A block has less sound than pictures.", isFatal: true)
       }
-      let latents = avatar.session.denoise(audioFeatures: features)
+      guard let latents = avatar.session.denoise(audioFeatures: features, unless: { plan.stop.isSet }) else {
+        avatar.sound = before
+        return nil
+      }
       let isFinite = latents.isFinite().to(.float32).min()
       let frames = worker.device.isCPU ? nil : Denoised.Waiting(avatar.session.decode(latents))
       return (avatar, Denoised(latents: latents, isFinite: isFinite, frames: frames))

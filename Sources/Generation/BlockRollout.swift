@@ -209,6 +209,19 @@ package final class BlockRollout<Transformer: BlockTransformer> {
     return x0
   }
 
+  /// As `next`, but gives up between two steps when it is told to, and the same block can be begun again: only its own rows of the
+  /// memory were written, and noise was drawn.
+  public func next(audio: Tensor, unless isStopped: () -> Bool) -> Tensor? {
+    var x = startingNoise()
+    for index in steps.indices {
+      if isStopped() { return nil }
+      x = withGradients(false) { step(index, x, audio: audio) }
+    }
+    if isStopped() { return nil }
+    withGradients(false) { commit(x, audio) }
+    return x
+  }
+
   // MARK: One step at a time
 
   /// The noise that the next block starts from, `[B, C, n, H, W]`.

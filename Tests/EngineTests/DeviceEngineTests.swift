@@ -177,3 +177,80 @@ import Torch
     #expect(await engine.load().sessions == 0)
   }
 }
+
+/// Blocks that are stopped before they are committed.
+@Suite struct StoppedBlockTests {
+  @Test func `a stopped block is begun again as though nothing had been`() throws {
+    let models = try AvatarModels(random: smallPreset(), device: .cpu, dtype: .float32)
+    func session() throws -> AvatarSession {
+      let generator = RandomGenerator(seed: 5)
+      let noise = NoiseSource(
+        initial: { block, shape in RandomGenerator(seed: UInt64(block)).normal(shape) },
+        renewed: { block, step, shape in RandomGenerator(seed: UInt64(100 + 10 * block + step)).normal(shape) })
+      return try models.session(
+        referenceLatent: generator.normal([1, 16, 1, 4, 4]),
+        text: generator.normal([1, 16, models.transformer.config.textDim]), options: SessionOptions(models.settings),
+        noise: noise)
+    }
+    try withInferenceMode {
+      let (plain, stopped) = (try session(), try session())
+      let generator = RandomGenerator(seed: 6)
+      // Further than the window, so that a stopped block has written over what was there.
+      for block in 0..<8 {
+        let features = generator.normal([1, plain.videoFramesInNextBlock, models.transformer.config.audioInputDim])
+        let other = generator.normal([1, plain.videoFramesInNextBlock, models.transformer.config.audioInputDim])
+        var passes = 0
+        let none = stopped.denoise(audioFeatures: other) {
+          passes += 1
+          return passes > block % 5
+        }
+        #expect(none == nil && stopped.rollout.block == block)
+        let again = try #require(stopped.denoise(audioFeatures: features) { false })
+        #expect(plain.denoise(audioFeatures: features).maxAbsDifference(again) == 0)
+      }
+    }
+  }
+
+  @Test func `another picture in the middle of speech loses none of it`() async throws {
+    let engine = try await smallEngine()
+    let session = try await engine.open(request())
+    let id = UtteranceID(rawValue: 1)
+    let said = speech(6)
+    await session.append(said, to: id)
+    await session.finish(id)
+    var frames: [OutputFrame] = []
+    for block in 0..<10 {
+      async let change: Void = block % 3 == 1 ? session.setAvatar(face) : ()
+      frames += try await session.nextBlock().frames
+      try await change
+    }
+    #expect(Array(frames.filter { $0.utterance == id }.flatMap(\.samples).prefix(said.samples.count)) == said.samples)
+    await session.close()
+  }
+
+  @Test func `speech that comes while silence is made is not kept waiting for it`() async throws {
+    let engine = try await smallEngine()
+    let session = try await engine.open(request())
+    _ = try await session.nextBlock()
+    var indices: [Int] = []
+    // Whenever it comes, the block under way or the next one is speech, and none is lost.
+    for number in 1...10 {
+      async let block = session.nextBlock()
+      try await Task.sleep(for: .milliseconds(number))
+      let id = UtteranceID(rawValue: number)
+      await session.append(speech(0.7), to: id)
+      await session.finish(id)
+      let made = try await block
+      indices.append(made.index)
+      if !made.hasSpeech {
+        let next = try await session.nextBlock()
+        indices.append(next.index)
+        #expect(next.frames[0].utterance == id)
+      } else {
+        #expect(made.frames[0].utterance == id)
+      }
+    }
+    #expect(indices == Array(1...indices.count))
+    await session.close()
+  }
+}

@@ -65,7 +65,7 @@ package actor DeviceSession: EngineSession {
   }
 
   init(
-    _ request: AvatarRequest, size: ReferencePicture.Size, on worker: DeviceWorker,
+    _ request: AvatarRequest, size: ReferencePicture.Size, on worker: DeviceWorker, pace: Pace? = nil,
     encodePrompt: @escaping @Sendable (String) async throws -> Tensor, giveBack: @escaping @Sendable () async -> Void
   ) async throws {
     computer = BlockComputer(worker)
@@ -77,7 +77,9 @@ package actor DeviceSession: EngineSession {
     self.giveBack = giveBack
     self.size = VideoSize(width: size.width, height: size.height)
     queue = SpeechQueue(rate: Self.sampleRate, driveRate: geometry.sampleRate)
-    pace = Pace(steps: worker.options.steps, framesPerSecond: geometry.framesPerSecond, sampleRate: geometry.sampleRate)
+    self.pace =
+      pace
+      ?? Pace(steps: worker.options.steps, framesPerSecond: geometry.framesPerSecond, sampleRate: geometry.sampleRate)
     let text = try await encodePrompt(request.prompt)
     try await computer.begin(RGBPixels(request.picture), size, text: text, seed: request.seed)
   }

@@ -83,7 +83,7 @@ import Torch
     let voice = try voice(seconds)
     let (cpu, blocks) = (clock(), await session.metrics.blocks)
     var (said, first): (ContinuousClock.Instant?, Duration?) = (nil, nil)
-    var count = 0
+    var (count, silent) = (0, 0)
     for await frame in await session.frames() {
       count += 1
       if count == 40 {
@@ -92,7 +92,9 @@ import Torch
         await session.send(.finishSpeech)
       }
       if frame.utterance != nil, first == nil, let said { first = ContinuousClock.now - said }
-      if count > 60, frame.utterance == nil, first != nil { break }
+      silent = frame.utterance == nil ? silent + 1 : 0
+      // Longer than any picture is held in the middle of speech.
+      if first != nil, silent == 100 { break }
     }
     let metrics = await session.metrics
     let work = Double(clock() - cpu) / Double(CLOCKS_PER_SEC) / Double(max(1, metrics.blocks - blocks))

@@ -56,6 +56,26 @@ import Torch
     await session.close()
   }
 
+  @Test func `fewer steps and pictures leave all of the sound`() async throws {
+    let models = try AvatarModels(random: smallPreset(), device: .cpu, dtype: .float32)
+    let worker = DeviceWorker(models, options: SessionOptions(models.settings))
+    let text = RandomGenerator(seed: 1).normal([1, 16, models.transformer.config.textDim])
+    let size = ReferencePicture.Size(height: 32, width: 32)
+    let slow = Pace(steps: 2, framesPerSecond: 8, sampleRate: 16_000)
+    let session = try await DeviceSession(
+      request(), size: size, on: worker, pace: slow, encodePrompt: { _ in text }, giveBack: {})
+    let said = speech(5)
+    let id = UtteranceID(rawValue: 1)
+    await session.append(said, to: id)
+    await session.finish(id)
+    let made = try await blocks(session, 5)
+    #expect(made.allSatisfy { $0.metrics.steps <= 2 && $0.metrics.framesPerSecond <= 8 })
+    #expect(made[0].metrics.duration == 9.0 / 8 && made[0].frames.allSatisfy { $0.samples.count == 6000 })
+    let spoken = made.flatMap(\.frames).filter { $0.utterance == id }.flatMap(\.samples)
+    #expect(Array(spoken.prefix(said.samples.count)) == said.samples)
+    await session.close()
+  }
+
   @Test func `while nobody speaks no picture stands still`() async throws {
     let engine = try await smallEngine()
     let session = try await engine.open(request())

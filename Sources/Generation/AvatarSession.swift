@@ -98,10 +98,16 @@ package final class AvatarSession {
   }
 
   /// Generates the next block's clean latents `[1, C, n, h, w]` and commits them to the cache.
-  package func denoise(audioFeatures: Tensor) -> Tensor {
-    let packed =
-      rollout.block == 0 ? transformer.pack(audioFeatures: audioFeatures) : transformer.pack(rows: audioFeatures)
-    return rollout.next(audio: transformer.audioContext(packed: packed))
+  package func denoise(audioFeatures: Tensor) -> Tensor { rollout.next(audio: audioContext(audioFeatures)) }
+
+  /// As `denoise`, or nil where it was stopped before the block was committed: the next block is then still to come.
+  package func denoise(audioFeatures: Tensor, unless isStopped: () -> Bool) -> Tensor? {
+    rollout.next(audio: audioContext(audioFeatures), unless: isStopped)
+  }
+
+  private func audioContext(_ features: Tensor) -> Tensor {
+    let packed = rollout.block == 0 ? transformer.pack(audioFeatures: features) : transformer.pack(rows: features)
+    return transformer.audioContext(packed: packed)
   }
 
   /// Decodes latents on the session's decoding stream.

@@ -211,7 +211,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
 
   /// As `next`, but gives up between two steps when it is told to, and the same block can be begun again: only its own rows of the
   /// memory were written, and noise was drawn.
-  public func next(audio: Tensor, unless isStopped: () -> Bool) -> Tensor? {
+  package func next(audio: Tensor, unless isStopped: () -> Bool) -> Tensor? {
     var x = startingNoise()
     for index in steps.indices {
       if isStopped() { return nil }

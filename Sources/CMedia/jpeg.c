@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jpeglib.h>
@@ -122,5 +123,58 @@ int cmedia_jpeg_decode(
   }
   jpeg_finish_decompress(&info);
   jpeg_destroy_decompress(&info);
+  return 0;
+}
+
+int cmedia_jpeg_encode(
+    const uint8_t *rgb, int width, int height, int quality, uint8_t **data, size_t *length, char *message,
+    size_t message_capacity) {
+  struct jpeg_compress_struct info;
+  Failure failure;
+  // What setjmp returns to must not live in registers.
+  unsigned char *volatile result = NULL;
+  unsigned char *buffer = NULL;
+  unsigned long size = 0;
+  *data = NULL;
+  *length = 0;
+  memset(&info, 0, sizeof info);
+  memset(&failure, 0, sizeof failure);
+  message[0] = 0;
+  info.err = jpeg_std_error(&failure.manager);
+  failure.manager.error_exit = fail;
+  failure.manager.output_message = silent;
+  failure.message = message;
+  failure.capacity = message_capacity;
+  if (setjmp(failure.escape)) {
+    jpeg_destroy_compress(&info);
+    free(result);
+    return -1;
+  }
+  jpeg_create_compress(&info);
+  // The buffer is ours, and large enough for any picture at any quality: libjpeg need not grow it.
+  size = (unsigned long)width * (unsigned long)height * 6 + 4096;
+  result = buffer = malloc(size);
+  if (!buffer) {
+    snprintf(message, message_capacity, "memory is exhausted");
+    jpeg_destroy_compress(&info);
+    return -1;
+  }
+  jpeg_mem_dest(&info, &buffer, &size);
+  info.image_width = (JDIMENSION)width;
+  info.image_height = (JDIMENSION)height;
+  info.input_components = 3;
+  info.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&info);
+  jpeg_set_quality(&info, quality, TRUE);
+  info.dct_method = JDCT_IFAST;
+  jpeg_start_compress(&info, TRUE);
+  while (info.next_scanline < info.image_height) {
+    JSAMPROW row = (JSAMPROW)(rgb + (size_t)info.next_scanline * (size_t)width * 3);
+    jpeg_write_scanlines(&info, &row, 1);
+  }
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  *data = buffer;
+  *length = size;
   return 0;
 }

@@ -31,13 +31,35 @@ extension Picture {
     }
   }
 
-  private static func decode(_ file: [UInt8], path: String, applyOrientation: Bool) throws -> Picture {
+  /// Decodes a JPEG, PNG or WebP that lies in memory, as `init(contentsOf:)` does, and nothing else.
+  ///
+  /// - Parameters:
+  ///   - file: the whole file.
+  ///   - name: what errors call the picture.
+  ///   - mostPixels: a larger picture is refused before its pixels are decoded.
+  /// - Throws: `MediaError`.
+  package init(decoding file: [UInt8], name: String, mostPixels: Int = Picture.maximumPixels) throws {
+    do {
+      switch PictureHeader(file).format {
+      case .jpeg, .png, .webp: break
+      // Other decoders read files, and this one has none.
+      case .heif, .other: throw PictureProblem(reason: "it is no JPEG, PNG or WebP")
+      }
+      self = try Self.decode(file, path: name, applyOrientation: true, mostPixels: mostPixels)
+    } catch let problem as PictureProblem {
+      throw MediaError.unreadable("picture", name, problem.reason)
+    }
+  }
+
+  private static func decode(
+    _ file: [UInt8], path: String, applyOrientation: Bool, mostPixels: Int = maximumPixels
+  ) throws -> Picture {
     let header = PictureHeader(file)
-    if let size = header.size { try requireSize(size.width, size.height) }
+    if let size = header.size { try requireSize(size.width, size.height, mostPixels) }
     guard !header.isTruncated else { throw PictureProblem(reason: "it is truncated") }
     let picture: Picture
     switch header.format {
-    case .jpeg: picture = try decodeJPEG(file)
+    case .jpeg: picture = try decodeJPEG(file, mostPixels)
     case .png: picture = try decodeWhole(file, AV_CODEC_ID_PNG)
     case .webp: picture = try decodeWhole(stillWebP(file, header), AV_CODEC_ID_WEBP)
     case .heif(isHEVC: true):
@@ -62,22 +84,22 @@ extension Picture {
       + file[frame.chunk]
   }
 
-  private static func requireSize(_ width: Int, _ height: Int) throws {
+  private static func requireSize(_ width: Int, _ height: Int, _ mostPixels: Int = maximumPixels) throws {
     guard width > 0, height > 0 else { throw PictureProblem(reason: "its header gives no size") }
-    guard width <= maximumSide, height <= maximumSide, width * height <= maximumPixels else {
+    guard width <= maximumSide, height <= maximumSide, width * height <= mostPixels else {
       throw PictureProblem(
         reason: "it is \(width) × \(height) pixels, and at most \(maximumSide) a side and "
-          + "\(maximumPixels / 1_000_000) million in all are read")
+          + "\(mostPixels / 1_000_000) million in all are read")
     }
   }
 
-  private static func decodeJPEG(_ file: [UInt8]) throws -> Picture {
+  private static func decodeJPEG(_ file: [UInt8], _ mostPixels: Int) throws -> Picture {
     var message = [CChar](repeating: 0, count: 256)
     var width: Int32 = 0
     var height: Int32 = 0
     func problem() -> PictureProblem { PictureProblem(reason: sentencePart(text(message))) }
     guard cmedia_jpeg_size(file, file.count, &width, &height, &message, message.count) == 0 else { throw problem() }
-    try requireSize(Int(width), Int(height))
+    try requireSize(Int(width), Int(height), mostPixels)
     let capacity = Int(width) * Int(height) * 3
     var isDecoded = false
     let bytes = [UInt8](unsafeUninitializedCapacity: capacity) { target, count in

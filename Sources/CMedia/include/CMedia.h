@@ -14,6 +14,12 @@ int cmedia_jpeg_size(
 int cmedia_jpeg_decode(
     const uint8_t *data, size_t length, uint8_t *rgb, size_t capacity, char *message, size_t message_capacity);
 
+/// Encodes packed RGB8 as a JPEG of `quality` 1 to 100 with 4:2:0 chroma. `data` becomes a buffer of `length` bytes
+/// that the caller frees with free(); on failure it is null and `message` holds the reason.
+int cmedia_jpeg_encode(
+    const uint8_t *rgb, int width, int height, int quality, uint8_t **data, size_t *length, char *message,
+    size_t message_capacity);
+
 /// Sends FFmpeg's log lines to a per-thread store instead of standard error.
 void cmedia_quiet_log(void);
 

@@ -129,6 +129,30 @@ let package = Package(
         "Basics", "Parity", "Training", "ClipShards", "Generation", "Models", "NN", "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    .target(
+      name: "Server",
+      dependencies: [
+        "Media", "Session", "WebRTC",
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Metrics", package: "swift-metrics"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+        .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+        .product(name: "NIOWebSocket", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      // One binary carries the page.
+      resources: [
+        .embedInCode("Web/index.html"), .embedInCode("Web/app.css"), .embedInCode("Web/app.js"),
+        .embedInCode("Web/stream.js"), .embedInCode("Web/webrtc.js"), .embedInCode("Web/player-worklet.js"),
+        .embedInCode("Web/microphone-worklet.js"),
+        .embedInCode("Web/openapi.json"),
+      ]),
     .executableTarget(
       name: "livetalk",
       dependencies: [

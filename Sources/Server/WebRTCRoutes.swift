@@ -1,0 +1,84 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import WebRTC
+
+/// WebRTC's signalling over HTTP: `webrtc` (both ways, with a data channel), and strict WHIP (RFC 9725) and WHEP beside it.
+///
+/// An offer is posted; the answer comes with all its candidates, and `Location` names the connection. Candidates of the client may
+/// follow by PATCH; DELETE ends the connection.
+struct WebRTCRoutes: Sendable {
+  let gateway: WebRTCGateway
+  let registry: SessionRegistry
+  let settings: LiveServerSettings
+
+  private static let kinds: [(name: String, role: PeerRole)] = [
+    ("webrtc", .conversation), ("whip", .microphone), ("whep", .viewer),
+  ]
+  private static let offerBytes = 65_536
+
+  var all: [Route] { Self.kinds.flatMap { routes($0.name, $0.role) } }
+
+  private func routes(_ name: String, _ role: PeerRole) -> [Route] {
+    let path = "/v1/sessions/{id}/\(name)"
+    return [
+      Route(.options, path) { _, context in
+        _ = try conversation(context)
+        return Response(status: .ok, headers: [.acceptPost: "application/sdp"])
+      },
+      Route(.post, path) { request, context in
+        let conversation = try conversation(context)
+        let offer = try await text(request, "application/sdp")
+        let (connection, answer) = try await gateway.connect(conversation, offer: offer, role: role)
+        return Response(
+          status: .created,
+          headers: [
+            .contentType: "application/sdp", .cacheControl: "no-store", .eTag: connection.tag,
+            .location: "/v1/sessions/\(conversation.id)/\(name)/\(connection.id)",
+          ], body: .init(byteBuffer: ByteBuffer(string: answer)))
+      },
+      Route(.patch, path + "/{connection}") { request, context in try await trickle(request, context) },
+      Route(.delete, path + "/{connection}") { _, context in
+        await gateway.close(try await connection(context))
+        return Response(status: .ok)
+      },
+    ]
+  }
+
+  private func trickle(_ request: Request, _ context: LiveContext) async throws -> Response {
+    let connection = try await connection(context)
+    let fragment = try await text(request, "application/trickle-ice-sdpfrag")
+    guard let match = request.headers[.ifMatch] else {
+      throw APIError(.preconditionRequired, "Send the connection's ETag as If-Match.")
+    }
+    guard match == connection.tag || match == "*" else {
+      throw APIError(.preconditionFailed, "If-Match is not the connection's ETag.")
+    }
+    do { try connection.peer.add(fragment: fragment) } catch let error as WebRTCError { throw APIError(error) }
+    return Response(status: .noContent)
+  }
+
+  private func conversation(_ context: LiveContext) throws(APIError) -> OpenSession {
+    guard let conversation = registry.index.find(context.parameters.get("id") ?? "") else {
+      throw APIError(.notFound, "There is no such session: it may be over.")
+    }
+    return conversation
+  }
+
+  private func connection(_ context: LiveContext) async throws -> WebRTCGateway.Connection {
+    try await gateway.find(context.parameters.get("connection") ?? "", of: try conversation(context).id)
+  }
+
+  private func text(_ request: Request, _ type: String) async throws -> String {
+    let given = request.headers[.contentType]?.split(separator: ";").first?.trimmingWhitespace().lowercased()
+    guard given == type else { throw APIError(.unsupportedMediaType, "The body should be of the type \(type).") }
+    guard let text = String(validating: try await request.bytes(Self.offerBytes), as: UTF8.self) else {
+      throw APIError(.badRequest, "The body is not UTF-8.")
+    }
+    return text
+  }
+}
+
+extension HTTPField.Name {
+  static let acceptPost = HTTPField.Name("Accept-Post")!
+}

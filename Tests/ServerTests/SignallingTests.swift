@@ -1,0 +1,55 @@
+import Foundation
+import Testing
+
+@testable import Server
+@testable import WebRTC
+
+/// WHIP, WHEP and their sibling as HTTP; media and other clients are the subject of the tests of `WebRTC`.
+@Suite(.serialized) struct SignallingTests {
+  @Test(arguments: ["webrtc", "whip", "whep"])
+  func whatIsNoOfferIsRefused(_ kind: String) async throws {
+    try await RunningServer.with { server in
+      let path = "/v1/sessions/\(try await server.session())/\(kind)"
+      let options = try await server.send("OPTIONS", path)
+      #expect(options.status == 200 && options.headers["accept-post"] == "application/sdp")
+      #expect(try await server.send("POST", path, json: "{}").status == 415)
+      var dice = FuzzTests.Dice(state: 6)
+      let valid = Array(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n".utf8)
+      let offers = ["", "v=0", "v=0\r\nm=audio\r\n", String(repeating: "a=x\r\n", count: 5_000)].map { Array($0.utf8) }
+      for offer in offers + [[0xFF, 0xFE]] + (0..<20).map({ _ in dice.damaged(valid) }) {
+        let reply = try await server.send("POST", path, offer, type: "application/sdp")
+        #expect([400, 422].contains(reply.status) || reply.code == "not_supported", "\(reply.text)")
+      }
+      let large = try await server.send("POST", path, Array(repeating: 65, count: 100_000), type: "application/sdp")
+      #expect(large.status == 413)
+      #expect(try await server.send("DELETE", path + "/nobody").status == 404)
+      #expect(
+        try await server.send("PATCH", path + "/nobody", Array("a".utf8), type: "application/trickle-ice-sdpfrag")
+          .status == 404)
+    }
+  }
+
+  @Test func offerIsAnsweredTrickledToAndEnded() async throws {
+    do { try Peer.warmUp() } catch let error as WebRTCError where error.reason == .unavailable { return }
+    try await RunningServer.with(change: { $0.webRTC.isLoopbackOnly = true }) { server in
+      let id = try await server.session()
+      let path = "/v1/sessions/\(id)/webrtc"
+      let reply = try await server.send("POST", path, Array(Offer.example.text.utf8), type: "application/sdp")
+      #expect(reply.status == 201 && reply.headers["content-type"] == "application/sdp", "\(reply.text)")
+      #expect(reply.text.hasPrefix("v=0") && reply.text.contains("a=candidate:"))
+      let location = try #require(reply.headers["location"])
+      let tag = try #require(reply.headers["etag"])
+      let fragment = Array("a=ice-ufrag:\(Offer.example.userFragment)\r\na=ice-pwd:\(Offer.example.password)\r\n".utf8)
+      let type = "application/trickle-ice-sdpfrag"
+      #expect(try await server.send("PATCH", location, fragment, type: type).status == 428)
+      #expect(
+        try await server.send("PATCH", location, fragment, type: type, headers: ["If-Match: \"old\""]).status == 412)
+      #expect(
+        try await server.send("PATCH", location, fragment, type: type, headers: ["If-Match: \(tag)"]).status == 204)
+      #expect(try await server.send("DELETE", location).status == 200)
+      try await Task.sleep(for: .milliseconds(200))
+      #expect(try await server.send("DELETE", location).status == 404)
+    }
+  }
+}

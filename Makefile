@@ -23,7 +23,7 @@ VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
 RECIPE ?= Demo/recipe
 
-.PHONY: help demo test live integrations parity build recipe bench format lint setup voice clean
+.PHONY: help demo serve test live integrations parity build recipe bench format lint setup voice clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,10 @@ demo: setup ## Make a talking video with the bundled model: Demo/demo.mp4
 	  --seconds $(SECONDS_OF_VIDEO) -o "$(VIDEO)"; \
 	echo; \
 	echo "The video is $(VIDEO)."
+
+serve: setup ## Talk to the bundled model in a browser: http://127.0.0.1:8080; options in `SERVE="…"`
+	@$(BUILD) build -c release --product livetalk $(FLAGS)
+	@exec "$$($(BUILD) build -c release --show-bin-path)/livetalk" serve --checkpoint "$(CHECKPOINT)" $(SERVE)
 
 test: setup lint ## Check the format and the layers, build, and run all tests
 	@$(BUILD) build --build-tests $(FLAGS)

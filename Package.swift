@@ -55,10 +55,16 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.30.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
   ],
   targets: [
@@ -156,11 +162,13 @@ let package = Package(
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "Basics", "ComputeCommands", "Parity", "Evaluation", "Datasets", "SyntheticSpeaker", "Training", "ClipShards",
+        "Basics", "ComputeCommands", "Dialogue", "Engine", "Server", "Session", "WebRTC", "Parity", "Evaluation",
+        "Datasets", "SyntheticSpeaker", "Training", "ClipShards",
         "Media",
         "Generation", "Models",
         "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .executableTarget(
       name: "livetalk-compute",
@@ -185,6 +193,23 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOWebSocket", package: "swift-nio"),
+      ]),
+    // An engine that computes nothing, for what stands above an engine; and the server over it as a program.
+    .target(name: "MockEngine", dependencies: ["Session"], path: "Tests/MockEngine"),
+    .executableTarget(
+      name: "server-probe",
+      dependencies: ["MockEngine", "Server", "Session", .product(name: "Logging", package: "swift-log")],
+      path: "Tests/ServerProbe"),
+    .testTarget(
+      name: "ServerTests",
+      dependencies: [
+        "Basics", "MockEngine", "Server", "Session", "Media", "WebRTC",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Metrics", package: "swift-metrics"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
     .testTarget(name: "SessionTests", dependencies: ["Session"]),
     .testTarget(

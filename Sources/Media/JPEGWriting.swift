@@ -1,3 +1,4 @@
+import Basics
 import CMedia
 import Foundation
 
@@ -5,7 +6,7 @@ extension Picture {
   /// The picture as a JPEG file, without any metadata.
   ///
   /// - Parameter quality: from 1 to 100, as libjpeg counts it.
-  /// - Throws: `MediaError` where memory is exhausted or a side is longer than JPEG knows.
+  /// - Throws: `LiveTalkError` where memory is exhausted or a side is longer than JPEG knows.
   package func jpeg(quality: Int = 85) throws -> [UInt8] {
     try Self.jpeg(bytes, width: width, height: height, quality: quality)
   }
@@ -19,7 +20,7 @@ extension Picture {
     let status = cmedia_jpeg_encode(
       bytes, Int32(width), Int32(height), Int32(quality), &data, &length, &message, message.count)
     defer { free(data) }
-    guard status == 0, let data else { throw MediaError("The picture cannot be written as JPEG: \(text(message)).") }
+    guard status == 0, let data else { throw LiveTalkError("The picture cannot be written as JPEG: \(text(message)).") }
     return Array(UnsafeBufferPointer(start: data, count: length))
   }
 }

@@ -37,7 +37,7 @@ extension Picture {
   ///   - file: the whole file.
   ///   - name: what errors call the picture.
   ///   - mostPixels: a larger picture is refused before its pixels are decoded.
-  /// - Throws: `MediaError`.
+  /// - Throws: `LiveTalkError`.
   package init(decoding file: [UInt8], name: String, mostPixels: Int = Picture.maximumPixels) throws {
     do {
       switch PictureHeader(file).format {
@@ -47,7 +47,7 @@ extension Picture {
       }
       self = try Self.decode(file, path: name, applyOrientation: true, mostPixels: mostPixels)
     } catch let problem as PictureProblem {
-      throw MediaError.unreadable("picture", name, problem.reason)
+      throw LiveTalkError.unreadable("picture", name, problem.reason)
     }
   }
 

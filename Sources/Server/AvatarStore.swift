@@ -1,6 +1,6 @@
-import Foundation
+package import Foundation
 import Media
-import Session
+package import Session
 import Synchronization
 
 /// The people whom a conversation can be had with: those of a folder, and pictures that clients have left here.
@@ -49,7 +49,7 @@ package final class AvatarStore: Sendable {
   private let uploads = Mutex<[Entry]>([])
 
   /// - Parameter folder: pictures, each with its direction in a text file of the same name beside it, if it has one.
-  /// - Throws: `MediaError` for a picture that cannot be read, `LiveServerSettingsError` for a folder without any.
+  /// - Throws: `LiveTalkError` for a picture that cannot be read, `LiveServerSettingsError` for a folder without any.
   package init(folder: URL?, limits: ServerLimits = ServerLimits()) throws {
     self.limits = limits
     guard let folder else {

@@ -1,12 +1,13 @@
-import Foundation
+package import Foundation
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
-import Logging
+package import Logging
 import NIOCore
+import NIOHTTP1
 import ServiceLifecycle
-import Session
-import UnixSignals
+package import Session
+package import UnixSignals
 
 /// The server: HTTP, WebSockets and the page on one port, until it is told to stop.
 package struct LiveServer: Sendable {

@@ -1,4 +1,4 @@
-import WebRTC
+package import WebRTC
 
 /// Where the server listens, who may use it, and what bounds every request.
 package struct LiveServerSettings: Sendable {

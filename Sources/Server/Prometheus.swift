@@ -1,4 +1,4 @@
-import Metrics
+package import Metrics
 import Synchronization
 
 /// The back end of swift-metrics that keeps every value and writes them as Prometheus' text page.

@@ -1,5 +1,6 @@
-import HTTPTypes
+package import HTTPTypes
 import Hummingbird
+import Logging
 import Metrics
 import NIOCore
 

@@ -1,8 +1,8 @@
 import Foundation
-import Logging
-import Metrics
+package import Logging
+package import Metrics
 import ServiceLifecycle
-import Session
+package import Session
 
 /// Opens sessions, finds them, and ends those whose time is over.
 package actor SessionRegistry: Service {

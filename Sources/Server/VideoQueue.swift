@@ -1,8 +1,8 @@
-import Foundation
-import Logging
+package import Foundation
+package import Logging
 import Media
 import ServiceLifecycle
-import Session
+package import Session
 
 /// Makes videos one after the other. Jobs lie on the disk: those that a stop broke off are made when the server runs again.
 package actor VideoQueue: Service {

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -95,7 +96,7 @@ struct VideoRoutes: Sendable {
       do {
         return try Sound(
           contentsOf: file.path, sampleRate: maker.engine.information.sampleRate, maximumSeconds: Self.longestSeconds)
-      } catch let error as MediaError {
+      } catch let error as LiveTalkError {
         throw APIError(.invalidSound, error.description.replacing(file.path, with: "'audio'"))
       }
     }

@@ -25,7 +25,8 @@ struct LiveTalk: ParsableCommand {
       """,
     version: toolVersion,
     subcommands: [
-      GenerateCommand.self, EvaluateCommand.self, DataCommand.self, TrainCommand.self, TrajectoriesCommand.self,
+      GenerateCommand.self, ServeCommand.self, EvaluateCommand.self, DataCommand.self, TrainCommand.self,
+      TrajectoriesCommand.self,
       CheckpointCommand.self,
       BenchCommand.self, ParityCommand.self,
       DoctorCommand.self,

@@ -1,3 +1,4 @@
+import Models
 import Session
 import Testing
 import Torch

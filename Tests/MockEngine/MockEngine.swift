@@ -1,4 +1,4 @@
-import Session
+package import Session
 import Synchronization
 
 /// An engine that computes nothing: its avatar opens a drawn mouth as far as its sound is loud.

@@ -1,4 +1,4 @@
-import Session
+package import Session
 import Synchronization
 
 /// A session over the mock engine that answers every text by saying it, as a hum of a tenth of a second a letter.

@@ -1,4 +1,6 @@
 import Foundation
+import Media
+import MockEngine
 import Testing
 
 @testable import Server

@@ -1,0 +1,199 @@
+import ArgumentParser
+import ComputeCommands
+import Dialogue
+import Engine
+import Foundation
+import Generation
+import Logging
+import Server
+import Session
+import Synchronization
+import Torch
+import WebRTC
+
+/// `livetalk serve`.
+struct ServeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve",
+    abstract: "Talk to an avatar in a browser, live.",
+    discussion: """
+      Opens one port for the page, the API, WebSockets and WebRTC's signalling. docs/SERVING.md is the guide; /openapi.json on \
+      the port describes every route.
+
+      Without a token only this machine is served. With one, everything but health checks and the files of the page needs it. \
+      It may also be given as LIVETALK_TOKEN, which no list of processes shows.
+
+      EXAMPLES
+        livetalk serve
+        livetalk serve --checkpoint weights --avatars faces --device cuda \\
+          --dialogue dialogue.json --host 0.0.0.0 --max-sessions 4
+      """)
+
+  @Option(help: ArgumentHelp("The folder with the weights.", valueName: "dir"))
+  var checkpoint = "Models/mini"
+
+  @Option(
+    help: ArgumentHelp(
+      "Pictures of the avatars, each with its prompt in a text file beside it.",
+      discussion: "By default the folder 'avatars' of the checkpoint.", valueName: "dir"))
+  var avatars: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Who answers, and with which voice.",
+      discussion: "By default the avatar says what is typed, with espeak-ng's voice.", valueName: "file"))
+  var dialogue: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The weights of the voice activity detector.",
+      discussion: "By default the folder 'silero-vad' beside the checkpoint.",
+      valueName: "file"))
+  var vad: String?
+
+  @Option(help: ArgumentHelp("The address to listen on.", valueName: "name"))
+  var host = "127.0.0.1"
+
+  @Option(help: ArgumentHelp("The port to listen on.", valueName: "n"))
+  var port = 8080
+
+  @Option(help: ArgumentHelp("What clients must send to be served; at least 16 characters.", valueName: "text"))
+  var token: String?
+
+  @Option(help: ArgumentHelp("Conversations at a time.", valueName: "n"))
+  var maxSessions = 1
+
+  @Option(help: ArgumentHelp("Conversations of one address at a time.", valueName: "n"))
+  var sessionsPerClient = 4
+
+  @Option(
+    help: ArgumentHelp(
+      "Where the videos of /v1/videos lie.", discussion: "By default in this user's folder for caches.",
+      valueName: "dir"))
+  var videos: String?
+
+  @Flag(help: "Count clients by the last address in X-Forwarded-For: a proxy stands before the server.")
+  var trustProxy = false
+
+  @Option(help: ArgumentHelp("A STUN server, such as stun://host:3478.", valueName: "url"))
+  var stun: String?
+
+  @Option(
+    help: ArgumentHelp("A TURN server, such as turn://user:password@host:3478; may be repeated.", valueName: "url"))
+  var turn: [String] = []
+
+  @Option(
+    help: ArgumentHelp("UDP ports for WebRTC, such as 50000-50100.", valueName: "a-b"), transform: Self.ports)
+  var webrtcPorts: ClosedRange<Int>?
+
+  @Option(help: ArgumentHelp("Read the page from a folder, to work on it.", visibility: .hidden))
+  var web: String?
+
+  @OptionGroup var compute: ComputeOptions
+
+  @Option(help: "Number type of the models: auto, fp32, bf16 or fp16.")
+  var dtype = ComputeType.auto
+
+  @Option(help: ArgumentHelp("Denoising steps of a block.", valueName: "n"))
+  var steps = 4
+
+  private static func ports(_ text: String) throws -> ClosedRange<Int> {
+    let numbers = text.split(separator: "-").compactMap { Int($0) }
+    guard numbers.count == 2, (1...65_535).contains(numbers[0]), (numbers[0]...65_535).contains(numbers[1]) else {
+      throw ValidationError("--webrtc-ports is two ports such as 50000-50100, not \(text)")
+    }
+    return numbers[0]...numbers[1]
+  }
+
+  func validate() throws {
+    guard (1...1_000).contains(maxSessions) else {
+      throw ValidationError("--max-sessions is a number from 1 to 1000, not \(maxSessions)")
+    }
+    guard (1...1_000).contains(sessionsPerClient) else {
+      throw ValidationError("--sessions-per-client is a number from 1 to 1000, not \(sessionsPerClient)")
+    }
+    guard (1...1_000).contains(steps) else { throw ValidationError("--steps is a number from 1 to 1000, not \(steps)") }
+  }
+
+  func run() throws {
+    var settings = LiveServerSettings()
+    (settings.host, settings.port, settings.trustsProxy, settings.webFolder) = (host, port, trustProxy, web)
+    settings.token = token ?? ProcessInfo.processInfo.environment["LIVETALK_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+    settings.limits.sessionsPerClient = sessionsPerClient
+    settings.webRTC.stunServer = stun
+    settings.webRTC.turnServers = turn
+    settings.webRTC.ports = webrtcPorts
+    settings.webRTC.isLoopbackOnly = settings.token == nil
+    try settings.check()
+
+    let device = try compute.resolve()
+    let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
+    try folder.requireAll()
+    let people = avatars.map { URL(fileURLWithPath: $0) } ?? folder.root.appendingPathComponent("avatars")
+    let store = try AvatarStore(folder: people, limits: settings.limits)
+    let talk = try Dialogue(
+      try dialogue.map { try DialogueSettings(contentsOf: URL(fileURLWithPath: $0)) } ?? DialogueSettings())
+    let detectors = try SpeechProbabilities(contentsOf: vadFile(folder.root))
+    Terminal.line("Loading \(checkpoint) on \(device).")
+    let engine = try DeviceEngine(
+      loading: folder, devices: [device], dtype: dtype.resolve(on: device), maxSessions: maxSessions, steps: steps)
+    let server = try LiveServer(
+      settings: settings, engine: engine, avatars: store, voice: talk.voice, videoFolder: videoFolder,
+      metrics: PrometheusRegistry(), logger: Logger(label: "livetalk")
+    ) { request in
+      let session = try await engine.open(request)
+      let parts = LiveParts(
+        responder: talk.responder(), voice: talk.voice, transcriber: talk.transcriber, detector: detectors.detector(),
+        avatar: { try store.picture($0) })
+      return LiveSession(engine: session, information: engine.information, parts: parts)
+    }
+    let token = settings.token
+    try waitFor {
+      // The page is there while the models warm up; sessions are taken when they have.
+      async let warm: Void = engine.prepare()
+      try await server.run { port in announce(port, token) }
+      try await warm
+    }
+  }
+
+  private func announce(_ port: Int, _ token: String?) {
+    let name = ["127.0.0.1", "0.0.0.0", "::"].contains(host) ? "127.0.0.1" : host
+    Terminal.line(
+      "LiveTalk is on http://\(name):\(port)/\(token == nil ? "" : "#token=…, with your token"); Ctrl-C stops it.")
+  }
+
+  private func vadFile(_ checkpoint: URL) -> URL {
+    let name = "silero-vad/silero_vad_16k.safetensors"
+    let places = [checkpoint.deletingLastPathComponent(), URL(fileURLWithPath: "Models")].map {
+      $0.appendingPathComponent(name)
+    }
+    return vad.map { URL(fileURLWithPath: $0) } ?? places.first { FileManager.default.fileExists(atPath: $0.path) }
+      ?? places[0]
+  }
+
+  private var videoFolder: URL {
+    if let videos { return URL(fileURLWithPath: videos) }
+    let caches = FileManager.default.urls(for: .cachesDirectory, in: .userDomainMask).first
+    return (caches ?? FileManager.default.temporaryDirectory).appendingPathComponent("livetalk/videos")
+  }
+}
+
+/// Runs asynchronous work to its end on other threads, for commands, which are synchronous.
+private func waitFor(_ body: @escaping @Sendable () async throws -> Void) throws {
+  let outcome = Mutex<Result<Void, any Error>?>(nil)
+  let done = DispatchSemaphore(value: 0)
+  Task.detached {
+    let result = await Result { try await body() }
+    outcome.withLock { $0 = result }
+    done.signal()
+  }
+  done.wait()
+  try outcome.withLock { $0 }?.get()
+}
+
+extension Result where Failure == any Error {
+  /// What an asynchronous body returns or throws.
+  fileprivate init(_ body: () async throws -> Success) async {
+    do { self = .success(try await body()) } catch { self = .failure(error) }
+  }
+}

@@ -10,6 +10,13 @@ static std::vector<int64_t> pair(const intptr_t *v) { return ints(v, 2); }
 ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *out) {
   return make(out, [&] { return at::linear(ref(x), ref(weight), maybe(bias)); });
 }
+ct_status ct_scaled_product(ct_tensor x, ct_tensor weight, ct_tensor x_factor, ct_tensor weight_factor, ct_tensor bias,
+                            ct_tensor *out) {
+  return make(out, [&] {
+    return at::_scaled_mm(ref(x), ref(weight).t(), ref(x_factor), ref(weight_factor), maybe(bias), std::nullopt,
+                          at::kBFloat16, ref(x).is_cuda());
+  });
+}
 ct_status ct_conv1d(ct_tensor x, ct_tensor weight, ct_tensor bias, int64_t stride, int64_t padding, int64_t groups,
                     ct_tensor *out) {
   return make(out, [&] {

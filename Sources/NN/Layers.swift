@@ -6,6 +6,7 @@ package struct Linear: Sendable {
     case plain(Tensor)  // [out, in]
     /// In the order that the processor's own product reads.
     case packed(Tensor, outputs: Int)
+    case float8(Float8Tensor, DType)
   }
 
   private let weight: Weight
@@ -23,6 +24,11 @@ package struct Linear: Sendable {
     let weight = path.parameter("weight", [outputs, inputs], .uniform(fanIn: inputs))
     self.bias = bias ? path.parameter("bias", [outputs], .uniform(fanIn: inputs)) : nil
     // A weight that a checkpoint lacks is empty here, and reported when the loading ends.
+    if path.quantizes, weight.count > 0 {
+      self.weight = .float8(Float8Tensor(quantizing: weight), weight.dtype)
+      factors = nil
+      return
+    }
     let packs = path.store.isFrozen && Tensor.prefersPackedLinear && weight.device.isCPU && weight.dtype == .bfloat16
     self.weight =
       packs && inputs % 2 == 0 && weight.count > 0
@@ -40,6 +46,7 @@ package struct Linear: Sendable {
   private var tensor: Tensor {
     switch weight {
     case .plain(let tensor), .packed(let tensor, _): tensor
+    case .float8(let tensor, _): tensor.values
     }
   }
 
@@ -62,12 +69,14 @@ package struct Linear: Sendable {
         // Panels of the packed order that are not full would leave gaps between the layers.
         guard outputs % 64 == 0 else { return nil }
         parts.append(Linear(.packed(part, outputs: outputs), bias.narrow(0, output, outputs)))
+      case .float8: return nil
       }
       output += layer.outputs
     }
     switch first.weight {
     case .plain: return (Linear(.plain(weight), bias), parts)
     case .packed: return (Linear(.packed(weight, outputs: output), bias), parts)
+    case .float8: return nil
     }
   }
 
@@ -75,6 +84,7 @@ package struct Linear: Sendable {
     switch weight {
     case .plain(let tensor): tensor.size(0)
     case .packed(_, let outputs): outputs
+    case .float8(let tensor, _): tensor.values.size(0)
     }
   }
 
@@ -82,13 +92,14 @@ package struct Linear: Sendable {
     switch weight {
     case .plain(let weight): factors?.add(to: x.linear(weight, bias), x) ?? x.linear(weight, bias)
     case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias)
+    case .float8(let weight, _): weight.linear(x, bias)
     }
   }
 
   /// The layer, then GELU in its tanh form.
   package func geluTanh(_ x: Tensor) -> Tensor {
     switch weight {
-    case .plain: self(x).geluTanhInPlace()
+    case .plain, .float8: self(x).geluTanhInPlace()
     case .packed(let weight, let outputs): x.linearPacked(weight, outputs: outputs, bias, geluTanh: true)
     }
   }

@@ -48,6 +48,11 @@ package final class ParameterStore {
   /// How a frozen base is adapted; nil where all parameters are trained.
   package let adaptation: LowRankAdaptation?
   private let factorSource: RandomGenerator?
+  /// Which linear layers are kept in 8 bits; nil for none.
+  public let float8: Float8Layers?
+  private let transform: ((String, Tensor, Device) throws -> Tensor)?
+  /// What the transform threw first.
+  private var failure: (any Error)?
   /// Every key with its shape and how it starts, in the same order.
   package private(set) var layout: [(name: String, shape: [Int], initial: Initial)] = []
   private var missing: [String] = []
@@ -59,8 +64,11 @@ package final class ParameterStore {
   /// - Parameter adaptation: which layers get factors to train, and what draws those that the checkpoint lacks.
   package init(
     weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
-    adaptation: (LowRankAdaptation, RandomGenerator)? = nil
+    adaptation: (LowRankAdaptation, RandomGenerator)? = nil, float8: Float8Layers? = nil,
+    transform: ((String, Tensor, Device) throws -> Tensor)? = nil
   ) {
+    self.float8 = float8
+    self.transform = transform
     self.adaptation = adaptation?.0
     factorSource = adaptation?.1
     source = .weights(weights, name: name)
@@ -72,6 +80,8 @@ package final class ParameterStore {
   /// Random parameters from a generator.
   package init(random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false) {
     source = .random(generator)
+    self.float8 = float8
+    transform = nil
     adaptation = nil
     factorSource = nil
     device = generator.device
@@ -84,6 +94,7 @@ package final class ParameterStore {
 
   private init() {
     source = .shapes
+    (float8, transform) = (nil, nil)
     adaptation = nil
     factorSource = nil
     device = .cpu
@@ -158,7 +169,11 @@ package final class ParameterStore {
         misshaped.append("\(key) is \(found.shape), expected \(shape)")
         return Tensor.empty([0])
       }
-      return found.to(device, dtype ?? found.dtype)
+      guard let transform else { return found.to(device, dtype ?? found.dtype) }
+      do { return try transform(key, found, device).to(device, dtype ?? found.dtype) } catch {
+        failure = failure ?? error
+        return Tensor.empty([0])
+      }
     case .random(let generator): return initial.tensor(shape, dtype ?? .float32, generator)
     }
   }
@@ -168,6 +183,7 @@ package final class ParameterStore {
   /// - Parameter ignoring: prefixes of keys that a published file holds and this model does not use.
   package func finish(ignoring: [String] = []) throws {
     guard case .weights(let weights, let name) = source else { return }
+    if let failure { throw failure }
     let unused = weights.keys.filter { key in !used.contains(key) && !ignoring.contains { key.hasPrefix($0) } }.sorted()
     if !missing.isEmpty || !misshaped.isEmpty || !unused.isEmpty {
       throw CheckpointMismatch(name: name, missing: missing, misshaped: misshaped, unused: unused)
@@ -217,6 +233,9 @@ package struct ParameterPath {
   ) -> Tensor {
     store.parameter((self / name).key, shape, initial, dtype: dtype, channelsLast: channelsLast)
   }
+
+  /// Whether a linear layer here is kept in 8 bits.
+  var quantizes: Bool { store.isFrozen && (store.float8?.contains(key) ?? false) }
 
   func lowRankFactors(_ inputs: Int, _ outputs: Int) -> LowRankFactors? { store.lowRankFactors(key, inputs, outputs) }
 

@@ -7,6 +7,11 @@ extension Tensor {
   package func linear(_ weight: Tensor, _ bias: Tensor? = nil) -> Tensor {
     Tensor { ct_linear(c, weight.c, bias?.c, $0) }
   }
+  /// `x · weightᵀ` times both factors, `+ bias`, in bf16; x `[rows, in]` and weight `[out, in]` in `float8E4M3`, their factors one number
+  /// each in fp32, the bias in bf16.
+  public func scaledProduct(_ weight: Tensor, factors: (Tensor, Tensor), bias: Tensor?) -> Tensor {
+    Tensor { ct_scaled_product(c, weight.c, factors.0.c, factors.1.c, bias?.c, $0) }
+  }
   /// x `[B, in, L]`, weight `[out, in / groups, width]`.
   package func conv1d(_ weight: Tensor, _ bias: Tensor?, stride: Int = 1, padding: Int = 0, groups: Int = 1) -> Tensor {
     Tensor { ct_conv1d(c, weight.c, bias?.c, Int64(stride), Int64(padding), Int64(groups), $0) }

@@ -39,3 +39,37 @@ private func readSharded(_ url: URL) throws -> [String: Tensor] {
   }
   return tensors
 }
+
+/// Writes tensors as safetensors files of limited size with an index, `NAME.safetensors.index.json`: in the order given, one tensor in
+/// memory at a time. The index is written last.
+///
+/// - Parameters:
+///   - url: the index; the files are `NAME-00001-of-0000N.safetensors` beside it.
+///   - shardBytes: what a file holds at most, but for a tensor that is larger.
+/// - Throws: as `writeSafetensors`.
+public func writeShardedSafetensors(
+  _ layout: [(name: String, dtype: DType, shape: [Int])], metadata: [String: String] = [:], shardBytes: Int = 10 << 30,
+  to url: URL, tensor: (String) throws -> Tensor
+) throws {
+  let ending = ".safetensors.index.json"
+  guard url.lastPathComponent.hasSuffix(ending) else { throw FileError(url, "an index ends in \(ending)") }
+  var (shards, held, total) = ([layout.prefix(0)], 0, 0)
+  for (index, entry) in layout.enumerated() {
+    let bytes = entry.shape.reduce(entry.dtype.size, *)
+    if held > 0, held + bytes > shardBytes { (held, shards) = (0, shards + [layout[index..<index]]) }
+    shards[shards.count - 1] = layout[shards[shards.count - 1].startIndex...index]
+    (held, total) = (held + bytes, total + bytes)
+  }
+  let stem = url.lastPathComponent.dropLast(ending.count)
+  var places: [String: String] = [:]
+  for (number, shard) in shards.enumerated() {
+    let name = String(format: "%@-%05d-of-%05d.safetensors", String(stem), number + 1, shards.count)
+    try writeSafetensors(
+      Array(shard), metadata: metadata, to: url.deletingLastPathComponent().appendingPathComponent(name), tensor: tensor
+    )
+    for entry in shard { places[entry.name] = name }
+  }
+  let index: [String: Any] = ["metadata": ["total_size": total], "weight_map": places]
+  let data = try JSONSerialization.data(withJSONObject: index, options: [.prettyPrinted, .sortedKeys])
+  try writeAtomically(to: url) { try $0.write(contentsOf: data) }
+}

@@ -94,4 +94,18 @@ package struct AvatarModels: Sendable {
   {
     try PromptEncoder(loading: folder, device: device, dtype: dtype).encode(prompt).context
   }
+
+  public func session(
+    image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
+  ) throws -> any BlockSession {
+    try session(referenceLatent: vae.encode(image: image), text: textEmbedding, options: options, tap: tap)
+  }
+
+  public func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {
+    try clip.audioFeatures(audioEncoder, isLive: isLive)
+  }
+
+  public func speechStream(framesPerBlock: Int) -> SpeechFeatureStream {
+    SpeechFeatureStream(audioEncoder, framesPerBlock: framesPerBlock)
+  }
 }

@@ -72,7 +72,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   private let shape: [Int]  // [B, C, n, H, W]
   private let dtype: DType
   private let device: Device
-  private var reference: Transformer.Reference
+  public private(set) var reference: Transformer.Reference
   private let rotary: Rotary
   private var noise: NoiseSource
   private var tap: RolloutTap?
@@ -88,15 +88,16 @@ package final class BlockRollout<Transformer: BlockTransformer> {
 
   /// - Parameters:
   ///   - steps: of a whole schedule, or those that a rollout in training may end with.
-  ///   - memories: one that all steps share, or one for each step, each with what its step wrote.
+  ///   - memories: one that all steps share, or one for each step, each with what its step wrote; nil for a step that another stage of
+  ///     a pipeline holds.
   ///   - textEmbedding: the text encoder's output `[B, L, textDim]`.
-  ///   - referenceLatent: the encoded picture `[B, C, 1, H, W]`.
+  ///   - referenceLatent: the encoded picture `[B, C, R, H, W]`.
   ///   - commit: with a memory for each step it is `.lastStep`.
   ///   - keepsFirstText: whether later passes with gradients take the text as the rollout's first pass read it, with its history.
   /// - Throws: `TorchError` for no frames or steps, or memories that are not one or one for each step.
   package init(
     transformer: Transformer, steps: [FlowMatchingSchedule.Step], sampler: Sampler = .renoise,
-    memories: [any AttentionMemory], framesPerBlock: Int = 3, textEmbedding: Tensor, referenceLatent: Tensor,
+    memories: [(any AttentionMemory)?], framesPerBlock: Int = 3, textEmbedding: Tensor, referenceLatent: Tensor,
     commit: Commit = .clean, keepsFirstText: Bool = false, noise: NoiseSource, tap: RolloutTap? = nil
   ) throws {
     guard framesPerBlock > 0, !steps.isEmpty else {
@@ -123,8 +124,11 @@ package final class BlockRollout<Transformer: BlockTransformer> {
     rotary = transformer.rotary(for: like)
     text = withGradients(false) { transformer.read(text: textEmbedding) }
     (stepContexts, cleanContext) = BlockRollout.timestepContexts(transformer, steps, like)
-    reference = transformer.read(reference: like, framesPerBlock: framesPerBlock)
-    prefill()
+    let (words, clean, rotary) = (text, cleanContext, rotary)
+    reference = withGradients(false) {
+      transformer.read(
+        reference: like, framesPerBlock: framesPerBlock, text: words, timestep: clean, rotary: rotary)
+    }
   }
 
   private static func timestepContexts(
@@ -149,18 +153,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
     (self.noise, self.tap, block, lastInput, hasPassed, recordedSteps) = (noise, tap, 0, nil, false, [:])
     setText(textEmbedding)
     (stepContexts, cleanContext) = BlockRollout.timestepContexts(transformer, steps, referenceLatent)
-    reference = transformer.read(reference: referenceLatent, framesPerBlock: framesPerBlock)
-    prefill()
-  }
-
-  private func prefill() {
-    withGradients(false) {
-      for (index, memory) in memories.enumerated() {
-        transformer.prefill(
-          memory, reference: reference, timestep: memories.count == 1 ? cleanContext : stepContexts[index], text: text,
-          rotary: rotary)
-      }
-    }
+    setReference(referenceLatent)
   }
 
   /// The memory of a step; the first one where all share it.
@@ -185,7 +178,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
 
   /// Goes on as though so many blocks had been generated, with noise in the memory; for benchmarks.
   package func skip(blocks: Int) {
-    for memory in memories {
+    for memory in memories.compactMap(\.self) {
       (memory as? RingMemory)?.fill(
         frames: (block + blocks) * framesPerBlock, RandomGenerator(seed: 9, device: device))
     }
@@ -195,7 +188,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   /// Generates the next block's clean latents `[B, C, n, H, W]`.
   ///
   /// - Parameters:
-  ///   - audio: the block's part of what the model makes of sound.
+  ///   - audio: what the model makes of the block's sound.
   ///   - step: the step to end with; nil for the last one.
   ///   - recorded: whether that step's gradient is recorded. The steps before it and the commit pass never have one.
   package func next(audio: Tensor, endingWith step: Int? = nil, recorded: Bool = false) -> Tensor {
@@ -243,9 +236,9 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   /// Ends the block: its clean latents are committed to the memory.
   package func commit(_ clean: Tensor, _ audio: Tensor) {
     switch commit {
-    case .clean: pass(clean, zero, cleanContext, text, audio, memories[0])
+    case .clean: pass(clean, zero, nil, cleanContext, text, audio, memory())
     case .noised(let sigma):
-      pass(renoised(clean, noise.committed(block, shape), sigma), zero, cleanContext, text, audio, memories[0])
+      pass(renoised(clean, noise.committed(block, shape), sigma), zero, nil, cleanContext, text, audio, memory())
     case .lastStep: break
     }
     block += 1
@@ -266,17 +259,20 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   private var frames: Range<Int> { block * framesPerBlock..<(block + 1) * framesPerBlock }
 
   /// What a step ends with where it is the last: what is given in a block is as it was given, whatever was predicted for it.
-  private func clean(_ x: Tensor, _ index: Int, _ audio: Tensor) -> Tensor {
+  private func clean(_ x: Tensor, _ index: Int, _ audio: Transformer.AudioContext) -> Tensor {
     transformer.pinned(denoised(x, index, audio, to: 0), block: frames, to: reference)
   }
 
-  /// The latents along the predicted flow from a step's noise level to another, in fp64; at level 0 this is x0.
-  private func denoised(_ x: Tensor, _ index: Int, _ audio: Tensor, to sigma: Double) -> Tensor {
+  /// The latents along the predicted flow from a step's noise level to another; at level 0 this is x0.
+  private func denoised(_ x: Tensor, _ index: Int, _ audio: Transformer.AudioContext, to sigma: Double) -> Tensor {
     let x = transformer.pinned(x, block: frames, to: reference)
     let step = steps[index]
     let (context, text) = gradientsEnabled ? recordedContexts(index) : (stepContexts[index], text)
-    let flow = pass(x, step.timestep, context, text, audio, memory(of: index))
-    return (x.to(.float64) - flow.to(.float64) * (step.sigma - sigma)).to(flow.dtype)
+    let flow = pass(x, step.timestep, index, context, text, audio, memory(of: index))
+    switch sampler {
+    case .renoise: return (x.to(.float64) - flow.to(.float64) * (step.sigma - sigma)).to(flow.dtype)
+    case .euler: return FlowMatchingSchedule.eulerStep(x, flow, from: step.sigma, to: sigma)
+    }
   }
 
   /// What a pass with a gradient is told; read once for all blocks.
@@ -297,11 +293,11 @@ package final class BlockRollout<Transformer: BlockTransformer> {
 
   @discardableResult
   private func pass(
-    _ x: Tensor, _ timestep: Tensor, _ context: Transformer.TimestepContext, _ text: Transformer.TextContext,
-    _ audio: Tensor, _ memory: any AttentionMemory
+    _ x: Tensor, _ timestep: Tensor, _ step: Int?, _ context: Transformer.TimestepContext,
+    _ text: Transformer.TextContext, _ audio: Transformer.AudioContext, _ memory: any AttentionMemory
   ) -> Tensor {
     let flow = transformer.flow(
-      x, block: frames, reference: reference, timestep: context, text: text, audio: audio, memory: memory,
+      x, block: frames, step: step, reference: reference, timestep: context, text: text, audio: audio, memory: memory,
       rotary: rotary)
     hasPassed = true
     tap?(x, timestep, flow)

@@ -16,6 +16,8 @@ package struct CheckpointFolder: Sendable {
     package var title: String {
       switch self {
       case .transformer: "diffusion transformer"
+      case .transformerConfiguration: "diffusion transformer's configuration"
+      case .adapter: "adapter of the diffusion transformer"
       case .vae: "video autoencoder"
       case .textEncoder: "text encoder"
       case .tokenizer: "tokenizer"
@@ -40,7 +42,7 @@ package struct CheckpointFolder: Sendable {
     guard isFolder.boolValue else { throw FileError(root, "a checkpoint is a folder, not a file") }
     self.root = root
     family = ModelFamily(of: root)
-    var settings = try CheckpointSettings(in: root)
+    var settings = try CheckpointSettings(in: root, published: family.settings)
     if let headDim { settings.headDim = headDim }
     self.settings = settings
   }
@@ -99,6 +101,13 @@ package struct CheckpointSettings: Codable, Equatable, Sendable {
   package static let published = CheckpointSettings(
     headDim: 128, imageSizes: [ReferencePicture.Size(height: 512, width: 512)], provenance: nil)
 
+  /// Live Avatar's: about 704×384 pixels in multiples of 64.
+  public static let publishedLiveAvatar = CheckpointSettings(
+    headDim: 128,
+    imageSizes: [(704, 384), (640, 448), (512, 512), (448, 640), (384, 704)].map {
+      ReferencePicture.Size(height: $0, width: $1)
+    }, provenance: nil)
+
   static let fileName = "livetalk.json"
 
   /// What the cache keeps where nothing else is asked for.
@@ -115,10 +124,11 @@ package struct CheckpointSettings: Codable, Equatable, Sendable {
     self.provenance = provenance
   }
 
-  init(in root: URL) throws {
+  /// - Parameter published: what holds where there is no file.
+  init(in root: URL, published: CheckpointSettings = .published) throws {
     let url = root.appendingPathComponent(CheckpointSettings.fileName)
     guard FileManager.default.fileExists(atPath: url.path) else {
-      self = .published
+      self = published
       return
     }
     do {

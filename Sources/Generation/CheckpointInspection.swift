@@ -39,7 +39,7 @@ package struct CheckpointInspection: Sendable, Codable {
   /// Looks at every part, those that are optional only where they are there; nothing is thrown for one that is missing or damaged.
   package init(of folder: CheckpointFolder) {
     self.folder = folder.root.path
-    let parts = CheckpointFolder.Part.allCases.filter { !$0.isOptional || folder.file($0) != nil }
+    let parts = folder.family.parts.filter { !$0.isOptional || folder.file($0) != nil }
     items = parts.map { CheckpointInspection.item($0, folder) }
     provenance = folder.settings.provenance
     imageSizes = folder.settings.imageSizes
@@ -58,7 +58,7 @@ package struct CheckpointInspection: Sendable, Codable {
     do {
       item.bytes = try size(file)
       item.format = "JSON"
-      if part != .tokenizer && part != .audioConfiguration {
+      if part.isWeights {
         item.format = file.pathExtension == "safetensors" ? "safetensors" : "PyTorch"
         let weights = try readWeights(file)
         if file.pathExtension == "json" {
@@ -86,7 +86,8 @@ package struct CheckpointInspection: Sendable, Codable {
   private static let published: [(name: String, tensors: Int, parameters: Int)] = [
     ("LiveTalk 1.3B", 857, 1_421_187_232), ("OmniAvatar 14B, merged", 1137, 14_293_426_336),
     ("Wan 2.1 VAE", 194, 126_892_531), ("Wan 2.2 VAE", 196, 704_688_668), ("umT5-xxl encoder", 242, 5_680_910_336),
-    ("wav2vec2-base-960h", 212, 94_395_552),
+    ("wav2vec2-base-960h", 212, 94_395_552), ("Wan2.2-S2V-14B", 1260, 16_295_755_609),
+    ("Live Avatar's adapter", 896, 676_331_520), ("wav2vec2-large-xlsr-53-english", 424, 315_472_545),
   ]
 
   private static func sizes(
@@ -94,11 +95,20 @@ package struct CheckpointInspection: Sendable, Codable {
   ) -> String? {
     switch part {
     case .transformer:
-      guard let sizes = try? WanTransformerConfiguration(readingFrom: weights, headDim: folder.settings.headDim) else {
-        return nil
+      func text(_ dim: Int, _ layers: Int, _ heads: Int, _ ffnDim: Int, _ textDim: Int) -> String {
+        "width \(dim), \(layers) layers, \(heads) heads of \(dim / heads), feed-forward \(ffnDim), text \(textDim)"
       }
-      return "width \(sizes.dim), \(sizes.numLayers) layers, \(sizes.numHeads) heads of \(sizes.headDim), "
-        + "feed-forward \(sizes.ffnDim), text \(sizes.textDim)"
+      switch folder.family.kind {
+      case .liveTalk:
+        let sizes = try? WanTransformerConfiguration(readingFrom: weights, headDim: folder.settings.headDim)
+        return sizes.map { text($0.dim, $0.numLayers, $0.numHeads, $0.ffnDim, $0.textDim) }
+      case .liveAvatar:
+        let sizes = try? folder.s2vConfiguration(weights)
+        return sizes.map {
+          text($0.dim, $0.numLayers, $0.numHeads, $0.ffnDim, $0.textDim)
+            + ", sound after \($0.audioLayers.count) layers"
+        }
+      }
     case .textEncoder:
       guard let sizes = try? UMT5Configuration(readingFrom: weights, name: "") else { return nil }
       return "width \(sizes.width), \(sizes.layers) layers, \(sizes.heads) heads, \(sizes.vocabulary) words"

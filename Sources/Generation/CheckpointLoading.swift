@@ -28,6 +28,40 @@ extension CheckpointFolder {
     try loadTransformer { ParameterStore(weights: $0, name: $1, device: device, dtype: dtype, isFrozen: true) }.model
   }
 
+  /// Live Avatar's transformer, its adapter merged into it while it is read.
+  ///
+  /// - Parameter float8: which linear layers are kept in 8 bits; nil for none.
+  public func loadS2VTransformer(device: Device = .cpu, dtype: DType? = nil, float8: Float8Layers? = nil) throws
+    -> WanS2VTransformer
+  {
+    let file = try require(.transformer)
+    let weights = try readWeights(file)
+    let configuration = try s2vConfiguration(weights)
+    let merging = try adapter(of: weights)
+    let store = ParameterStore(
+      weights: weights, name: file.path, device: device, dtype: dtype, isFrozen: true, float8: float8,
+      transform: { key, tensor, device in try merging.tensor(key, on: device) ?? tensor })
+    let model = try WanS2VTransformer(configuration, store.root)
+    try store.finish()
+    return model
+  }
+
+  /// What the adapter does to the weights of its base.
+  ///
+  /// The published code lets an adapter whose keys name no layer pass, and goes on with the base.
+  private func adapter(of base: [String: Tensor]) throws -> LowRankAdapter.Merging {
+    let file = try require(.adapter)
+    do {
+      let merging = try LowRankAdapter.Merging(
+        try readWeights(file), into: base, alpha: LowRankAdapter.publishedAlpha)
+      guard merging.layers > 0 else { throw FileError(file, "it names no layer, so that merging it changes nothing") }
+      guard merging.layout.count == base.count else {
+        throw FileError(file, "it holds \(merging.layout.count - base.count) tensors that are no factors of a layer")
+      }
+      return merging
+    } catch let error as TorchError { throw FileError(file, "\(error)") }
+  }
+
   /// The video autoencoder, with the statistics of its latents that the settings state.
   package func loadVAE(device: Device = .cpu, dtype: DType? = nil) throws -> WanVAE {
     let (file, weights, configuration) = try vaeWeights()
@@ -67,6 +101,35 @@ extension CheckpointFolder {
     return (file, weights, configuration)
   }
 
+  /// The sizes of Live Avatar's transformer: those that shapes tell, and what its published configuration names besides.
+  func s2vConfiguration(_ weights: [String: Tensor]) throws -> WanS2VConfiguration {
+    struct Published: Decodable {
+      let audio_inject_layers: [Int]?
+      let num_heads: Int?
+      let dim: Int?
+    }
+    let file = try require(.transformerConfiguration)
+    guard let data = try? Data(contentsOf: file), let stated = try? JSONDecoder().decode(Published.self, from: data)
+    else { throw FileError(file, "it is not a configuration of a diffusion transformer") }
+    let headDim = stated.dim.flatMap { dim in stated.num_heads.map { dim / max(1, $0) } } ?? settings.headDim
+    let configuration = try WanS2VConfiguration(
+      readingFrom: weights, headDim: headDim, audioLayers: stated.audio_inject_layers)
+    if let problem = configuration.problem { throw FileError(file, problem) }
+    return configuration
+  }
+
+  /// What the transformer takes from the models around it, whichever family it is of.
+  private func transformerSizes() throws -> (latentChannels: Int, audioFeatures: Int, textWidth: Int) {
+    switch family.kind {
+    case .liveTalk:
+      let sizes = try transformerWeights().2
+      return (sizes.outDim, sizes.audioInputDim, sizes.textDim)
+    case .liveAvatar:
+      let sizes = try s2vConfiguration(try readWeights(try require(.transformer)))
+      return (sizes.outDim, sizes.audioInputDim, sizes.textDim)
+    }
+  }
+
   private func vaeWeights() throws -> (file: URL, [String: Tensor], WanVAEConfiguration) {
     let file = try require(.vae)
     let weights = try readWeights(file)
@@ -90,7 +153,13 @@ extension CheckpointFolder {
   /// file holds stays there, so that gigabytes are judged in a moment.
   package func verify(_ part: Part) throws {
     switch part {
-    case .transformer: _ = try loadTransformer()
+    case .transformer:
+      switch family.kind {
+      case .liveTalk: _ = try loadTransformer()
+      case .liveAvatar: try verifyS2VTransformer()
+      }
+    case .transformerConfiguration: _ = try s2vConfiguration(try readWeights(try require(.transformer)))
+    case .adapter: _ = try adapter(of: try readWeights(try require(.transformer)))
     case .vae: _ = try loadVAE()
     case .textEncoder: _ = try loadTextEncoder()
     case .audioEncoder: _ = try loadAudioEncoder()
@@ -98,6 +167,16 @@ extension CheckpointFolder {
     case .tokenizer: _ = try loadTokenizer()
     case .faceReader: _ = try loadFaceReader()
     }
+  }
+
+  /// As `loadS2VTransformer`, without the adapter: what is mapped stays where it is.
+  private func verifyS2VTransformer() throws {
+    let file = try require(.transformer)
+    let weights = try readWeights(file)
+    // Not frozen: layers of a frozen model may copy their weights.
+    let store = ParameterStore(weights: weights, name: file.path)
+    _ = try WanS2VTransformer(try s2vConfiguration(weights), store.root, keepsTypes: true)
+    try store.finish()
   }
 
   /// Checks that the transformer fits the models around it. Parts that are missing are left out.
@@ -110,18 +189,21 @@ extension CheckpointFolder {
         throw FileError(root, "its \(part.title) gives \(given) \(what) but the transformer takes \(takes)")
       }
     }
-    try check(.vae, { try vaeWeights().2.latentChannels }, sizes.outDim, "latent channels")
-    try check(.audioEncoder, { try audioConfiguration().featureWidth }, sizes.audioInputDim, "features a frame")
+    try check(.vae, { try vaeWeights().2.latentChannels }, sizes.latentChannels, "latent channels")
+    try check(
+      .audioEncoder,
+      { family.kind == .liveTalk ? try audioConfiguration().featureWidth : try audioConfiguration().statesWidth },
+      sizes.audioFeatures, "features a frame")
     try check(
       .textEncoder, { try UMT5Configuration(readingFrom: try readWeights(try require(.textEncoder)), name: "").width },
-      sizes.textDim, "values a word")
+      sizes.textWidth, "values a word")
   }
 
   /// Checks the weights of every part that generation needs and that they fit each other. The tokenizer takes seconds to read and is
   /// left to its use.
   package func verifyWeights() throws {
     try withTorchErrors {
-      for part in Part.allCases where part != .tokenizer && !part.isOptional { try verify(part) }
+      for part in family.parts where part != .tokenizer && !part.isOptional { try verify(part) }
       try verifyFit()
     }
   }

@@ -52,12 +52,12 @@ package struct Clip: Sendable {
   }
 }
 
-extension AvatarSession {
+extension BlockSession {
   /// Generates a clip block by block.
   ///
   /// While one block decodes, the next is denoised, where the device can do both; the first one is delivered at once.
   /// - Parameters:
-  ///   - audioFeatures: asked once for each block in order, for `[1, videoFramesInNextBlock, audioInputDim]`.
+  ///   - audioFeatures: asked once for each block in order; see `SessionModels.audioFeatures`.
   ///   - deliver: takes each frame in order, packed RGB; what it throws ends the generation.
   ///   - progress: told how many blocks are done.
   package func generate(
@@ -85,7 +85,7 @@ extension AvatarSession {
 }
 
 extension Clip {
-  /// The features of the clip's blocks, one after the other.
+  /// The features of the clip's blocks for LiveTalk, one after the other.
   ///
   /// A minute of sound is encoded as a whole, as published; a longer one as it would be heard live, so that memory does not grow with its
   /// length.
@@ -93,20 +93,7 @@ extension Clip {
   /// - Throws: `LiveTalkError` for a sound too short to be encoded.
   package func audioFeatures(_ encoder: Wav2Vec2, isLive: Bool = false) throws -> () throws -> Tensor {
     if isLive || generatedFrames > Wav2Vec2.Windows.standard.longest {
-      var stream = SpeechFeatureStream(encoder, geometry: geometry, framesPerBlock: framesPerBlock)
-      // Second by second: what the stream has not forgotten yet is all that it moves.
-      var rest = samples[...]
-      return {
-        while true {
-          if let features = try stream.next() { return features }
-          if rest.isEmpty {
-            stream.end()
-          } else {
-            stream.append(rest.prefix(geometry.sampleRate))
-            rest = rest.dropFirst(geometry.sampleRate)
-          }
-        }
-      }
+      return audioFeatures(SpeechFeatureStream(encoder, geometry: geometry, framesPerBlock: framesPerBlock))
     }
     let whole = try encoder.encode(paddedSamples, frameCount: generatedFrames)
     var (row, block) = (0, 0)
@@ -114,6 +101,24 @@ extension Clip {
       let rows = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)
       defer { (row, block) = (row + rows, block + 1) }
       return whole.narrow(1, row, rows)
+    }
+  }
+
+  /// The same by a stream that hears the clip second by second.
+  func audioFeatures(_ stream: SpeechFeatureStream) -> () throws -> Tensor {
+    var stream = stream
+    // What the stream has not forgotten yet is all that it moves.
+    var rest = samples[...]
+    return {
+      while true {
+        if let features = try stream.next() { return features }
+        if rest.isEmpty {
+          stream.end()
+        } else {
+          stream.append(rest.prefix(geometry.sampleRate))
+          rest = rest.dropFirst(geometry.sampleRate)
+        }
+      }
     }
   }
 }

@@ -71,6 +71,15 @@ package struct FlowMatchingSchedule: Sendable {
     return xt + flow * (next - sigma)
   }
 
+  /// One Euler step of a sample from one noise level to another.
+  ///
+  /// The difference of the levels and its product with the flow are rounded to the flow's type, the sum is in fp32 and rounded to it
+  /// again, as the published sampler does; in fp32 nothing is rounded.
+  public static func eulerStep(_ x: Tensor, _ flow: Tensor, from sigma: Double, to next: Double) -> Tensor {
+    let distance = Tensor([Float(next) - Float(sigma)], device: flow.device).to(flow.dtype)
+    return (x.to(.float32) + (flow * distance).to(.float32)).to(flow.dtype)
+  }
+
   /// The weights of timesteps in a training loss, `[n]`.
   package func weights(of timesteps: Tensor) -> Tensor { trainingWeights.indexSelect(0, indices(of: timesteps)) }
 

@@ -52,8 +52,11 @@ package struct ModelFamily: Sendable {
       } ?? .liveTalk
   }
 
-  private init(name: String, geometry: LatentGeometry, files: [CheckpointFolder.Part: File]) {
-    (self.name, self.geometry, self.files) = (name, geometry, files)
+  private init(
+    kind: Kind, name: String, geometry: LatentGeometry, settings: CheckpointSettings,
+    files: [CheckpointFolder.Part: File]
+  ) {
+    (self.kind, self.name, self.geometry, self.settings, self.files) = (kind, name, geometry, settings, files)
   }
 
   package func file(_ part: CheckpointFolder.Part) -> File {

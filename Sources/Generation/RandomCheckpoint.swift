@@ -44,17 +44,65 @@ package struct RandomCheckpoint: Sendable {
   package init(_ preset: ModelPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
     self.preset = preset
     self.seed = seed
+    (audioEncoder, vocabulary) = (preset.audioEncoder, preset.textEncoder.vocabulary)
+    settings = CheckpointSettings(
+      headDim: preset.transformer.headDim, imageSizes: [preset.size],
+      provenance: Self.provenance(preset.name, seed), textLength: preset.textLength)
     layouts = [
       .transformer: try Layout(dtype ?? .float32) { _ = try WanTransformer(preset.transformer, $0) },
       .vae: Layout(dtype ?? .float32) { _ = WanVAE(preset.vae, $0) },
       .textEncoder: Layout(dtype ?? .bfloat16) { _ = UMT5Encoder(preset.textEncoder, $0) },
-      .audioEncoder: Layout(dtype ?? .float32) { root in
-        _ = Wav2Vec2(preset.audioEncoder, root / "wav2vec2")
-        // The published file is one of a recogniser of 32 letters.
-        let width = preset.audioEncoder.width
-        _ = Linear(width, 32, root / "lm_head")
-      },
+      // The published file is one of a recogniser of 32 letters.
+      .audioEncoder: Self.audioLayout(preset.audioEncoder, letters: 32, dtype),
     ]
+  }
+
+  /// The same in the layout of Live Avatar, with an adapter beside its base.
+  public init(_ preset: LiveAvatarPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
+    family = .liveAvatar
+    self.seed = seed
+    (audioEncoder, vocabulary) = (preset.audioEncoder, preset.textEncoder.vocabulary)
+    settings = preset.settings(provenance: Self.provenance(preset.name, seed))
+    let transformer = try Layout(dtype ?? .bfloat16) { _ = try WanS2VTransformer(preset.transformer, $0) }
+    layouts = [
+      .transformer: transformer,
+      .adapter: Layout(dtype ?? .bfloat16) { root in
+        for entry in transformer.entries where Self.isAdapted(entry.name) {
+          let layer = root / String(entry.name.dropLast(".weight".count))
+          _ = (layer / "lora_A" / "default").parameter(
+            "weight", [preset.rank, entry.shape[1]], .uniform(fanIn: entry.shape[1]))
+          _ = (layer / "lora_B" / "default").parameter(
+            "weight", [entry.shape[0], preset.rank], .normal(deviation: 0.01))
+        }
+      },
+      .vae: Layout(dtype ?? .float32) { _ = WanVAE(preset.vae, $0) },
+      .textEncoder: Layout(dtype ?? .bfloat16) { _ = UMT5Encoder(preset.textEncoder, $0) },
+      .audioEncoder: Self.audioLayout(preset.audioEncoder, letters: 33, dtype),
+    ]
+    let sizes = preset.transformer
+    transformerConfiguration = [
+      "_class_name": "WanModel_S2V", "model_type": "s2v", "dim": sizes.dim, "ffn_dim": sizes.ffnDim,
+      "freq_dim": sizes.freqDim, "in_dim": sizes.inDim, "out_dim": sizes.outDim, "cond_dim": sizes.condDim,
+      "num_heads": sizes.numHeads, "num_layers": sizes.numLayers, "audio_dim": sizes.audioDim,
+      "audio_inject_layers": sizes.audioLayers, "num_audio_token": sizes.audioTokens, "eps": sizes.eps,
+      "enable_adain": true, "adain_mode": "attn_norm", "enable_framepack": true, "zero_timestep": true,
+    ]
+  }
+
+  private static func provenance(_ preset: String, _ seed: UInt64) -> String {
+    "random weights made by livetalk checkpoint init --preset \(preset) --seed \(seed)"
+  }
+
+  private static func audioLayout(_ sizes: Wav2Vec2Configuration, letters: Int, _ dtype: DType?) -> Layout {
+    Layout(dtype ?? .float32) { root in
+      _ = Wav2Vec2(sizes, root / "wav2vec2")
+      _ = Linear(sizes.width, letters, root / "lm_head")
+    }
+  }
+
+  /// Whether Live Avatar's adapter has factors for this weight.
+  private static func isAdapted(_ key: String) -> Bool {
+    ["q", "k", "v", "o", "ffn.0", "ffn.2"].contains { key.hasSuffix(".\($0).weight") }
   }
 
   /// Bytes that the folder takes.
@@ -111,7 +159,7 @@ package struct RandomCheckpoint: Sendable {
     var written = 0
     for (number, part) in Self.parts.enumerated() {
       guard let layout = layouts[part] else { continue }
-      let file = ModelFamily.liveTalk.place(of: part, in: root)
+      let file = family.place(of: part, in: root)
       try makeFolder(file.deletingLastPathComponent())
       // Each file has numbers of its own, so that none depends on the sizes of another.
       let generator = RandomGenerator(seed: seed &* 31 &+ UInt64(number))
@@ -124,20 +172,24 @@ package struct RandomCheckpoint: Sendable {
       }
       if file.pathExtension == "pth" {
         try writePickle(layout.announced, to: file, tensor: next)
+      } else if file.pathExtension == "json" {
+        try writeShardedSafetensors(layout.announced, metadata: ["format": "pt"], to: file, tensor: next)
       } else {
         try writeSafetensors(layout.announced, metadata: ["format": "pt"], to: file, tensor: next)
       }
     }
     progress(written)
     try writeText(
-      try preset.audioEncoder.fileContents(architecture: "Wav2Vec2ForCTC", vocabulary: 32),
-      to: ModelFamily.liveTalk.place(of: .audioConfiguration, in: root))
-    let tokenizer = ModelFamily.liveTalk.place(of: .tokenizer, in: root)
-    try writeText(try SmallTokenizer.json(vocabulary: preset.textEncoder.vocabulary), to: tokenizer)
-    let settings = CheckpointSettings(
-      headDim: preset.transformer.headDim, imageSizes: [preset.size],
-      provenance: "random weights made by livetalk checkpoint init --preset \(preset.name) --seed \(seed)",
-      textLength: preset.textLength)
+      try audioEncoder.fileContents(
+        architecture: "Wav2Vec2ForCTC", vocabulary: layouts[.audioEncoder]?.entries.last?.shape[0]),
+      to: family.place(of: .audioConfiguration, in: root))
+    let tokenizer = family.place(of: .tokenizer, in: root)
+    try writeText(try SmallTokenizer.json(vocabulary: vocabulary), to: tokenizer)
+    if !transformerConfiguration.isEmpty {
+      try writeText(
+        try JSONSerialization.data(withJSONObject: transformerConfiguration, options: [.prettyPrinted, .sortedKeys]),
+        to: family.place(of: .transformerConfiguration, in: root))
+    }
     try settings.write(to: root)
   }
 

@@ -22,7 +22,17 @@ package struct SpeechFeatureStream {
   /// Index of the next block.
   package private(set) var block = 0
 
+  /// Features `[1, N, width]` of N frames from samples with known mean and variance, frames so many samples apart.
+  typealias Encode =
+    @Sendable (
+      _ encoder: Wav2Vec2, _ samples: [Float], _ frames: Int, _ known: (mean: Double, variance: Double),
+      _ samplesPerFrame: Double
+    ) throws -> Tensor
+
   private let encoder: Wav2Vec2
+  private let encode: Encode
+  /// Copies of the first frame's row that stand before it in the first block.
+  private let leadingRows: Int
   private let geometry: LatentGeometry
   private let framesPerBlock: Int
   private let window: Window
@@ -40,7 +50,21 @@ package struct SpeechFeatureStream {
   package init(
     _ encoder: Wav2Vec2, geometry: LatentGeometry = .livetalk, framesPerBlock: Int? = nil, window: Window = Window()
   ) {
+    self.init(encoder, geometry: geometry, framesPerBlock: framesPerBlock, window: window, leadingRows: 0) {
+      try $0.encode($1, frameCount: $2, normalisedBy: $3, samplesPerFrame: $4)
+    }
+  }
+
+  /// - Parameters:
+  ///   - leadingRows: copies of the first frame's row that stand before it in the first block.
+  ///   - encode: what a family makes of sound.
+  init(
+    _ encoder: Wav2Vec2, geometry: LatentGeometry, framesPerBlock: Int?, window: Window = Window(), leadingRows: Int,
+    encode: @escaping Encode
+  ) {
     self.encoder = encoder
+    self.encode = encode
+    self.leadingRows = leadingRows
     self.geometry = geometry
     self.framesPerBlock = framesPerBlock ?? geometry.framesPerBlock
     self.window = window

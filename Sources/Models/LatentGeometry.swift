@@ -32,6 +32,11 @@ package struct LatentGeometry: Hashable, Sendable {
     framesPerSecond: 16, sampleRate: 16_000, spatialStride: 8, temporalStride: 4, latentChannels: 16,
     audioRowsPerLatentFrame: 4, framesPerBlock: 3)
 
+  /// As Live Avatar was published, with the same autoencoder.
+  public static let liveAvatar = LatentGeometry(
+    framesPerSecond: 25, sampleRate: 16_000, spatialStride: 8, temporalStride: 4, latentChannels: 16,
+    audioRowsPerLatentFrame: 4, framesPerBlock: 3)
+
   /// The same over another autoencoder.
   package func over(_ vae: WanVAEConfiguration) -> LatentGeometry {
     var geometry = self

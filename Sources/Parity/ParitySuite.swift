@@ -54,6 +54,7 @@ package enum ParitySuite {
     "distill": DistillCases.run,
     "dit": TransformerCases.run,
     "image": ImageCases.run,
+    "liveavatar": LiveAvatarCases.run,
     "pipeline": PipelineCases.run,
     "schedule": ScheduleCases.run,
     "silero_vad": SileroVADCases.run,

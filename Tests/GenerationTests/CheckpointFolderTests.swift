@@ -19,7 +19,7 @@ import Torch
     try folder.write("", to: "Wan2.1-T2V-1.3B/Wan2.1_VAE.pth")
     let checkpoint = try CheckpointFolder(folder.url)
     let text = message { try checkpoint.requireAll() }
-    for part in CheckpointFolder.Part.allCases where !part.isOptional {
+    for part in ModelFamily.liveTalk.parts where !part.isOptional {
       #expect(text.contains("\(part.title) (\(ModelFamily.liveTalk.file(part).names[0]))") == (part != .vae), "\(part)")
     }
     #expect(message { _ = try checkpoint.require(.tokenizer) }.contains("google/umt5-xxl/tokenizer.json"))

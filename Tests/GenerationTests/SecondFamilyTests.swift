@@ -6,10 +6,10 @@ import Torch
 @testable import Generation
 @testable import Models
 
-/// A made-up family of five latent channels and one layer, with the picture as a token of its own that every block sees: nothing of it
-/// is like LiveTalk's, and it goes through the same rollout.
+/// A made-up family of five latent channels and one layer, with the picture as tokens beside the video that stay close to its newest
+/// block: nothing of it is like LiveTalk's, and it goes through the same rollout.
 struct MadeUpTransformer: BlockTransformer {
-  struct Reference { let token: Tensor }
+  struct Reference { let picture: ConditionMemory }
 
   let attention: WanAttention
   let input, output, sound: Linear
@@ -17,16 +17,12 @@ struct MadeUpTransformer: BlockTransformer {
   static let (width, channels) = (24, 5)
 
   init(_ path: ParameterPath) {
-    let config = WanTransformerConfiguration(
-      dim: Self.width, inDim: 5, ffnDim: 8, outDim: 5, textDim: 4, freqDim: 4, numHeads: 2, numLayers: 1,
-      patchSize: [1, 1, 1], eps: 1e-6, audioInputDim: 3, audioHiddenSize: 4)
-    attention = WanAttention(config, joinsProjections: false, path / "attention")
+    attention = WanAttention(dim: Self.width, heads: 2, eps: 1e-6, joinsProjections: false, path / "attention")
     input = Linear(Self.channels, Self.width, path / "input")
     output = Linear(Self.width, Self.channels, path / "output")
     sound = Linear(3, Self.width, path / "sound")
   }
 
-  func read(reference: Tensor, framesPerBlock: Int) -> Reference { Reference(token: tokens(reference)) }
   func read(text: Tensor) -> Tensor { text.mean(1, keep: true) }
   func read(timesteps: Tensor) -> Tensor { (timesteps / 1000).unsqueeze(-1) }
   func memoryShape(for latents: Tensor) -> MemoryShape {
@@ -39,21 +35,23 @@ struct MadeUpTransformer: BlockTransformer {
   }
   func pinned(_ latents: Tensor, block: Range<Int>, to reference: Reference) -> Tensor { latents }
 
-  /// The picture is frame 0 of the memory; the video begins at frame 1.
-  func prefill(
-    _ memory: any AttentionMemory, reference: Reference, timestep: Tensor, text: Tensor, rotary: Rotary
-  ) {
-    let context = SelfAttentionContext(factors: memory.begin(0..<1, rotary: rotary), memory: memory, block: 0..<1)
-    _ = attention.selfAttention(reference.token, context, layer: 0)
+  func read(
+    reference: Tensor, framesPerBlock: Int, text: Tensor, timestep: Tensor, rotary: Rotary
+  ) -> Reference {
+    let picture = ConditionMemory()
+    let context = SelfAttentionContext(factors: rotary.factors(start: 0, frames: 1), memory: picture)
+    _ = attention.selfAttention(tokens(reference) + text.mean(-1, keep: true), context, layer: 0)
+    return Reference(picture: picture)
   }
 
   func flow(
-    _ latents: Tensor, block: Range<Int>, reference: Reference, timestep: Tensor, text: Tensor, audio: Tensor,
-    memory: any AttentionMemory, rotary: Rotary
+    _ latents: Tensor, block: Range<Int>, step: Int?, reference: Reference, timestep: Tensor, text: Tensor,
+    audio: Tensor, memory: any AttentionMemory, rotary: Rotary
   ) -> Tensor {
-    let shifted = block.lowerBound + 1..<block.upperBound + 1
-    let context = SelfAttentionContext(
-      factors: memory.begin(shifted, rotary: rotary), memory: memory, block: shifted)
+    let place = max(0, block.upperBound - 9)
+    let beside = MemoryBesideCondition(
+      memory, reference.picture, factors: rotary.factors(start: place, frames: 1))
+    let context = SelfAttentionContext(factors: beside.begin(block, rotary: rotary), memory: beside, block: block)
     let rows = sound(audio).unsqueeze(2)
     let spoken = rows.expand(rows.size(0), rows.size(1), latents.size(3) * latents.size(4), Self.width).flatten(1, 2)
     let x = tokens(latents) + spoken + timestep + text.mean(-1, keep: true)
@@ -73,7 +71,7 @@ struct MadeUpTransformer: BlockTransformer {
 
   private func memories(_ count: Int) -> [any AttentionMemory] {
     let shape = model.memoryShape(for: reference)
-    return (0..<count).map { _ in UnrotatedMemory(shape, windowFrames: 7, sinkFrames: 1, sinkDistance: 9) }
+    return (0..<count).map { _ in RingMemory(shape, windowFrames: 6) }
   }
 
   /// Noise that depends on the block and the step alone, as every stage of a pipeline draws it.
@@ -84,7 +82,7 @@ struct MadeUpTransformer: BlockTransformer {
   }
 
   private func rollout(
-    _ sampler: Sampler = .euler, memories: [any AttentionMemory], commit: Commit = .lastStep, tap: RolloutTap? = nil
+    _ sampler: Sampler = .euler, memories: [(any AttentionMemory)?], commit: Commit = .lastStep, tap: RolloutTap? = nil
   ) throws -> BlockRollout<MadeUpTransformer> {
     try BlockRollout(
       transformer: model, steps: steps, sampler: sampler, memories: memories, framesPerBlock: 2, textEmbedding: text,
@@ -107,8 +105,9 @@ struct MadeUpTransformer: BlockTransformer {
   func `Stages that each hold one step make what one process makes`(sampler: Sampler) throws {
     let whole = try rollout(sampler, memories: memories(3))
     let expected = withInferenceMode { (0..<6).map { whole.next(audio: audio($0)) } }
-    // Three rollouts with all memories, of which each uses its own step's.
-    let stages = try (0..<3).map { _ in try rollout(sampler, memories: memories(3)) }
+    let stages = try (0..<3).map { stage in
+      try rollout(sampler, memories: memories(3).enumerated().map { $0 == stage ? $1 : nil })
+    }
     let actual = withInferenceMode {
       (0..<6).map { block in
         var x = stages[0].startingNoise()
@@ -142,6 +141,15 @@ struct MadeUpTransformer: BlockTransformer {
       return withInferenceMode { (0..<8).map { rollout.next(audio: audio($0)) }[7] }
     }
     #expect(try last(reference).maxAbsDifference(last(reference * -1)) > 1e-4)
+  }
+
+  @Test func `Another picture counts from the next block on`() throws {
+    let (one, other) = (try rollout(memories: memories(3)), try rollout(memories: memories(3)))
+    let (first, second) = withInferenceMode { (one.next(audio: audio(0)), other.next(audio: audio(0))) }
+    #expect(first.equals(second))
+    other.setReference(reference * -1)
+    let (kept, changed) = withInferenceMode { (one.next(audio: audio(1)), other.next(audio: audio(1))) }
+    #expect(kept.maxAbsDifference(changed) > 1e-4)
   }
 
   @Test func `A commit pass needs one memory, and memories are one or as many as steps`() throws {

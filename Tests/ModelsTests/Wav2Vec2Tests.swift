@@ -191,8 +191,7 @@ import Torch
   }
 
   @Test(arguments: [
-    (#"{"feat_extract_norm": "layer"}"#, "'feat_extract_norm' is layer"),
-    (#"{"do_stable_layer_norm": true}"#, "'do_stable_layer_norm' is true"),
+    (#"{"feat_extract_norm": "batch"}"#, "not a configuration"),
     (#"{"hidden_act": "relu"}"#, "'hidden_act' is relu"), (#"{"model_type": "hubert"}"#, "'model_type' is hubert"),
     (#"{"hidden_size": 10}"#, "sizes do not fit"), (#"{"num_hidden_layers": 0}"#, "sizes do not fit"),
     (#"{"conv_dim": [512]}"#, "sizes do not fit"), (#"{"hidden_size": "x"}"#, "not a configuration"),
@@ -202,6 +201,19 @@ import Torch
   func `what this encoder is not is refused`(json: String, reason: String) throws {
     let error = try #require(throws: LiveTalkError.self) { try read(json) }
     #expect(error.description.contains(reason))
+  }
+
+  @Test func `the large model has 24 layers with norms before their halves, and 25 hidden states`() throws {
+    let large = try read(
+      #"""
+      {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+       "conv_bias": true, "feat_extract_norm": "layer", "do_stable_layer_norm": true}
+      """#)
+    #expect(large == .large && large.statesWidth == 25 * 1024)
+    let store = ParameterStore.shapes()
+    _ = Wav2Vec2(large, store.root)
+    // Less the head for recognition and what masks features in training.
+    #expect(store.layout.count == 424 - 3)
   }
 
   @Test func `the published checkpoint has 212 tensors less the head`() {

@@ -7,9 +7,11 @@ package import Torch
 /// height and for width. Positions are computed, not looked up, so time has no end. Angles in fp64, factors in fp32.
 package struct Rotary: Sendable {
   private let timeFrequencies: Tensor  // [Dt/2], fp64
+  private let spatialFrequencies: Tensor  // [Dh/2], fp64
   private let spatial: Tensor  // [h·w, (Dh + Dw)/2, 2]
   private let device: Device
-  private let tokensPerFrame: Int
+  /// The type that factors are rounded to.
+  private let precision: DType
 
   /// - Parameter grid: height and width in tokens.
   package init(headDim: Int, grid: (height: Int, width: Int), device: Device) {
@@ -22,6 +24,26 @@ package struct Rotary: Sendable {
     spatial = Tensor.cat([rows.unsqueeze(1).expand(shape), columns.unsqueeze(0).expand(shape)], 2).flatten(0, 1)
     tokensPerFrame = grid.height * grid.width
     self.device = device
+    self.precision = precision
+    spatial = Rotary.spatial(
+      rows: .range(Double(grid.height), .float64, device: device),
+      columns: .range(Double(grid.width), .float64, device: device), spatialFrequencies, precision)
+  }
+
+  /// Cosines and sines `[F·T, D/2, 2]` of latent frames at any times, on a grid spread over the whole one as the published code does
+  /// for coarser tokens: n rows stand at n evenly spaced places from the first row to the last, cut to whole numbers.
+  package func factors(times: [Int], grid coarse: (height: Int, width: Int)) -> Tensor {
+    func places(_ count: Int, of whole: Int) -> Tensor {
+      let step = count > 1 ? Double(whole - 1) / Double(count - 1) : 0
+      // The last one is set, not multiplied, so that rounding cannot cut it.
+      return Tensor(
+        (0..<count).map { $0 > 0 && $0 == count - 1 ? Double(whole - 1) : (Double($0) * step).rounded(.down) },
+        device: device)
+    }
+    let spatial = Rotary.spatial(
+      rows: places(coarse.height, of: grid.height), columns: places(coarse.width, of: grid.width), spatialFrequencies,
+      precision)
+    return joined(Rotary.factors(Tensor(times.map { Double($0) }, device: device), timeFrequencies, precision), spatial)
   }
 
   /// Cosines and sines `[F·T, D/2, 2]` for latent frames at consecutive times from `start`.
@@ -29,8 +51,8 @@ package struct Rotary: Sendable {
     let time = timeFactors(start: start, frames: frames)  // [F, Dt/2, 2]
     let full = Tensor.cat(
       [
-        time.unsqueeze(1).expand(frames, tokensPerFrame, time.size(1), 2),
-        spatial.unsqueeze(0).expand(frames, tokensPerFrame, spatial.size(1), 2),
+        time.unsqueeze(1).expand(frames, tokens, time.size(1), 2),
+        spatial.unsqueeze(0).expand(frames, tokens, spatial.size(1), 2),
       ], 2)
     return full.flatten(0, 1)
   }
@@ -43,16 +65,26 @@ package struct Rotary: Sendable {
   }
 
   private func timeFactors(start: Int, frames: Int) -> Tensor {
-    Rotary.factors(.range(Double(start), Double(start + frames), .float64, device: device), timeFrequencies)
+    Rotary.factors(.range(Double(start), Double(start + frames), .float64, device: device), timeFrequencies, precision)
   }
 
   private static func frequencies(_ width: Int, _ device: Device) -> Tensor {
     Tensor((0..<width / 2).map { 1 / pow(10000, Double(2 * $0) / Double(width)) }, device: device)
   }
 
-  private static func factors(_ positions: Tensor, _ frequencies: Tensor) -> Tensor {  // [n, d, 2]
+  private static func factors(_ positions: Tensor, _ frequencies: Tensor, _ precision: DType) -> Tensor {  // [n, d, 2]
     let angles = positions.unsqueeze(1) * frequencies.unsqueeze(0)
-    return Tensor.stack([angles.cos(), angles.sin()], -1).to(.float32)
+    return Tensor.stack([angles.cos(), angles.sin()], -1).to(precision).to(.float32)
+  }
+
+  private static func spatial(rows: Tensor, columns: Tensor, _ frequencies: Tensor, _ precision: DType) -> Tensor {
+    let shape = [rows.size(0), columns.size(0), frequencies.size(0), 2]
+    return Tensor.cat(
+      [
+        factors(rows, frequencies, precision).unsqueeze(1).expand(shape),
+        factors(columns, frequencies, precision).unsqueeze(0).expand(shape),
+      ], 2
+    ).flatten(0, 1)
   }
 }
 

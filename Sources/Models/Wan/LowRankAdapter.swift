@@ -60,7 +60,8 @@ package enum LowRankAdapter {
         whole["\(layer).weight"] = weight
       }
       guard problems.isEmpty else {
-        throw TorchError("The adapter does not fit its base: \(problems.joined(separator: "; ")).")
+        let more = problems.count > 8 ? " and \(problems.count - 8) more" : ""
+        throw TorchError("The adapter does not fit its base: \(problems.prefix(8).joined(separator: "; "))\(more).")
       }
       layout = whole.sorted { $0.key < $1.key }.map { ($0.key, $0.value.dtype, $0.value.shape) }
       (self.whole, self.factors, self.alpha) = (whole, factors, alpha)
@@ -71,9 +72,17 @@ package enum LowRankAdapter {
     /// - Throws: `TorchError` for another name.
     package func tensor(_ name: String) throws -> Tensor {
       guard let weight = whole[name] else { throw TorchError("The merged model has no '\(name)'.") }
-      guard let (a, b) = factors[name] else { return weight }
-      let change = b.to(.float32).matmul(a.to(.float32)) * (alpha / Double(a.size(0)))
-      return (weight.to(.float32) + change).to(weight.dtype)
+      return try tensor(name, on: weight.device) ?? weight
+    }
+
+    /// The same on a device, computed there; nil for a tensor that stays as the base has it.
+    ///
+    /// - Throws: as `tensor`.
+    public func tensor(_ name: String, on device: Device) throws -> Tensor? {
+      guard let weight = whole[name] else { throw TorchError("The merged model has no '\(name)'.") }
+      guard let (a, b) = factors[name] else { return nil }
+      let change = b.to(device, .float32).matmul(a.to(device, .float32)) * (alpha / Double(a.size(0)))
+      return (weight.to(device, .float32) + change).to(weight.dtype)
     }
   }
 

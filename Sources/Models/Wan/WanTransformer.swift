@@ -45,29 +45,13 @@ package struct WanTransformer: Sendable {
   package init(_ config: WanTransformerConfiguration, _ path: ParameterPath) throws {
     if let problem = config.problem { throw TorchError("The transformer's configuration is impossible: \(problem).") }
     self.config = config
-    let dim = config.dim
-    let patch = config.patchSize
-    let fanIn = config.inDim * patch.reduce(1, *)
-    let embedding = path / "patch_embedding"
-    patchEmbedding = (
-      embedding.parameter("weight", [dim, config.inDim] + patch, .uniform(fanIn: fanIn)),
-      embedding.parameter("bias", [dim], .uniform(fanIn: fanIn))
-    )
-    textIn = Linear(config.textDim, dim, path / "text_embedding" / 0)
-    textOut = Linear(dim, dim, path / "text_embedding" / 2)
-    timeIn = Linear(config.freqDim, dim, path / "time_embedding" / 0)
-    timeOut = Linear(dim, dim, path / "time_embedding" / 2)
-    timeProjection = Linear(dim, dim * 6, path / "time_projection" / 1)
-    layers = (0..<config.numLayers).map { WanTransformerLayer(config, path / "blocks" / $0) }
-    headModulation = (path / "head").parameter(
-      "modulation", [1, 2, dim], .normal(deviation: 1 / Double(dim).squareRoot()))
-    head = Linear(dim, config.outDim * patch.reduce(1, *), path / "head" / "head")
+    trunk = WanTrunk(config.trunk, path)
     audioPack = AudioPack(
       channels: config.audioInputDim, patch: [LatentGeometry.livetalk.audioRowsPerLatentFrame, 1, 1],
       width: config.audioHiddenSize,
       layerNorm: true, path / "audio_proj")
     audioProjections = config.audioLayers.indices.map {
-      Linear(config.audioHiddenSize, dim, path / "audio_cond_projs" / ($0 - config.audioLayers.lowerBound))
+      Linear(config.audioHiddenSize, config.dim, path / "audio_cond_projs" / ($0 - config.audioLayers.lowerBound))
     }
   }
 
@@ -195,42 +179,19 @@ package struct WanTransformer: Sendable {
     context: SelfAttentionContext, tap: Tap?
   ) -> Tensor {
     let (batch, frames) = (latents.size(0), latents.size(2))
-    let grid = [latents.size(3) / config.patchSize[1], latents.size(4) / config.patchSize[2]]
+    let grid = trunk.grid(of: latents)
     let tokensPerFrame = grid[0] * grid[1]
-    var x = patchify(Tensor.cat([latents, condition], 1))  // [B, L, C]
+    var x = trunk.patchEmbedding(Tensor.cat([latents, condition], 1))  // [B, L, C]
     tap?("patch_tokens", x.reshape(batch, frames, grid[0], grid[1], config.dim).permute(0, 4, 1, 2, 3))
-    for (index, layer) in layers.enumerated() {
+    for index in layers.indices {
       if let audio, config.audioLayers.contains(index) {
         let added = audio.select(0, index - config.audioLayers.lowerBound).unsqueeze(2)  // [B, F, 1, C]
         x = (x.unflatten(1, frames, tokensPerFrame) + added).flatten(1, 2)
       }
-      x =
-        gradientsEnabled && checkpointsLayers
-        ? layer.checkpointed(
-          x, index: index, modulation: timestep.layers[index], text: text.layers[index], context: context, tap: tap)
-        : layer(
-          x, index: index, modulation: timestep.layers[index], text: text.layers[index], context: context, tap: tap)
+      x = trunk.layer(
+        index, x, timestep: timestep, text: text, context: context, checkpoints: checkpointsLayers, tap: tap)
       tap?("block\(index)", x)
     }
-    let out = head(x.normModulate(shift: timestep.headShift, scale: timestep.headScale, eps: config.eps))
-    tap?("head", out)
-    return unpatchify(out, frames: frames, grid: grid)
-  }
-
-  /// `[B, in, F, H, W]` → tokens `[B, F·h·w, C]`: the patch convolution as one matrix product.
-  private func patchify(_ x: Tensor) -> Tensor {
-    let (h, w) = (config.patchSize[1], config.patchSize[2])
-    let (b, c, f) = (x.size(0), x.size(1), x.size(2))
-    let (rows, columns) = (x.size(3) / h, x.size(4) / w)
-    let patches = x.reshape(b, c, f, rows, h, columns, w).permute(0, 2, 3, 5, 1, 4, 6)
-    return patches.reshape(b, f * rows * columns, c * h * w).linear(
-      patchEmbedding.weight.flatten(1), patchEmbedding.bias)
-  }
-
-  /// Tokens `[B, F·h·w, pt·ph·pw·out]`, channels fastest → `[B, out, F, H, W]`.
-  private func unpatchify(_ x: Tensor, frames: Int, grid: [Int]) -> Tensor {
-    let (h, w) = (config.patchSize[1], config.patchSize[2])
-    return x.reshape(x.size(0), frames, grid[0], grid[1], h, w, config.outDim).permute(0, 6, 1, 2, 4, 3, 5)
-      .reshape(x.size(0), config.outDim, frames, grid[0] * h, grid[1] * w)
+    return trunk.flow(x, timestep: timestep, frames: frames, grid: grid, tap: tap)
   }
 }

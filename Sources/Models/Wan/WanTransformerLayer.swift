@@ -26,17 +26,17 @@ struct WanAttention: Sendable {
   let heads: Int
   let scale: Double
 
-  init(_ config: WanTransformerConfiguration, joinsProjections: Bool, _ path: ParameterPath) {
-    let separate = ["q", "k", "v"].map { Linear(config.dim, config.dim, path / $0) }
+  init(dim: Int, heads: Int, eps: Double, joinsProjections: Bool, _ path: ParameterPath) {
+    let separate = ["q", "k", "v"].map { Linear(dim, dim, path / $0) }
     let joined = joinsProjections ? Linear.joined(separate) : nil
     let parts = joined?.parts ?? separate
     (q, k, v) = (parts[0], parts[1], parts[2])
     qkv = joined?.whole
-    o = Linear(config.dim, config.dim, path / "o")
-    normQ = RMSNorm(config.dim, eps: config.eps, path / "norm_q")
-    normK = RMSNorm(config.dim, eps: config.eps, path / "norm_k")
-    heads = config.numHeads
-    scale = 1 / Double(config.headDim).squareRoot()
+    o = Linear(dim, dim, path / "o")
+    normQ = RMSNorm(dim, eps: eps, path / "norm_q")
+    normK = RMSNorm(dim, eps: eps, path / "norm_k")
+    self.heads = heads
+    scale = 1 / Double(dim / heads).squareRoot()
   }
 
   private func split(_ x: Tensor) -> Tensor { x.unflatten(-1, heads, -1) }  // [B, L, H, D]
@@ -48,8 +48,13 @@ struct WanAttention: Sendable {
   }
 
   /// Self-attention of x `[B, L, C]`.
-  func selfAttention(_ x: Tensor, _ context: SelfAttentionContext, layer: Int) -> Tensor {
+  func selfAttention(_ x: Tensor, _ context: SelfAttentionContext, layer: Int, tap: WanTap? = nil) -> Tensor {
     let (newQueries, projectedKeys, flatValues) = project(x)
+    if let tap {
+      tap("block\(layer).q", normQ(newQueries))
+      tap("block\(layer).k", normK(projectedKeys))
+      tap("block\(layer).v", flatValues)
+    }
     let queries = split(newQueries.rmsNormRope(normQ.weight, context.factors, heads: heads, eps: normQ.eps))
     let newKeys = ProjectedKeys(projected: projectedKeys, norm: normK, heads: heads, factors: context.factors)
     let newValues = split(flatValues)
@@ -63,6 +68,7 @@ struct WanAttention: Sendable {
           queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), mask: $0, scale: scale
         ).transpose(1, 2)
       } ?? Tensor.attention(queries, keys, values, scale: scale)
+    tap?("block\(layer).attention", attended.flatten(2))
     return o(attended.flatten(2))
   }
 
@@ -111,16 +117,15 @@ struct WanTransformerLayer: Sendable {
   let ffnIn, ffnOut: Linear
   let eps: Double
 
-  init(_ config: WanTransformerConfiguration, _ path: ParameterPath) {
-    modulation = path.parameter(
-      "modulation", [1, 6, config.dim], .normal(deviation: 1 / Double(config.dim).squareRoot()))
-    let store = path.store
-    selfAttention = WanAttention(config, joinsProjections: store.mayRearrange, path / "self_attn")
-    crossAttention = WanAttention(config, joinsProjections: false, path / "cross_attn")
-    norm3 = LayerNorm(config.dim, eps: config.eps, path / "norm3")
-    ffnIn = Linear(config.dim, config.ffnDim, path / "ffn" / 0)
-    ffnOut = Linear(config.ffnDim, config.dim, path / "ffn" / 2)
-    eps = config.eps
+  init(dim: Int, heads: Int, ffnDim: Int, eps: Double, _ path: ParameterPath) {
+    modulation = path.parameter("modulation", [1, 6, dim], .normal(deviation: 1 / Double(dim).squareRoot()))
+    let joins = path.store.mayRearrange
+    selfAttention = WanAttention(dim: dim, heads: heads, eps: eps, joinsProjections: joins, path / "self_attn")
+    crossAttention = WanAttention(dim: dim, heads: heads, eps: eps, joinsProjections: false, path / "cross_attn")
+    norm3 = LayerNorm(dim, eps: eps, path / "norm3")
+    ffnIn = Linear(dim, ffnDim, path / "ffn" / 0)
+    ffnOut = Linear(ffnDim, dim, path / "ffn" / 2)
+    self.eps = eps
   }
 
   /// Every tensor that may take part in a gradient of a pass.
@@ -131,11 +136,11 @@ struct WanTransformerLayer: Sendable {
   /// x `[B, L, C]` → `[B, L, C]`; without gradients x itself is changed, unless it is to be kept.
   func callAsFunction(
     _ x: Tensor, index: Int, modulation m: LayerModulation, text: (keys: Tensor, values: Tensor),
-    context: SelfAttentionContext, keepsInput: Bool = false, tap: WanTransformer.Tap?
+    context: SelfAttentionContext, keepsInput: Bool = false, tap: WanTap?
   ) -> Tensor {
     let inPlace = !gradientsEnabled
     let attended = selfAttention.selfAttention(
-      x.normModulate(shift: m.attentionShift, scale: m.attentionScale, eps: eps), context, layer: index)
+      x.normModulate(shift: m.attentionShift, scale: m.attentionScale, eps: eps), context, layer: index, tap: tap)
     tap?("block\(index).self_attn", attended)
     var x = x.gateResidual(attended, m.attentionGate, inPlace: inPlace && !keepsInput)
     let read = crossAttention.crossAttention(norm3(x), text)
@@ -150,7 +155,7 @@ struct WanTransformerLayer: Sendable {
   /// As the pass itself, but keeps only its inputs for the gradient and runs again where that is asked for.
   func checkpointed(
     _ x: Tensor, index: Int, modulation: LayerModulation, text: (keys: Tensor, values: Tensor),
-    context: SelfAttentionContext, tap: WanTransformer.Tap?
+    context: SelfAttentionContext, tap: WanTap?
   ) -> Tensor {
     let tensors = [x] + modulation.tensors + [text.keys, text.values] + tensors
     return Tensor.checkpointed(tensors) { inputs in

@@ -9,48 +9,77 @@ package import Torch
 struct Wav2Vec2FeatureExtractor: Sendable {
   let configuration: Wav2Vec2Configuration
   let convolutions: [(weight: Tensor, bias: Tensor?)]  // [out, in, kernel]
-  let normWeight: Tensor
-  let normBias: Tensor
+  private let groupNorm: (weight: Tensor, bias: Tensor)?
+  private let layerNorms: [LayerNorm]
   private let normEps = 1e-5
 
   init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
     self.configuration = configuration
     let layers = path / "conv_layers"
-    convolutions = configuration.convolutionWidths.indices.map { index in
-      let width = configuration.convolutionWidths[index]
-      let inputs = index == 0 ? 1 : configuration.convolutionWidths[index - 1]
+    let widths = configuration.convolutionWidths
+    convolutions = widths.indices.map { index in
+      let inputs = index == 0 ? 1 : widths[index - 1]
       let kernel = configuration.convolutionKernels[index]
       let here = layers / index / "conv"
       return (
-        here.parameter("weight", [width, inputs, kernel], .uniform(fanIn: inputs * kernel)),
-        configuration.convolutionBias ? here.parameter("bias", [width], .uniform(fanIn: inputs * kernel)) : nil
+        here.parameter("weight", [widths[index], inputs, kernel], .uniform(fanIn: inputs * kernel)),
+        configuration.convolutionBias
+          ? here.parameter("bias", [widths[index]], .uniform(fanIn: inputs * kernel)) : nil
       )
     }
-    normWeight = (layers / 0 / "layer_norm").parameter("weight", [configuration.convolutionWidths[0]], .ones)
-    normBias = (layers / 0 / "layer_norm").parameter("bias", [configuration.convolutionWidths[0]], .zeros)
+    switch configuration.convolutionNorm {
+    case .group:
+      let norm = layers / 0 / "layer_norm"
+      groupNorm = (norm.parameter("weight", [widths[0]], .ones), norm.parameter("bias", [widths[0]], .zeros))
+      layerNorms = []
+    case .layer:
+      groupNorm = nil
+      layerNorms = widths.indices.map { LayerNorm(widths[$0], eps: 1e-5, layers / $0 / "layer_norm") }
+    }
   }
 
   private func convolved(_ x: Tensor, _ index: Int) -> Tensor {
     x.conv1d(convolutions[index].weight, convolutions[index].bias, stride: configuration.convolutionStrides[index])
   }
 
+  /// What follows the convolution of that number.
+  private func activated(_ x: Tensor, _ index: Int) -> Tensor {
+    guard !layerNorms.isEmpty else { return x.gelu() }
+    return layerNorms[index](x.transpose(1, 2)).transpose(1, 2).gelu()
+  }
+
   private func rest(_ x: Tensor) -> Tensor {
-    convolutions.indices.dropFirst().reduce(x.gelu()) { convolved($0, $1).gelu() }
+    convolutions.indices.dropFirst().reduce(activated(x, 0)) { activated(convolved($0, $1), $1) }
   }
 
   /// x `[B, 1, S]` → `[B, conv, T]`.
   func callAsFunction(_ x: Tensor) -> Tensor {
-    rest(convolved(x, 0).groupNorm(configuration.convolutionWidths[0], normWeight, normBias, eps: normEps))
+    let first = convolved(x, 0)
+    return rest(
+      groupNorm.map {
+        first.groupNorm(configuration.convolutionWidths[0], $0.weight, $0.bias, eps: normEps)
+      } ?? first)
   }
 
   /// The same for long sounds, in parts of so many feature rows.
-  ///
-  /// The group norm after the first convolution has one mean and variance per channel over the whole sound, so these are
-  /// gathered first.
   func inParts(_ x: Tensor, rows: Int) -> Tensor {
-    let samples = x.size(2)
+    let scaling = groupNorm.map { wholeSoundNorm(x, $0.weight, $0.bias, rows: rows) }
+    let total = configuration.featureRows(samples: x.size(2))
+    let parts = Swift.stride(from: 0, to: total, by: rows).map { start in
+      let length = (min(rows, total - start) - 1) * configuration.hop + configuration.receptiveField
+      let first = convolved(x.narrow(2, start * configuration.hop, length), 0)
+      return rest(scaling.map { first * $0.factor + $0.shift } ?? first)
+    }
+    return Tensor.cat(parts, 2)
+  }
+
+  /// The group norm after the first convolution has one mean and variance per channel over the whole sound, so these are
+  /// gathered first: what each channel `[conv, 1]` is multiplied with, and what is added.
+  private func wholeSoundNorm(_ x: Tensor, _ weight: Tensor, _ bias: Tensor, rows: Int) -> (
+    factor: Tensor, shift: Tensor
+  ) {
     let (kernel, stride) = (configuration.convolutionKernels[0], configuration.convolutionStrides[0])
-    let outputs = (samples - kernel) / stride + 1
+    let outputs = (x.size(2) - kernel) / stride + 1
     let step = rows * configuration.hop / stride
     var sum = Tensor.zeros([configuration.convolutionWidths[0]], .float64, device: x.device)
     var squares = sum
@@ -61,15 +90,8 @@ struct Wav2Vec2FeatureExtractor: Sendable {
       squares = squares + part.square().sum(0, 2)
     }
     let mean = sum / Double(outputs)
-    let scale = (squares / Double(outputs) - mean.square() + normEps).rsqrt() * normWeight.to(.float64)
-    let shift = (normBias.to(.float64) - mean * scale).to(x.dtype).unsqueeze(1)
-    let factor = scale.to(x.dtype).unsqueeze(1)
-    let total = configuration.featureRows(samples: samples)
-    let parts = Swift.stride(from: 0, to: total, by: rows).map { start in
-      let length = (min(rows, total - start) - 1) * configuration.hop + configuration.receptiveField
-      return rest(convolved(x.narrow(2, start * configuration.hop, length), 0) * factor + shift)
-    }
-    return Tensor.cat(parts, 2)
+    let scale = (squares / Double(outputs) - mean.square() + normEps).rsqrt() * weight.to(.float64)
+    return (scale.to(x.dtype).unsqueeze(1), (bias.to(.float64) - mean * scale).to(x.dtype).unsqueeze(1))
   }
 }
 
@@ -98,7 +120,7 @@ struct Wav2Vec2Positions: Sendable {
   }
 }
 
-/// One layer: attention and feed-forward, each added and then normalised.
+/// One layer: attention and feed-forward, each added, with a norm before or after.
 struct Wav2Vec2Layer: Sendable {
   let q: Linear
   let k: Linear
@@ -109,6 +131,7 @@ struct Wav2Vec2Layer: Sendable {
   let outer: Linear
   let finalNorm: LayerNorm
   let heads: Int
+  let normalizesInputs: Bool
 
   init(_ configuration: Wav2Vec2Configuration, _ path: ParameterPath) {
     let width = configuration.width
@@ -122,16 +145,25 @@ struct Wav2Vec2Layer: Sendable {
     outer = Linear(configuration.feedForwardWidth, width, path / "feed_forward" / "output_dense")
     finalNorm = LayerNorm(width, eps: configuration.eps, path / "final_layer_norm")
     heads = configuration.heads
+    normalizesInputs = configuration.normalizesInputs
   }
 
   /// x `[B, N, C]`; with noise what each half adds is disturbed.
   func callAsFunction(_ x: Tensor, noise: Wav2Vec2Noise? = nil) -> Tensor {
     func disturbed(_ t: Tensor) -> Tensor { noise?.disturb(t) ?? t }
     func split(_ t: Tensor) -> Tensor { t.unflatten(-1, heads, -1).transpose(1, 2) }  // [B, H, N, D]
-    let scale = 1 / Double(x.size(-1) / heads).squareRoot()
-    let attended = Tensor.scaledDotProductAttention(split(q(x)), split(k(x)), split(v(x)), scale: scale)
-    let y = norm(x + disturbed(o(attended.transpose(1, 2).flatten(-2, -1))))
-    return finalNorm(y + disturbed(outer(inner(y).gelu())))
+    func attended(_ x: Tensor) -> Tensor {
+      let scale = 1 / Double(x.size(-1) / heads).squareRoot()
+      let read = Tensor.scaledDotProductAttention(split(q(x)), split(k(x)), split(v(x)), scale: scale)
+      return disturbed(o(read.transpose(1, 2).flatten(-2, -1)))
+    }
+    func fed(_ x: Tensor) -> Tensor { disturbed(outer(inner(x).gelu())) }
+    guard normalizesInputs else {
+      let y = norm(x + attended(x))
+      return finalNorm(y + fed(y))
+    }
+    let y = x + attended(norm(x))
+    return y + fed(finalNorm(y))
   }
 }
 
@@ -266,7 +298,7 @@ package struct Wav2Vec2: Sendable {
   /// - Parameters:
   ///   - samples: normalised, `[B, S]`.
   ///   - rows: how many rows the features are stretched to before the transformer; nil leaves them at 50 a second.
-  /// - Returns: the states before the first layer and after each, all `[B, N, C]`.
+  /// - Returns: the states before the first layer and after each, all `[B, N, C]`; with a norm behind all layers, the last one after it.
   package func hiddenStates(_ samples: Tensor, rows: Int? = nil, noise: Wav2Vec2Noise? = nil) -> [Tensor] {
     let convolved = extractor(samples.to(device, dtype).unsqueeze(1))  // [B, conv, T]
     let features = rows.map { convolved.interpolateLinear($0, alignCorners: true) } ?? convolved
@@ -280,9 +312,11 @@ package struct Wav2Vec2: Sendable {
     if let noise { projected = noise.hide(noise.disturb(projected)) }
     let placed = positions(projected)
     tap?("pos_conv", placed)
-    let first = norm(projected + placed)
+    let sum = projected + placed
+    let first = configuration.normalizesInputs ? sum : norm(sum)
     var states = [noise?.disturb(first) ?? first]
     for layer in layers { states.append(layer(states[states.count - 1], noise: noise)) }
+    if configuration.normalizesInputs { states.append(norm(states.removeLast())) }
     return states
   }
 
@@ -300,7 +334,7 @@ package struct Wav2Vec2: Sendable {
 
 extension Tensor {
   /// Values of x `[1, C, T]` at 0, `step`, 2·`step`, … between its places, `[1, count, C]`; past its end the last.
-  fileprivate func linearSamples(_ count: Int, every step: Double) -> Tensor {
+  func linearSamples(_ count: Int, every step: Double) -> Tensor {
     let places = (0..<count).map { Swift.min(Double($0) * step, Double(size(2) - 1)) }
     let below = places.map { Int($0) }
     let above = below.map { Swift.min($0 + 1, size(2) - 1) }

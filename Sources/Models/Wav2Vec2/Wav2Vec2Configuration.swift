@@ -28,12 +28,15 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
     case positionKernel = "num_conv_pos_embeddings"
     case positionGroups = "num_conv_pos_embedding_groups"
     case eps = "layer_norm_eps"
+    case convolutionNorm = "feat_extract_norm"
+    case normalizesInputs = "do_stable_layer_norm"
   }
 
   package init(
     width: Int, layers: Int, heads: Int, feedForwardWidth: Int, convolutionWidths: [Int],
     convolutionKernels: [Int] = [10, 3, 3, 3, 3, 2, 2], convolutionStrides: [Int] = [5, 2, 2, 2, 2, 2, 2],
-    convolutionBias: Bool = false, positionKernel: Int = 128, positionGroups: Int = 16, eps: Double = 1e-5
+    convolutionBias: Bool = false, positionKernel: Int = 128, positionGroups: Int = 16, eps: Double = 1e-5,
+    convolutionNorm: ConvolutionNorm = .group, normalizesInputs: Bool = false
   ) {
     self.width = width
     self.layers = layers
@@ -46,7 +49,14 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
     self.positionKernel = positionKernel
     self.positionGroups = positionGroups
     self.eps = eps
+    self.convolutionNorm = convolutionNorm
+    self.normalizesInputs = normalizesInputs
   }
+
+  /// jonatasgrosman/wav2vec2-large-xlsr-53-english: 24 layers.
+  public static let large = Wav2Vec2Configuration(
+    width: 1024, layers: 24, heads: 16, feedForwardWidth: 4096, convolutionWidths: Array(repeating: 512, count: 7),
+    convolutionBias: true, convolutionNorm: .layer, normalizesInputs: true)
 
   /// facebook/wav2vec2-base-960h.
   package static let base = Wav2Vec2Configuration(
@@ -66,7 +76,9 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
       convolutionStrides: try read(.convolutionStrides, base.convolutionStrides),
       convolutionBias: try read(.convolutionBias, base.convolutionBias),
       positionKernel: try read(.positionKernel, base.positionKernel),
-      positionGroups: try read(.positionGroups, base.positionGroups), eps: try read(.eps, base.eps))
+      positionGroups: try read(.positionGroups, base.positionGroups), eps: try read(.eps, base.eps),
+      convolutionNorm: try read(.convolutionNorm, base.convolutionNorm),
+      normalizesInputs: try read(.normalizesInputs, base.normalizesInputs))
   }
 
   /// Reads a `config.json`.
@@ -95,18 +107,15 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   private struct Variant: Decodable {
     private enum Key: String, CodingKey, CaseIterable {
       case model = "model_type"
-      case norm = "feat_extract_norm"
       case featureActivation = "feat_extract_activation"
       case activation = "hidden_act"
-      case preNorm = "do_stable_layer_norm"
       case adapter = "add_adapter"
 
       var needed: String {
         switch self {
         case .model: "wav2vec2"
-        case .norm: "group"
         case .featureActivation, .activation: "gelu"
-        case .preNorm, .adapter: "false"
+        case .adapter: "false"
         }
       }
     }
@@ -137,13 +146,16 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   package func fileContents(architecture: String, vocabulary: Int? = nil) throws -> Data {
     let sizes = try JSONSerialization.jsonObject(with: JSONEncoder().encode(self)) as? [String: Any] ?? [:]
     var kind: [String: Any] = [
-      "model_type": "wav2vec2", "architectures": [architecture], "feat_extract_norm": "group",
-      "feat_extract_activation": "gelu", "hidden_act": "gelu", "do_stable_layer_norm": false,
+      "model_type": "wav2vec2", "architectures": [architecture], "feat_extract_activation": "gelu",
+      "hidden_act": "gelu",
     ]
     kind["vocab_size"] = vocabulary
     return try JSONSerialization.data(
       withJSONObject: sizes.merging(kind) { $1 }, options: [.prettyPrinted, .sortedKeys])
   }
+
+  /// Width of all hidden states of one place: before the first layer and after each.
+  public var statesWidth: Int { (layers + 1) * width }
 
   /// Width of the features of one video frame: the last hidden state, and every hidden state from the first.
   package var featureWidth: Int { (layers + 2) * width }

@@ -1,0 +1,99 @@
+import Models
+import Torch
+
+/// One talking person of any family: a picture and a direction, to which sound is fed block by block and which gives video frames.
+public protocol BlockSession: AnyObject {
+  /// Height and width of the video in pixels.
+  var size: ReferencePicture.Size { get }
+  var geometry: LatentGeometry { get }
+  var framesPerBlock: Int { get }
+  /// Index of the next block.
+  var block: Int { get }
+  /// Tokens of earlier frames that attention sees beside the newest block's, that block's included.
+  var cachedTokens: Int { get }
+
+  /// Generates the next block from the rows of audio features that `SessionModels.audioFeatures` gives for it.
+  ///
+  /// - Returns: the frames, on their way: reading them waits for the decoder, queueing the next block before does not.
+  func next(audioFeatures: Tensor) -> PendingFrames
+  /// Generates the next block's clean latents `[1, C, n, h, w]` and keeps what later blocks see of it.
+  func denoise(audioFeatures: Tensor) -> Tensor
+  /// Decodes the latents of the next block on the session's decoding stream.
+  func decode(_ latents: Tensor) -> PendingFrames
+  /// Changes the direction from the next block on.
+  func setText(_ textEmbedding: Tensor)
+  /// Goes on as though so many blocks had been generated, with noise in the memory; for benchmarks.
+  func skip(blocks: Int)
+}
+
+extension BlockSession {
+  public func next(audioFeatures: Tensor) -> PendingFrames { decode(denoise(audioFeatures: audioFeatures)) }
+
+  /// Video frames that the next block gives: the clip's first latent frame gives one.
+  public var videoFramesInNextBlock: Int { geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock) }
+}
+
+/// The models of a session that stay in memory, of any family.
+public protocol SessionModels: Sendable {
+  var vae: WanVAE { get }
+  var audioEncoder: Wav2Vec2 { get }
+  var settings: CheckpointSettings { get }
+  /// Width of a row of the text encoder's output.
+  var textWidth: Int { get }
+  /// Pixels that the sides of a video are multiples of.
+  var pixelsPerToken: (height: Int, width: Int) { get }
+  var geometry: LatentGeometry { get }
+
+  /// A session with a picture.
+  ///
+  /// - Parameters:
+  ///   - image: the picture in the size of the video, `[1, 3, 1, H, W]` in [-1, 1].
+  ///   - tap: is told every pass.
+  /// - Throws: `TorchError` for options that cannot be.
+  func session(image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap?) throws
+    -> any BlockSession
+
+  /// The features of the clip's blocks, one after the other.
+  ///
+  /// - Parameter isLive: whether a short clip too is encoded as it would be heard live.
+  /// - Throws: `Wav2Vec2Error` for a sound too short to be encoded.
+  func audioFeatures(of clip: Clip, isLive: Bool) throws -> () throws -> Tensor
+
+  /// The features of sound as it comes.
+  func speechStream(framesPerBlock: Int) -> SpeechFeatureStream
+}
+
+extension SessionModels {
+  public var device: Device { vae.device }
+  public var dtype: DType { vae.dtype }
+
+  /// - Throws: `TorchError` for a size of video that does not divide into tokens.
+  public func check(_ size: ReferencePicture.Size) throws {
+    let (height, width) = pixelsPerToken
+    guard size.height % height == 0, size.width % width == 0 else {
+      throw TorchError(
+        "This model makes videos in multiples of \(height)×\(width) pixels (height × width), not of "
+          + "\(size.height)×\(size.width).")
+    }
+  }
+}
+
+extension CheckpointFolder {
+  /// Loads the models of a session, of whichever family the folder is.
+  ///
+  /// - Parameters:
+  ///   - float8: whether most linear layers are kept in 8 bits, in a family that was published so.
+  ///   - report: told what is being loaded.
+  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
+  public func loadModels(
+    device: Device, dtype: DType, float8: Bool = false, report: (String) -> Void = { _ in }
+  ) throws -> any SessionModels {
+    switch family.kind {
+    case .liveTalk:
+      guard !float8 else { throw TorchError("\(family.name) has no layers in 8 bits; leave --fp8 out.") }
+      return try AvatarModels(loading: self, device: device, dtype: dtype, report: report)
+    case .liveAvatar:
+      return try LiveAvatarModels(loading: self, device: device, dtype: dtype, float8: float8, report: report)
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import Models
+import Torch
+
+/// What Live Avatar is given of a picture: the sink frame, and the latent frames that are said to come before the video.
+public struct LiveAvatarConditions: Sendable {
+  /// How the published systems encode a picture. They differ.
+  public enum Encoding: String, Sendable, CaseIterable {
+    /// The pipeline over several GPUs: the sink is the picture as one frame; before the video it stood still for 73 frames.
+    case oneFrame
+    /// The system of one GPU: the sink is the second latent frame of five equal ones; before the video the picture stood still for 365
+    /// frames, of which the last 19 latent frames count.
+    case fiveFrames
+  }
+
+  /// `[1, C, 1, h, w]`.
+  public let sink: Tensor
+  /// Oldest first, `[1, C, m, h, w]`.
+  public let motion: Tensor
+
+  public init(sink: Tensor, motion: Tensor) { (self.sink, self.motion) = (sink, motion) }
+
+  /// - Parameter image: `[1, 3, 1, H, W]` in [-1, 1].
+  public init(_ image: Tensor, _ vae: WanVAE, encoding: Encoding = .oneFrame) {
+    func still(_ frames: Int) -> Tensor {
+      vae.encode(video: image.expand(1, 3, frames, image.size(3), image.size(4)))
+    }
+    switch encoding {
+    case .oneFrame: self.init(sink: vae.encode(image: image), motion: still(Self.motionVideoFrames))
+    case .fiveFrames:
+      let before = still(5 * Self.motionVideoFrames)
+      self.init(
+        sink: still(5).narrow(2, 1, 1),
+        motion: before.narrow(2, before.size(2) - Self.motionLatentFrames, Self.motionLatentFrames))
+    }
+  }
+
+  /// Frames that stand still before a video, and what they are encoded to.
+  package static let (motionVideoFrames, motionLatentFrames) = (73, 19)
+
+  /// Both, as the transformer reads them.
+  var reference: Tensor { Tensor.cat([sink, motion], 2) }
+}

@@ -1,0 +1,97 @@
+import Models
+import NN
+import Torch
+
+/// The models of a Live Avatar session that stay in memory.
+public struct LiveAvatarModels: SessionModels {
+  public let transformer: WanS2VTransformer
+  public let vae: WanVAE
+  public let audioEncoder: Wav2Vec2
+  public let settings: CheckpointSettings
+  /// Whether a frame is driven by its own sound. In the published system the sound of a frame is that of 0.12 s later, so that the picture
+  /// runs ahead. Sound that is encoded as it is heard is always that of its frame.
+  public var correctsLead = true
+
+  public var textWidth: Int { transformer.config.textDim }
+  public var geometry: LatentGeometry { LatentGeometry.liveAvatar.over(vae.configuration) }
+  /// The coarsest motion tokens span four tokens of noise along a side.
+  public var pixelsPerToken: (height: Int, width: Int) {
+    let (stride, patch) = (4 * vae.configuration.spatialStride, transformer.config.patchSize)
+    return (stride * patch[1], stride * patch[2])
+  }
+
+  /// Loads a checkpoint. Weights whose type is the run's stay in the mapped files on the CPU.
+  ///
+  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
+  public init(
+    loading folder: CheckpointFolder, device: Device, dtype: DType, float8: Bool = false,
+    report: (String) -> Void = { _ in }
+  ) throws {
+    try folder.requireAll()
+    settings = folder.settings
+    try folder.verifyFit()
+    report("diffusion transformer")
+    transformer = try folder.loadS2VTransformer(
+      device: device, dtype: dtype, float8: float8 ? WanS2VTransformer.float8Layers : nil)
+    report("video autoencoder")
+    vae = try folder.loadVAE(device: device, dtype: dtype)
+    report("speech encoder")
+    audioEncoder = try folder.loadAudioEncoder(device: device, dtype: dtype)
+  }
+
+  /// Models of a preset's sizes with random weights, for benchmarks.
+  public init(random preset: LiveAvatarPreset, device: Device, dtype: DType, float8: Bool = false, seed: UInt64 = 0)
+    throws
+  {
+    let store = ParameterStore(
+      random: RandomGenerator(seed: seed, device: device), dtype: dtype, isFrozen: true,
+      float8: float8 ? WanS2VTransformer.float8Layers : nil)
+    transformer = try WanS2VTransformer(preset.transformer, store.root / "transformer")
+    let others = ParameterStore(random: RandomGenerator(seed: seed + 1, device: device), dtype: dtype, isFrozen: true)
+    vae = WanVAE(preset.vae, others.root / "vae")
+    audioEncoder = Wav2Vec2(preset.audioEncoder, others.root / "wav2vec2")
+    settings = preset.settings(provenance: "random weights")
+  }
+
+  public func session(
+    image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
+  ) throws -> any BlockSession {
+    try LiveAvatarSession(
+      transformer: transformer, vae: vae,
+      conditions: LiveAvatarConditions(image, vae, encoding: options.sink.encoding), textEmbedding: textEmbedding,
+      options: LiveAvatarOptions(
+        steps: options.steps, framesPerBlock: options.framesPerBlock, adaptiveSink: options.sink.adaptive,
+        sinkDistance: options.sink.distance.map { .fixed($0) }, seed: options.seed), tap: tap)
+  }
+
+  /// A minute of sound is encoded as a whole, as published; a longer one as it would be heard live.
+  ///
+  /// Every block has 4 rows for each of its latent frames: in the first one, whose first latent frame gives one video frame, three rows
+  /// stand for frames that are left out.
+  public func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {
+    if isLive || clip.generatedFrames > Wav2Vec2.Windows.standard.longest {
+      return clip.audioFeatures(speechStream(framesPerBlock: clip.framesPerBlock))
+    }
+    let states = try SpeechStates.states(audioEncoder, clip.samples)
+    let rows = clip.geometry.temporalStride * clip.framesPerBlock
+    let lead = correctsLead ? clip.geometry.temporalStride - 1 : 0
+    let features = SpeechStates.features(
+      states, frames: clip.blocks * rows - lead, framesPerSecond: clip.geometry.framesPerSecond)
+    let placed = SpeechStates.leading(features, by: lead)
+    var row = 0
+    return {
+      defer { row += rows }
+      return placed.narrow(1, row, rows)
+    }
+  }
+
+  public func speechStream(framesPerBlock: Int) -> SpeechFeatureStream {
+    SpeechFeatureStream(
+      audioEncoder, geometry: geometry, framesPerBlock: framesPerBlock,
+      leadingRows: geometry.temporalStride - 1
+    ) { encoder, samples, frames, known, samplesPerFrame in
+      try SpeechStates.features(
+        encoder, samples, frames: frames, normalisedBy: known, samplesPerFrame: samplesPerFrame)
+    }
+  }
+}

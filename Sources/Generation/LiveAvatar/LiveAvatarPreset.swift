@@ -1,0 +1,58 @@
+import Models
+
+/// Named sizes of a whole Live Avatar system.
+public struct LiveAvatarPreset: Sendable {
+  public let name: String
+  public let transformer: WanS2VConfiguration
+  /// Rank of the adapter.
+  public let rank: Int
+  public let vae: WanVAEConfiguration
+  public let textEncoder: UMT5Configuration
+  public let audioEncoder: Wav2Vec2Configuration
+  public let size: ReferencePicture.Size
+  /// Rows of encoded text that the transformer reads; nil for the published 512.
+  public var textLength: Int?
+
+  /// Live Avatar as published: Wan2.2-S2V-14B, umT5-xxl, wav2vec2-large.
+  public static let liveAvatar14B = LiveAvatarPreset(
+    name: "liveavatar-14b", transformer: .wan22S2V14B, rank: 128, vae: .wan21, textEncoder: .xxl, audioEncoder: .large,
+    size: ReferencePicture.Size(height: 704, width: 384))
+
+  /// The smallest system with every part: for tests.
+  public static let liveAvatarTiny = LiveAvatarPreset(
+    name: "liveavatar-tiny",
+    transformer: WanS2VConfiguration(
+      dim: 96, ffnDim: 192, textDim: 64, freqDim: 64, numHeads: 4, numLayers: 4, audioStates: 3, audioDim: 48,
+      audioLayers: [0, 2, 3]),
+    rank: 4, vae: ModelPreset.tiny.vae, textEncoder: ModelPreset.tiny.textEncoder,
+    audioEncoder: Wav2Vec2Configuration(
+      width: 48, layers: 2, heads: 4, feedForwardWidth: 96, convolutionWidths: Array(repeating: 32, count: 7),
+      convolutionBias: true, positionKernel: 32, positionGroups: 4, convolutionNorm: .layer, normalizesInputs: true),
+    size: ReferencePicture.Size(height: 128, width: 128), textLength: 32)
+
+  public static let all = [liveAvatar14B, liveAvatarTiny]
+
+  public init?(named name: String) {
+    guard let preset = LiveAvatarPreset.all.first(where: { $0.name == name }) else { return nil }
+    self = preset
+  }
+
+  init(
+    name: String, transformer: WanS2VConfiguration, rank: Int, vae: WanVAEConfiguration, textEncoder: UMT5Configuration,
+    audioEncoder: Wav2Vec2Configuration, size: ReferencePicture.Size, textLength: Int? = nil
+  ) {
+    self.name = name
+    self.transformer = transformer
+    self.rank = rank
+    self.vae = vae
+    self.textEncoder = textEncoder
+    self.audioEncoder = audioEncoder
+    self.size = size
+    self.textLength = textLength
+  }
+
+  func settings(provenance: String) -> CheckpointSettings {
+    CheckpointSettings(
+      headDim: transformer.headDim, imageSizes: [size], provenance: provenance, textLength: textLength)
+  }
+}

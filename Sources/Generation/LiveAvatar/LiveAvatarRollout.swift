@@ -1,0 +1,124 @@
+import Models
+import Torch
+
+/// When the picture in the sink gives way to the first generated latent frame (the adaptive attention sink of Live Avatar).
+public enum AdaptiveSink: String, Sendable, CaseIterable {
+  /// After the first block, as the paper prints it (algorithm 3).
+  case paper
+  /// After the first clip, as the published pipeline over several GPUs does.
+  case released
+  /// Never, as the published scripts for one GPU run.
+  case never
+
+  /// How many blocks are generated before it; nil for never.
+  package func blocks(perClip blocksPerClip: Int) -> Int? {
+    switch self {
+    case .paper: 1
+    case .released: blocksPerClip
+    case .never: nil
+    }
+  }
+}
+
+/// How Live Avatar rolls out.
+public struct LiveAvatarOptions: Sendable {
+  public var steps: Int
+  public var shift: Double
+  public var framesPerBlock: Int
+  /// Blocks that share one draw of noise and, with the released sink, go before it changes.
+  public var blocksPerClip: Int
+  /// Blocks that attention sees, the one in work included.
+  public var windowBlocks: Int
+  public var adaptiveSink: AdaptiveSink
+  public var sinkDistance: SinkDistance
+  public var seed: UInt64
+
+  /// - Parameter sinkDistance: nil for distances drawn by the seed.
+  public init(
+    steps: Int = 4, shift: Double = 3, framesPerBlock: Int = 3, blocksPerClip: Int = 4, windowBlocks: Int = 4,
+    adaptiveSink: AdaptiveSink = .released, sinkDistance: SinkDistance? = nil, seed: UInt64 = 0
+  ) {
+    self.steps = steps
+    self.shift = shift
+    self.framesPerBlock = framesPerBlock
+    self.blocksPerClip = blocksPerClip
+    self.windowBlocks = windowBlocks
+    self.adaptiveSink = adaptiveSink
+    self.sinkDistance = sinkDistance ?? .drawn(seed: seed)
+    self.seed = seed
+  }
+}
+
+/// Live Avatar's way from block to block: a memory for each step, Euler's steps, the sink beside them.
+public final class LiveAvatarRollout {
+  public let blocks: BlockRollout<WanS2VTransformer>
+  public let options: LiveAvatarOptions
+  private let motion: Tensor
+  /// The first latent frame of the video, until it is the sink.
+  private var firstFrame: Tensor?
+
+  /// - Parameters:
+  ///   - stage: the only step that is to be computed here, for a pipeline over several processes; nil for all.
+  ///   - noise: nil for noise from the options' seed.
+  /// - Throws: `TorchError` for options that cannot be.
+  public init(
+    transformer: WanS2VTransformer, conditions: LiveAvatarConditions, textEmbedding: Tensor, options: LiveAvatarOptions,
+    stage: Int? = nil, noise: NoiseSource? = nil, tap: RolloutTap? = nil
+  ) throws {
+    guard options.windowBlocks > 0, options.blocksPerClip > 0 else {
+      throw TorchError("A window of \(options.windowBlocks) blocks and clips of \(options.blocksPerClip) cannot be.")
+    }
+    self.options = options
+    motion = conditions.motion
+    var transformer = transformer
+    transformer.sinkDistance = options.sinkDistance
+    let reference = conditions.reference.to(transformer.device, transformer.dtype)
+    let shape = transformer.memoryShape(for: reference)
+    // The model reads timesteps in fp32, whatever its type.
+    let schedule = FlowMatchingSchedule.liveAvatar(
+      shift: options.shift, steps: options.steps, device: transformer.device)
+    blocks = try BlockRollout(
+      transformer: transformer, steps: schedule.steps(.float32), sampler: .euler,
+      memories: (0..<options.steps).map { step in
+        stage == nil || stage == step
+          ? RingMemory(shape, windowFrames: options.windowBlocks * options.framesPerBlock) : nil
+      }, framesPerBlock: options.framesPerBlock,
+      textEmbedding: textEmbedding.to(transformer.device, transformer.dtype), referenceLatent: reference,
+      commit: .lastStep, noise: noise ?? .liveAvatar(seed: options.seed, blocksPerClip: options.blocksPerClip),
+      tap: tap)
+  }
+
+  /// Generates the next block's clean latents `[1, C, n, H, W]`.
+  public func next(audio: WanS2VTransformer.AudioContext) -> Tensor {
+    if let firstFrame, blocks.block == options.adaptiveSink.blocks(perClip: options.blocksPerClip) {
+      setSink(firstFrame)
+    }
+    let clean = blocks.next(audio: audio)
+    // What comes after the first block, which has just been counted.
+    if blocks.block == 1 { firstFrame = clean.narrow(2, 0, 1).clone() }
+    return clean
+  }
+
+  /// Puts another latent frame `[1, C, 1, H, W]` into the sink from the next block on; what the memories hold stays.
+  ///
+  /// - Parameter motion: other latent frames before the video; nil keeps them.
+  public func setSink(_ latent: Tensor, motion: Tensor? = nil) {
+    blocks.setReference(LiveAvatarConditions(sink: latent, motion: motion ?? self.motion).reference)
+    firstFrame = nil
+  }
+}
+
+extension NoiseSource {
+  /// Noise that is drawn for a clip at once, by the seed plus the clip's number, on the CPU in fp32; every stage of a pipeline draws the
+  /// same. Euler's steps need no other.
+  public static func liveAvatar(seed: UInt64, blocksPerClip: Int) -> NoiseSource {
+    NoiseSource(
+      initial: { block, shape in
+        let (clip, place) = block.quotientAndRemainder(dividingBy: blocksPerClip)
+        var whole = shape
+        whole[2] = shape[2] * blocksPerClip
+        return RandomGenerator(seed: seed &+ UInt64(clip)).normal(whole).narrow(2, place * shape[2], shape[2])
+      },
+      renewed: { _, _, shape in .zeros(shape) })
+  }
+}

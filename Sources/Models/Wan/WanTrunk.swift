@@ -1,0 +1,154 @@
+import NN
+import Torch
+
+// B batch, F latent frames, H and W latent pixels, h and w tokens along a side, T = h·w tokens of a frame, L tokens, C width.
+
+/// Sizes of what every Wan transformer has.
+public struct WanTrunkConfiguration: Hashable, Sendable {
+  public var dim: Int
+  public var inDim: Int
+  public var ffnDim: Int
+  public var outDim: Int
+  public var textDim: Int
+  public var freqDim: Int
+  public var numHeads: Int
+  public var numLayers: Int
+  public var patchSize: [Int]
+  public var eps: Double
+}
+
+/// What the Wan transformers have in common: patches, text, timesteps, layers and head. A family adds how picture and sound come in.
+struct WanTrunk: Sendable {
+  let config: WanTrunkConfiguration
+  let patchEmbedding: PatchEmbedding
+  let textIn, textOut: Linear
+  let timeIn, timeOut, timeProjection: Linear
+  let layers: [WanTransformerLayer]
+  let headModulation: Tensor  // [1, 2, C]
+  let head: Linear
+
+  /// - Parameter timeDType: of the layers that read timesteps; nil for that of all others.
+  init(_ config: WanTrunkConfiguration, timeDType: DType? = nil, _ path: ParameterPath) {
+    self.config = config
+    let dim = config.dim
+    patchEmbedding = PatchEmbedding(config.inDim, dim, patch: config.patchSize, path / "patch_embedding")
+    textIn = Linear(config.textDim, dim, path / "text_embedding" / 0)
+    textOut = Linear(dim, dim, path / "text_embedding" / 2)
+    timeIn = Linear(config.freqDim, dim, dtype: timeDType, path / "time_embedding" / 0)
+    timeOut = Linear(dim, dim, dtype: timeDType, path / "time_embedding" / 2)
+    timeProjection = Linear(dim, dim * 6, dtype: timeDType, path / "time_projection" / 1)
+    layers = (0..<config.numLayers).map {
+      WanTransformerLayer(
+        dim: dim, heads: config.numHeads, ffnDim: config.ffnDim, eps: config.eps, path / "blocks" / $0)
+    }
+    headModulation = (path / "head").parameter(
+      "modulation", [1, 2, dim], .normal(deviation: 1 / Double(dim).squareRoot()))
+    head = Linear(dim, config.outDim * config.patchSize.reduce(1, *), path / "head" / "head")
+  }
+
+  /// The type of the weights, in which a pass is computed.
+  var dtype: DType { textIn.dtype }
+  var device: Device { textIn.device }
+
+  func read(text: Tensor) -> WanTextContext {
+    let embedded = textOut(textIn.geluTanh(text))
+    return WanTextContext(embedded: embedded, layers: layers.map { $0.crossAttention.crossKeysAndValues(embedded) })
+  }
+
+  func read(timesteps: Tensor) -> WanTimestepContext {
+    let (batch, frames) = (timesteps.size(0), timesteps.size(1))
+    let sinusoid = sinusoidalEmbedding(timesteps.flatten(), width: config.freqDim).to(timeIn.dtype)
+    let embedding = timeOut(timeIn(sinusoid).silu())  // [N, C]
+    let projection = timeProjection(embedding.silu())  // [N, 6C]
+    // All layers at once: [layers, 6, 1, 1, C] + [6, B, F, C].
+    let tables = Tensor.stack(layers.map { $0.modulation.squeeze(0) }, 0).unsqueeze(2).unsqueeze(2)
+    let perFrame = projection.reshape(batch, frames, 6, config.dim).permute(2, 0, 1, 3)
+    let all = (tables + perFrame).to(dtype)
+    let shared = embedding.reshape(batch, frames, config.dim)
+    return WanTimestepContext(
+      embedding: embedding, projection: projection,
+      layers: (0..<layers.count).map { LayerModulation(all.select(0, $0)) },
+      headShift: (headModulation.narrow(1, 0, 1) + shared).to(dtype),
+      headScale: (headModulation.narrow(1, 1, 1) + shared).to(dtype))
+  }
+
+  /// One layer over tokens `[B, L, C]`, checkpointed where the pass has gradients and asks for it.
+  func layer(
+    _ index: Int, _ x: Tensor, timestep: WanTimestepContext, text: WanTextContext, context: SelfAttentionContext,
+    checkpoints: Bool, tap: WanTap?
+  ) -> Tensor {
+    let (layer, modulation, words) = (layers[index], timestep.layers[index], text.layers[index])
+    return gradientsEnabled && checkpoints
+      ? layer.checkpointed(x, index: index, modulation: modulation, text: words, context: context, tap: tap)
+      : layer(x, index: index, modulation: modulation, text: words, context: context, tap: tap)
+  }
+
+  /// Tokens `[B, F·T, C]` to a flow `[B, out, F, H, W]`.
+  func flow(_ x: Tensor, timestep: WanTimestepContext, frames: Int, grid: [Int], tap: WanTap?) -> Tensor {
+    let out = head(x.normModulate(shift: timestep.headShift, scale: timestep.headScale, eps: config.eps))
+    tap?("head", out)
+    // The head gives [pt·ph·pw·out] for a token, channels fastest.
+    let (h, w) = (config.patchSize[1], config.patchSize[2])
+    return out.reshape(out.size(0), frames, grid[0], grid[1], h, w, config.outDim).permute(0, 6, 1, 2, 4, 3, 5)
+      .reshape(out.size(0), config.outDim, frames, grid[0] * h, grid[1] * w)
+  }
+
+  /// Height and width in tokens of latents `[B, C, F, H, W]`.
+  func grid(of latents: Tensor) -> [Int] {
+    [latents.size(3) / config.patchSize[1], latents.size(4) / config.patchSize[2]]
+  }
+
+  func memoryShape(for latents: Tensor) -> MemoryShape {
+    MemoryShape(
+      layers: config.numLayers, heads: config.numHeads, headDim: config.dim / config.numHeads,
+      tokensPerFrame: grid(of: latents).reduce(1, *), batch: latents.size(0), dtype: latents.dtype,
+      device: latents.device)
+  }
+}
+
+/// Is told intermediate results by the reference's names; for parity.
+public typealias WanTap = (String, Tensor) -> Void
+
+/// Text read once per session: the keys and values of every layer's cross-attention.
+public struct WanTextContext: Sendable {
+  public let embedded: Tensor  // [B, L, C]
+  let layers: [(keys: Tensor, values: Tensor)]
+
+  /// The keys and values of a layer, `[B, L, C]`; for inspection.
+  public func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) {
+    (layers[layer].keys.flatten(2), layers[layer].values.flatten(2))
+  }
+}
+
+/// What a timestep means to every layer; computed once per step of a schedule.
+public struct WanTimestepContext: Sendable {
+  public let embedding: Tensor  // [N, C]
+  public let projection: Tensor  // [N, 6·C]
+  let layers: [LayerModulation]
+  let headShift, headScale: Tensor  // [B, F or 1, C]
+}
+
+/// A convolution whose stride is its kernel: latents `[B, in, F, H, W]` to one token of width C for each patch. What fills no whole
+/// patch at an end is left out.
+struct PatchEmbedding: Sendable {
+  let weight: Tensor  // [C, in, t, h, w]
+  let bias: Tensor  // [C]
+  private let patch: [Int]
+
+  init(_ inputs: Int, _ width: Int, patch: [Int], _ path: ParameterPath) {
+    let fanIn = inputs * patch.reduce(1, *)
+    weight = path.parameter("weight", [width, inputs] + patch, .uniform(fanIn: fanIn))
+    bias = path.parameter("bias", [width], .uniform(fanIn: fanIn))
+    self.patch = patch
+  }
+
+  /// Tokens `[B, F/t · H/h · W/w, C]`: one matrix product.
+  func callAsFunction(_ x: Tensor) -> Tensor {
+    let (t, h, w) = (patch[0], patch[1], patch[2])
+    let (b, c) = (x.size(0), x.size(1))
+    let (frames, rows, columns) = (x.size(2) / t, x.size(3) / h, x.size(4) / w)
+    let whole = x.narrow(2, 0, frames * t).narrow(3, 0, rows * h).narrow(4, 0, columns * w)
+    let patches = whole.reshape(b, c, frames, t, rows, h, columns, w).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return patches.reshape(b, frames * rows * columns, c * t * h * w).linear(weight.flatten(1), bias)
+  }
+}

@@ -19,7 +19,10 @@ package struct BenchSessionCommand: ParsableCommand {
         livetalk bench --checkpoint ~/pretrained_checkpoints --device cuda
       """)
 
-  @Option(help: ArgumentHelp("Sizes with random weights: livetalk-1.3b, laptop, mini or tiny.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp(
+      "Sizes with random weights: livetalk-1.3b, laptop, mini, tiny, liveavatar-14b or liveavatar-tiny.",
+      valueName: "name"))
   var preset: String?
   @Option(help: ArgumentHelp("A checkpoint folder in place of a preset.", valueName: "dir"))
   var checkpoint: String?
@@ -40,6 +43,8 @@ package struct BenchSessionCommand: ParsableCommand {
   var blocks = 20
   @Option(name: .customLong("warm-up"), help: ArgumentHelp("Blocks before them.", valueName: "n"))
   var warmUp = 3
+  @Flag(name: .customLong("fp8"), help: "Compute most linear layers of Live Avatar in 8 bits.")
+  var float8 = false
   @Flag(help: "Measure the text encoder too: umT5-xxl takes 11.4 GB of memory in bf16.")
   var textEncoder = false
 
@@ -54,43 +59,49 @@ package struct BenchSessionCommand: ParsableCommand {
     let device = try compute.resolve()
     let dtype = dtype.resolve(on: device)
     guard blocks > 0, steps > 0, warmUp >= 0 else { throw ValidationError("Give at least one block and one step.") }
-    let settings = try checkpoint.map { try CheckpointFolder(URL(fileURLWithPath: $0)).settings } ?? .published
-    var options = SessionOptions(settings, policy: policy)
+    let folder = try checkpoint.map { try CheckpointFolder(URL(fileURLWithPath: $0)) }
+    let name = preset ?? ModelPreset.livetalk1_3B.name
+    let avatar = folder == nil ? LiveAvatarPreset(named: name) : nil
+    let isLiveAvatar = avatar != nil || folder?.family.kind == .liveAvatar
+    guard !isLiveAvatar || policy == nil else { throw ValidationError("Live Avatar's cache has a policy of its own.") }
+    var options = SessionOptions(folder?.settings ?? .published, policy: policy)
     options.steps = steps
     let policy = options.policy
     let window = policy.windowFrames ?? KVCachePolicy.livetalk.windowFrames ?? 0
-    let cacheBlocks = (window + options.framesPerBlock - 1) / options.framesPerBlock
+    let cacheBlocks =
+      isLiveAvatar
+      ? LiveAvatarOptions().windowBlocks : (window + options.framesPerBlock - 1) / options.framesPerBlock
     if policy == .full { options.clipFrames = (cacheBlocks + warmUp + 2 * blocks) * options.framesPerBlock }
     let note: (String) -> Void = { FileHandle.standardError.write(Data("bench: \($0)\n".utf8)) }
-    var plan: BenchmarkPlan
-    if let checkpoint {
+    let models: any SessionModels
+    var textEncoding: (() throws -> Tensor)?
+    var textTokens: Int?
+    if let folder {
       guard preset == nil else { throw ValidationError("Give a preset or a checkpoint, not both.") }
-      let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
-      let models = try AvatarModels(loading: folder, device: device, dtype: dtype) { note("loading the \($0)") }
-      plan = BenchmarkPlan(
-        models: models, name: checkpoint, size: models.settings.imageSizes[0], options: options,
-        cacheBlocks: cacheBlocks,
-        warmUpBlocks: warmUp,
-        blocks: blocks, encodeText: nil, textTokens: models.settings.textRows)
-      if textEncoder {
-        plan.encodeText = { try AvatarModels.encodeText("A person speaks.", in: folder, device: device, dtype: dtype) }
-      }
+      models = try folder.loadModels(device: device, dtype: dtype, float8: float8) { note("loading the \($0)") }
+      textEncoding = { try AvatarModels.encodeText("A person speaks.", in: folder, device: device, dtype: dtype) }
     } else {
-      let name = preset ?? ModelPreset.livetalk1_3B.name
-      guard let preset = ModelPreset(named: name) else {
-        throw ValidationError(
-          "'\(name)' is not a preset: use \(ModelPreset.all.map(\.name).joined(separator: ", ")).")
-      }
       note("making random weights for \(name)")
-      let models = try AvatarModels(random: preset, device: device, dtype: dtype)
-      plan = BenchmarkPlan(
-        models: models, name: name, size: preset.size, options: options, cacheBlocks: cacheBlocks,
-        warmUpBlocks: warmUp, blocks: blocks,
-        encodeText: nil, textTokens: preset.name == ModelPreset.laptop.name ? 256 : models.settings.textRows)
-      if textEncoder {
-        plan.encodeText = { try Benchmark.randomTextContext(preset.textEncoder, device: device, dtype: dtype) }
+      let sizes: UMT5Configuration
+      if let avatar {
+        models = try LiveAvatarModels(random: avatar, device: device, dtype: dtype, float8: float8)
+        sizes = avatar.textEncoder
+      } else if let preset = ModelPreset(named: name) {
+        guard !float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
+        models = try AvatarModels(random: preset, device: device, dtype: dtype)
+        sizes = preset.textEncoder
+        if preset.name == ModelPreset.laptop.name { textTokens = 256 }
+      } else {
+        let names = ModelPreset.all.map(\.name) + LiveAvatarPreset.all.map(\.name)
+        throw ValidationError("'\(name)' is not a preset: use \(names.joined(separator: ", ")).")
       }
+      textEncoding = { try Benchmark.randomTextContext(sizes, device: device, dtype: dtype) }
     }
+    var plan = BenchmarkPlan(
+      models: models, name: checkpoint ?? name, size: models.settings.imageSizes[0], options: options,
+      policy: isLiveAvatar ? "\(cacheBlocks) blocks for each step" : "\(policy)", cacheBlocks: cacheBlocks,
+      warmUpBlocks: warmUp, blocks: blocks, encodeText: textEncoder ? textEncoding : nil,
+      textTokens: textTokens ?? models.settings.textRows)
     if let size { plan.size = size }
     try plan.models.check(plan.size)
     return try Benchmark.run(plan, progress: note)
@@ -122,9 +133,11 @@ extension BenchmarkReport {
       row("block, sound to frames", spread(block)),
       row("time to first frame", ms(timeToFirstFrameMs)),
       row("speech encoder", spread(audio)), row("denoising call", spread(denoiseCall)),
-      row("commit pass", spread(commit)), row("decode of a block", spread(decode)),
+      row("decode of a block", spread(decode)),
       row("picture encoding, once", ms(pictureEncodeMs)),
     ]
+    // Live Avatar has none.
+    if commit.count > 0 { rows.insert(row("commit pass", spread(commit)), at: rows.count - 2) }
     if let textEncodeMs { rows.append(row("text encoding, once, with loading", ms(textEncodeMs))) }
     rows.append(row("peak memory", String(format: "%.2f GB", Double(peakMemoryBytes) / 1e9)))
     return rows.joined(separator: "\n")

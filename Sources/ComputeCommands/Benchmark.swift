@@ -5,11 +5,13 @@ import Torch
 
 /// What a benchmark measures and how.
 struct BenchmarkPlan {
-  var models: AvatarModels
+  var models: any SessionModels
   /// What the models are called in the report.
   var name: String
   var size: ReferencePicture.Size
   var options: SessionOptions
+  /// What the cache keeps, in words.
+  var policy: String
   /// Blocks that fill the cache.
   var cacheBlocks: Int
   /// Blocks with the cache full before the measured ones.
@@ -85,15 +87,14 @@ enum Benchmark {
     let generator = RandomGenerator(seed: 1, device: device)
     let textEmbedding =
       text?.to(device, models.dtype)
-      ?? generator.normal([1, plan.textTokens, models.transformer.config.textDim], models.dtype)
+      ?? generator.normal([1, plan.textTokens, models.textWidth], models.dtype)
     let picture = generator.normal([1, 3, 1, plan.size.height, plan.size.width], models.dtype).clamp(-1, 1)
     _ = models.vae.encode(image: picture)
-    var reference = picture
-    let pictureMs = milliseconds(device) { reference = models.vae.encode(image: picture) }
+    let pictureMs = milliseconds(device) { _ = models.vae.encode(image: picture) }
     let clock = PassClock(device)
-    func session() throws -> AvatarSession {
+    func session() throws -> any BlockSession {
       try models.session(
-        referenceLatent: reference, text: textEmbedding, options: plan.options, tap: { _, _, _ in clock.tick() })
+        image: picture, textEmbedding: textEmbedding, options: plan.options, tap: { _, _, _ in clock.tick() })
     }
 
     progress("time to first frame")
@@ -108,7 +109,7 @@ enum Benchmark {
     } while firsts.count < 3 && firsts[0] < 10_000
 
     progress("warming up with the cache full")
-    live.rollout.skip(blocks: plan.cacheBlocks - 1)
+    live.skip(blocks: plan.cacheBlocks - 1)
     sound = try LiveSound(models, plan.options, after: min(plan.cacheBlocks, 8))
     for _ in 0..<plan.warmUpBlocks { _ = live.next(audioFeatures: try sound.features()).read() }
 
@@ -139,14 +140,14 @@ enum Benchmark {
       audioTimes.append(try milliseconds(device) { rows = try sound.features() })
       guard let rows else { continue }
       let (latents, passes) = clock.time { live.denoise(audioFeatures: rows) }
-      calls += passes.dropLast()
-      commits += passes.suffix(1)
+      calls += passes.prefix(plan.options.steps)
+      commits += passes.dropFirst(plan.options.steps)
       decodeTimes.append(milliseconds(device) { _ = live.decode(latents).read() })
     }
     return BenchmarkReport(
       name: plan.name, device: "\(device)", dtype: "\(models.dtype)", torch: Torch.version, threads: Torch.threads,
-      height: plan.size.height, width: plan.size.width, policy: "\(plan.options.policy)", steps: plan.options.steps,
-      cachedTokens: live.rollout.memory().ordered(layer: 0).keys.size(1), blocks: plan.blocks,
+      height: plan.size.height, width: plan.size.width, policy: plan.policy, steps: plan.options.steps,
+      cachedTokens: live.cachedTokens, blocks: plan.blocks,
       textEncodeMs: textMs, pictureEncodeMs: pictureMs, timeToFirstFrameMs: Timings(firsts).p50,
       audio: Timings(audioTimes),
       denoiseCall: Timings(calls), commit: Timings(commits), decode: Timings(decodeTimes), block: Timings(blockTimes),
@@ -160,9 +161,9 @@ private struct LiveSound {
   private var stream: SpeechFeatureStream
 
   /// - Parameter blocks: how many were heard before: the first ones have less past to be encoded with.
-  init(_ models: AvatarModels, _ options: SessionOptions, after blocks: Int = 0) throws {
+  init(_ models: any SessionModels, _ options: SessionOptions, after blocks: Int = 0) throws {
     noise = (RandomGenerator(seed: 2).normal([4000]) * 0.1).array()
-    stream = SpeechFeatureStream(models.audioEncoder, framesPerBlock: options.framesPerBlock)
+    stream = models.speechStream(framesPerBlock: options.framesPerBlock)
     for _ in 0..<blocks { _ = try features() }
   }
 

@@ -25,6 +25,20 @@ struct CheckpointCommand: ParsableCommand {
                   the speech encoder
         face-reader/model.safetensors
                   optional: reads faces, for 'livetalk evaluate'
+
+        Live Avatar's is another folder:
+
+        Wan2.2-S2V-14B/diffusion_pytorch_model.safetensors.index.json
+                  the diffusion transformer, in four files beside it, with
+                  config.json
+        LiveAvatar/liveavatar.safetensors
+                  its adapter, which is merged while the weights are read
+        Wan2.2-S2V-14B/Wan2.1_VAE.pth, models_t5_umt5-xxl-enc-bf16.pth,
+        google/umt5-xxl/tokenizer.json, wav2vec2-large-xlsr-53-english/
+                  the models around it
+
+        In both:
+
         livetalk.json
                   optional: the width of a head, sizes of video, and where the
                   weights come from
@@ -119,12 +133,15 @@ struct InitCommand: ParsableCommand {
         laptop          a transformer of 8 layers, 128x128 pixels
         mini            another of 8 layers and the autoencoder of Wan 2.2, 256x256 pixels
         tiny            the smallest of every part, 128x128 pixels
+        liveavatar-14b  Live Avatar in the published sizes, 704x384 pixels;
+                        48 GB on disk
+        liveavatar-tiny the smallest Live Avatar, 128x128 pixels
 
       EXAMPLE
         livetalk checkpoint init --preset tiny --out /tmp/tiny
       """)
 
-  @Option(help: ArgumentHelp("livetalk-1.3b, laptop, mini or tiny.", valueName: "name"))
+  @Option(help: ArgumentHelp("One of the presets above.", valueName: "name"))
   var preset: String
 
   @Option(name: [.customShort("o"), .long], help: ArgumentHelp("The folder to make.", valueName: "dir"))
@@ -140,15 +157,21 @@ struct InitCommand: ParsableCommand {
   var dtype: WeightType?
 
   func validate() throws {
-    guard ModelPreset(named: preset) != nil else {
-      let names = ModelPreset.all.map(\.name).joined(separator: ", ")
+    guard ModelPreset(named: preset) != nil || LiveAvatarPreset(named: preset) != nil else {
+      let names = (ModelPreset.all.map(\.name) + LiveAvatarPreset.all.map(\.name)).joined(separator: ", ")
       throw ValidationError("There is no preset '\(preset)'; there are \(names)")
     }
   }
 
+  private func checkpoint() throws -> RandomCheckpoint? {
+    if let avatar = LiveAvatarPreset(named: preset) {
+      return try RandomCheckpoint(avatar, seed: seed, dtype: dtype?.dtype)
+    }
+    return try ModelPreset(named: preset).map { try RandomCheckpoint($0, seed: seed, dtype: dtype?.dtype) }
+  }
+
   func run() throws {
-    guard let preset = ModelPreset(named: preset) else { return }
-    let checkpoint = try RandomCheckpoint(preset, seed: seed, dtype: dtype?.dtype)
+    guard let checkpoint = try checkpoint() else { return }
     let total = checkpoint.byteCount
     var report: StepReport?
     try checkpoint.write(
@@ -161,7 +184,7 @@ struct InitCommand: ParsableCommand {
     Interruption.forget()
     report?.end()
     let parameters = checkpoint.layouts.values.map(\.parameterCount).reduce(0, +)
-    Terminal.line("\(out): \(preset.name), \(grouped(parameters)) random parameters.")
+    Terminal.line("\(out): \(preset), \(grouped(parameters)) random parameters.")
   }
 }
 

@@ -15,7 +15,7 @@ final class ClipGenerator {
     var shift = 5.0
   }
 
-  private let models: AvatarModels
+  private let models: any SessionModels
   private let prompts: PromptEncoder
   private let teacher: Teacher?
   /// Whether sound is encoded as it would be heard live.
@@ -33,7 +33,7 @@ final class ClipGenerator {
   {
     try folder.verifyWeights()
     prompts = try PromptEncoder(loading: folder, device: device, dtype: PromptEncoder.type(for: dtype))
-    models = try AvatarModels(loading: folder, device: device, dtype: dtype)
+    models = try folder.loadModels(device: device, dtype: dtype)
     self.teacher = teacher
     self.isLive = isLive
   }
@@ -45,17 +45,22 @@ final class ClipGenerator {
     _ clip: Clip, _ picture: Picture, size: ReferencePicture.Size, prompt: String, _ options: SessionOptions,
     deliver: ([UInt8]) throws -> Void
   ) throws {
+    try models.check(size)
     let start = Date()
     try withInferenceMode {
       let text = try prompts.encode(prompt).context
-      let reference = try models.referenceLatent(RGBPixels(picture), size)
+      let image = ReferencePicture.prepared(RGBPixels(picture), size).to(models.device)
       if let teacher {
+        guard let models = models as? AvatarModels else {
+          throw CommandFailure("A teacher is a model of LiveTalk's family; leave the teacher's options out.")
+        }
+        let reference = models.vae.encode(image: image)
         let features = try models.audioEncoder.encode(clip.paddedSamples, frameCount: clip.generatedFrames)
-        try solve(teacher, clip, text, features, reference, seed: options.seed, deliver)
+        try solve(teacher, models, clip, text, features, reference, seed: options.seed, deliver)
       } else {
-        let session = try models.session(referenceLatent: reference, text: text, options: options)
+        let session = try models.session(image: image, textEmbedding: text, options: options, tap: nil)
         try session.generate(
-          clip, audioFeatures: clip.audioFeatures(models.audioEncoder, isLive: isLive), deliver: deliver)
+          clip, audioFeatures: models.audioFeatures(of: clip, isLive: isLive), deliver: deliver)
       }
     }
     seconds += Date().timeIntervalSince(start)
@@ -63,7 +68,8 @@ final class ClipGenerator {
   }
 
   private func solve(
-    _ teacher: Teacher, _ clip: Clip, _ text: Tensor, _ features: Tensor, _ reference: Tensor, seed: UInt64,
+    _ teacher: Teacher, _ models: AvatarModels, _ clip: Clip, _ text: Tensor, _ features: Tensor, _ reference: Tensor,
+    seed: UInt64,
     _ deliver: ([UInt8]) throws -> Void
   ) throws {
     let shape = [1, reference.size(1), clip.latentFrames, reference.size(3), reference.size(4)]

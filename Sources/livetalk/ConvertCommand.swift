@@ -68,7 +68,7 @@ struct ConvertCommand: ParsableCommand {
   }
 
   private func copy(_ part: CheckpointFolder.Part, _ file: URL, named names: [String], to root: URL) throws {
-    let isWeights = part != .tokenizer && part != .audioConfiguration
+    let isWeights = part.isWeights
     let name = isWeights ? names.first { $0.hasSuffix(".safetensors") } ?? names[0] : names[0]
     let place = root.appendingPathComponent(name)
     do {

@@ -13,11 +13,11 @@ struct GenerateCommand: ParsableCommand {
     commandName: "generate",
     abstract: "Make a video of the person in a picture speaking a sound.",
     discussion: """
-      The video has 16 frames a second and the sound that drove it. It is as long as the sound, or as --seconds where that \
+      The video has 16 frames a second, 25 with Live Avatar, and the sound that drove it. It is as long as the sound, or as --seconds where that \
       is shorter; any length will do.
 
-      The checkpoint is a folder with the published files, side by side: LiveTalk-1.3B-V0.1, Wan2.1-T2V-1.3B and wav2vec2 \
-      ('livetalk checkpoint inspect DIR' says what is missing and where to get it).
+      The checkpoint is a folder with the published files, side by side: LiveTalk-1.3B-V0.1, Wan2.1-T2V-1.3B and wav2vec2, or \
+      Wan2.2-S2V-14B and LiveAvatar ('livetalk checkpoint inspect DIR' says what is missing and where to get it).
 
       INPUT
         picture   JPEG, PNG or WebP; turned as its EXIF says, scaled to the
@@ -85,7 +85,7 @@ struct GenerateCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Height and width of the video in pixels, multiples of 16; of 32 with the autoencoder of Wan 2.2.",
+      "Height and width of the video in pixels, multiples of 16; of 32 with the autoencoder of Wan 2.2, of 64 with Live Avatar.",
       discussion: "By default the size closest in shape to the picture of those the model was trained for.",
       valueName: "HxW"), transform: GenerationArguments.size)
   var size: ReferencePicture.Size?
@@ -110,6 +110,23 @@ struct GenerateCommand: ParsableCommand {
       discussion: "The published model knows no later ones than 1024 (four minutes), its default.", valueName: "n"))
   var positionLimit: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "Live Avatar: when the first generated frame takes the picture's place before the model's eyes: paper, released, never.",
+      discussion:
+        "'paper' is after the first block, 'released', the default, after the fourth, as the published pipeline does.",
+      valueName: "when"))
+  var sink: SinkChoice?
+
+  @Option(
+    help: ArgumentHelp(
+      "Live Avatar: how many latent frames that frame stands ahead of a block.",
+      discussion: "By default drawn from 4 to 30 for every pass, by the seed.", valueName: "n"))
+  var sinkDistance: Int?
+
+  @Flag(name: .customLong("fp8"), help: "Live Avatar: compute most linear layers in 8 bits.")
+  var float8 = false
+
   @Flag(name: .shortAndLong, help: "Say nothing but errors.")
   var quiet = false
 
@@ -118,6 +135,9 @@ struct GenerateCommand: ParsableCommand {
       throw ValidationError("--seconds is a length above 0 and up to 3600, not \(seconds)")
     }
     guard (1...1000).contains(steps) else { throw ValidationError("--steps is a number from 1 to 1000, not \(steps)") }
+    if let sinkDistance, !(0...1000).contains(sinkDistance) {
+      throw ValidationError("--sink-distance is a number from 0 to 1000, not \(sinkDistance)")
+    }
     // The window must fit under the limit, or its positions would turn negative.
     let least = ((policy ?? .livetalk).windowFrames ?? 0) + LatentGeometry.livetalk.framesPerBlock
     if let positionLimit, positionLimit < least {
@@ -129,6 +149,7 @@ struct GenerateCommand: ParsableCommand {
     let device = try compute.resolve()
     let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
     try folder.requireAll()
+    try checkOptions(of: folder.family)
     let picture = try Picture(contentsOf: image)
     try PictureLimits.check(picture, path: image)
     let voice = try Sound(contentsOf: audio, sampleRate: folder.geometry.sampleRate)
@@ -147,11 +168,26 @@ struct GenerateCommand: ParsableCommand {
     if let seconds, seconds > voice.seconds + 0.05 {
       job.remark = String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds)
     }
+    job.float8 = float8
     let report = ProgressReport(isQuiet: quiet)
     var options = SessionOptions(folder.settings, policy: policy, positionLimit: positionLimit)
     (options.steps, options.seed, options.clipFrames) = (steps, seed, job.clip.latentFrames)
+    options.sink.adaptive = sink?.choice ?? options.sink.adaptive
+    options.sink.distance = sinkDistance
     let took = try job.run(options, report)
     if !quiet { printSummary(job, took) }
+  }
+
+  /// Refuses options that the checkpoint's family does not have.
+  private func checkOptions(of family: ModelFamily) throws {
+    let options: [(name: String, isGiven: Bool, kind: ModelFamily.Kind)] = [
+      ("--policy", policy != nil, .liveTalk), ("--position-limit", positionLimit != nil, .liveTalk),
+      ("--sink", sink != nil, .liveAvatar), ("--sink-distance", sinkDistance != nil, .liveAvatar),
+      ("--fp8", float8, .liveAvatar),
+    ]
+    if let wrong = options.first(where: { $0.isGiven && $0.kind != family.kind }) {
+      throw CommandFailure("\(family.name) has no \(wrong.name); leave it out.")
+    }
   }
 
   private func printSummary(_ job: GenerationJob, _ took: GenerationJob.Times) {
@@ -164,5 +200,18 @@ struct GenerateCommand: ParsableCommand {
       )
       + String(format: ", %.1f s in all.", took.whole)
     if output == "-" { Terminal.error(summary) } else { Terminal.line(summary) }
+  }
+}
+
+/// When the sink of Live Avatar changes.
+enum SinkChoice: String, ExpressibleByArgument, CaseIterable {
+  case paper, released, never
+
+  var choice: AdaptiveSink {
+    switch self {
+    case .paper: .paper
+    case .released: .released
+    case .never: .never
+    }
   }
 }

@@ -20,6 +20,8 @@ struct GenerationJob {
   let output: String
   let device: Device
   let dtype: DType
+  /// Whether most linear layers are computed in 8 bits.
+  var float8 = false
   /// What the user should know before the work begins.
   var remark: String?
 
@@ -47,9 +49,9 @@ struct GenerationJob {
       try models.check(size)
       if let remark { report.note(remark) }
       report.status(String(format: "Encoding the picture and %.1f s of sound", seconds))
-      let session = try models.session(
-        referenceLatent: models.referenceLatent(picture, size), text: text, options: options)
-      let features = try clip.audioFeatures(models.audioEncoder)
+      let image = ReferencePicture.prepared(picture, size).to(device)
+      let session = try models.session(image: image, textEmbedding: text, options: options, tap: nil)
+      let features = try models.audioFeatures(of: clip, isLive: false)
       report.begin(frames: clip.videoFrames, blocks: clip.blocks)
       try generate(session, features, into: sink, report)
     }
@@ -62,19 +64,21 @@ struct GenerationJob {
   }
 
   /// The text encoder runs and goes before the other models come: they need not share the memory.
-  private func load(_ report: ProgressReport) throws -> (AvatarModels, Tensor) {
+  private func load(_ report: ProgressReport) throws -> (any SessionModels, Tensor) {
     report.status("Checking the weights", isShort: true)
     try folder.verifyWeights()
     report.status("Reading the prompt")
     let text = try AvatarModels.encodeText(
       prompt, in: folder, device: device, dtype: PromptEncoder.type(for: dtype))
-    let models = try AvatarModels(loading: folder, device: device, dtype: dtype) { report.status("Loading the \($0)") }
+    let models = try folder.loadModels(device: device, dtype: dtype, float8: float8) {
+      report.status("Loading the \($0)")
+    }
     if let provenance = models.settings.provenance { report.note("Weights: \(provenance)") }
     return (models, text)
   }
 
   private func generate(
-    _ session: AvatarSession, _ features: () throws -> Tensor, into sink: GuardedSink, _ report: ProgressReport
+    _ session: any BlockSession, _ features: () throws -> Tensor, into sink: GuardedSink, _ report: ProgressReport
   ) throws {
     let samplesPerFrame = Self.soundRate / clip.geometry.framesPerSecond
     var frame = 0

@@ -87,7 +87,7 @@ import Torch
     let folder = try Folder()
     let empty = try await Tool.run("checkpoint", "inspect", folder.url.path)
     #expect(empty.status == 1)
-    for part in CheckpointFolder.Part.allCases where !part.isOptional {
+    for part in ModelFamily.liveTalk.parts where !part.isOptional {
       let file = ModelFamily.liveTalk.file(part)
       #expect(empty.text.contains(file.names[0]) && empty.text.contains(file.source))
     }

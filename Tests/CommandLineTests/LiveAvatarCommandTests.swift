@@ -1,0 +1,87 @@
+import Foundation
+import Generation
+import Media
+import Models
+import NN
+import Testing
+import Torch
+
+/// The commands with a checkpoint of Live Avatar, which they know by its folder.
+@Suite struct LiveAvatarCommandTests {
+  private struct Manifest: Decodable {
+    struct Entry: Decodable {
+      let key: String
+      let shape: [Int]
+    }
+    let entries: [Entry]
+  }
+
+  @Test(arguments: [
+    (CheckpointFolder.Part.transformer, "wan2.2-s2v-14b-dit"), (.vae, "wan2.1_vae"), (.textEncoder, "umt5_xxl_encoder"),
+  ])
+  func `random checkpoints have the keys and shapes of the published ones`(
+    part: CheckpointFolder.Part, manifest: String
+  ) throws {
+    let file = Fixtures.goldens.appendingPathComponent("manifests/\(manifest).json")
+    let published = try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: file))
+    let layout = try #require(try RandomCheckpoint(LiveAvatarPreset.liveAvatar14B).layouts[part])
+    let ours = Dictionary(uniqueKeysWithValues: layout.entries.map { ($0.name, $0.shape) })
+    #expect(ours == Dictionary(uniqueKeysWithValues: published.entries.map { ($0.key, $0.shape) }))
+  }
+
+  @Test func `adapter and speech encoder have as many tensors and numbers as the published ones`() throws {
+    let layouts = try RandomCheckpoint(LiveAvatarPreset.liveAvatar14B).layouts
+    let (adapter, speech) = (try #require(layouts[.adapter]), try #require(layouts[.audioEncoder]))
+    #expect(adapter.entries.count == 896 && adapter.parameterCount == 676_331_520)
+    #expect(adapter.entries.contains { $0.name == "blocks.39.ffn.2.lora_B.default.weight" && $0.shape == [5120, 128] })
+    // What stands in for masked features in training is not read, and not written.
+    #expect(speech.entries.count == 424 - 1 && speech.parameterCount == 315_472_545 - 1024)
+  }
+
+  @Test func `init, inspect, generate and bench know the family`() async throws {
+    let folder = try Folder()
+    let path = folder["avatar"].path
+    let made = try await Tool.run("checkpoint", "init", "--preset", "liveavatar-tiny", "--out", path)
+    try #require(made.status == 0, "\(made.error)")
+    let inspection = try await Tool.run("checkpoint", "inspect", path)
+    #expect(inspection.status == 0 && inspection.text.hasSuffix("Complete.\n"), "\(inspection.text)")
+    #expect(inspection.text.contains("sound after 3 layers"))
+
+    let voice = try folder.file("voice.wav", Fixtures.wave(seconds: 2))
+    func generate(_ more: String...) async throws -> Tool.Result {
+      try await Tool.run(
+        [
+          "generate", "--checkpoint", path, "--image", Fixtures.picture, "--audio", voice, "--prompt",
+          "A person speaks.",
+          "--seconds", "1", "-o", folder["out.mp4"].path,
+        ] + more)
+    }
+    let result = try await generate()
+    try #require(result.status == 0, "\(result.error)")
+    let reader = try VideoReader(path: folder["out.mp4"].path)
+    var frames = 0
+    while try reader.next() != nil { frames += 1 }
+    #expect(frames == 25 && result.text.contains("25 frames"))
+    let sound = try #require(reader.soundSeconds)
+    #expect(abs(sound - 1) <= 0.05)
+
+    let wrong = try await generate("--policy", "rolling:9")
+    #expect(wrong.status == 1 && wrong.error.contains("Live Avatar has no --policy"))
+    let other = try await generate("--sink", "paper", "--sink-distance", "30")
+    #expect(other.status == 0, "\(other.error)")
+    let size = try await generate("--size", "96x128")
+    #expect(size.status == 1 && size.error.contains("multiples of 64×64"))
+
+    let bench = try await Tool.run("bench", "--checkpoint", path, "--blocks", "1", "--warm-up", "0")
+    #expect(bench.status == 0 && bench.text.contains("4 blocks for each step"), "\(bench.error)")
+  }
+
+  @Test func `LiveTalk refuses what only Live Avatar has`() async throws {
+    let folder = try Folder()
+    let voice = try folder.file("voice.wav", Fixtures.wave(seconds: 1))
+    let result = try await Tool.run(
+      "generate", "--checkpoint", try await Fixtures.checkpoint.value, "--image", Fixtures.picture, "--audio", voice,
+      "--prompt", "A person speaks.", "-o", folder["out.mp4"].path, "--sink", "paper")
+    #expect(result.status == 1 && result.error.contains("LiveTalk has no --sink"))
+  }
+}

@@ -5,7 +5,7 @@ import NN
 package import Torch
 
 /// The models of a session that stay in memory. The text encoder does not: see `encodeText`.
-package struct AvatarModels: Sendable {
+package struct AvatarModels: SessionModels {
   package let transformer: WanTransformer
   package let vae: WanVAE
   package let audioEncoder: Wav2Vec2
@@ -17,18 +17,8 @@ package struct AvatarModels: Sendable {
     return (stride * patch[1], stride * patch[2])
   }
 
-  /// - Throws: `TorchError` for a size of video that does not divide into tokens.
-  package func check(_ size: ReferencePicture.Size) throws {
-    let (height, width) = pixelsPerToken
-    guard size.height % height == 0, size.width % width == 0 else {
-      throw TorchError(
-        "This model makes videos in multiples of \(height)×\(width) pixels (height × width), not of "
-          + "\(size.height)×\(size.width).")
-    }
-  }
-
-  package var device: Device { vae.device }
-  package var dtype: DType { vae.dtype }
+  package var textWidth: Int { transformer.config.textDim }
+  package var geometry: LatentGeometry { LatentGeometry.livetalk.over(vae.configuration) }
 
   /// Loads a checkpoint. Weights whose type is the run's stay in the mapped files on the CPU.
   ///
@@ -95,17 +85,17 @@ package struct AvatarModels: Sendable {
     try PromptEncoder(loading: folder, device: device, dtype: dtype).encode(prompt).context
   }
 
-  public func session(
+  package func session(
     image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
   ) throws -> any BlockSession {
     try session(referenceLatent: vae.encode(image: image), text: textEmbedding, options: options, tap: tap)
   }
 
-  public func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {
+  package func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {
     try clip.audioFeatures(audioEncoder, isLive: isLive)
   }
 
-  public func speechStream(framesPerBlock: Int) -> SpeechFeatureStream {
+  package func speechStream(framesPerBlock: Int) -> SpeechFeatureStream {
     SpeechFeatureStream(audioEncoder, framesPerBlock: framesPerBlock)
   }
 }

@@ -12,6 +12,16 @@ package struct SessionOptions: Sendable {
   package var seed: UInt64
   /// Latent frames of the whole clip; nil for a session without end.
   package var clipFrames: Int?
+  /// What only Live Avatar has.
+  package var sink = SinkOptions()
+
+  /// The picture beside the video, which Live Avatar's blocks see.
+  package struct SinkOptions: Sendable {
+    package var encoding = LiveAvatarConditions.Encoding.oneFrame
+    package var adaptive = AdaptiveSink.released
+    /// How far the sink stands ahead of a block; nil for distances drawn by the seed, as published.
+    package var distance: Int?
+  }
 
   package init(
     policy: KVCachePolicy = .livetalk, steps: Int = 4, shift: Double = 5,
@@ -41,7 +51,7 @@ extension SessionOptions {
 ///
 /// Denoising goes to the thread's current stream and decoding to a stream of its own, so that on a GPU a block is decoded while
 /// the next one is denoised. Not safe for use from several threads at once.
-package final class AvatarSession {
+package final class AvatarSession: BlockSession {
   /// Height and width of the video in pixels.
   package let size: ReferencePicture.Size
   package let geometry: LatentGeometry
@@ -84,20 +94,11 @@ package final class AvatarSession {
     decoding = Stream(device: device)
   }
 
-  /// Video frames that the next block gives: the clip's first latent frame gives one.
-  package var videoFramesInNextBlock: Int {
-    geometry.videoFrames(inBlock: rollout.block, framesPerBlock: framesPerBlock)
-  }
+  package var block: Int { rollout.block }
+  package var cachedTokens: Int { rollout.memory().ordered(layer: 0).keys.size(1) }
 
-  /// Generates the next block from its audio features `[1, videoFramesInNextBlock, audioInputDim]`.
-  ///
-  /// - Returns: the frames, on their way: reading them waits for the decoder, queueing the next block before does not.
-  package func next(audioFeatures: Tensor) -> PendingFrames {
-    let latents = denoise(audioFeatures: audioFeatures)
-    return decode(latents)
-  }
-
-  /// Generates the next block's clean latents `[1, C, n, h, w]` and commits them to the cache.
+  /// Generates the next block's clean latents `[1, C, n, h, w]` from its audio features `[1, videoFramesInNextBlock, audioInputDim]` and
+  /// commits them to the cache.
   package func denoise(audioFeatures: Tensor) -> Tensor { rollout.next(audio: audioContext(audioFeatures)) }
 
   /// As `denoise`, or nil where it was stopped before the block was committed: the next block is then still to come.
@@ -124,6 +125,8 @@ package final class AvatarSession {
   package func setSteps(_ count: Int) {
     rollout.setSteps(FlowMatchingSchedule(shift: shift, steps: count, device: device).steps(dtype))
   }
+
+  package func skip(blocks: Int) { rollout.skip(blocks: blocks) }
 }
 
 /// Frames that a device may still be computing.

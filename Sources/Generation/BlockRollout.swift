@@ -58,7 +58,7 @@ package typealias RolloutTap = (_ x: Tensor, _ timestep: Tensor, _ flow: Tensor)
 package final class BlockRollout<Transformer: BlockTransformer> {
   package let framesPerBlock: Int
   /// One for all steps, or one for each.
-  package let memories: [any AttentionMemory]
+  private let memories: [(any AttentionMemory)?]
   /// Index of the next block.
   package private(set) var block = 0
   /// The noisy latents that the newest block's last step began from, `[B, C, n, H, W]`.
@@ -72,7 +72,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   private let shape: [Int]  // [B, C, n, H, W]
   private let dtype: DType
   private let device: Device
-  public private(set) var reference: Transformer.Reference
+  package private(set) var reference: Transformer.Reference
   private let rotary: Rotary
   private var noise: NoiseSource
   private var tap: RolloutTap?
@@ -157,7 +157,12 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   }
 
   /// The memory of a step; the first one where all share it.
-  package func memory(of step: Int = 0) -> any AttentionMemory { memories.count == 1 ? memories[0] : memories[step] }
+  package func memory(of step: Int = 0) -> any AttentionMemory {
+    guard let memory = memories.count == 1 ? memories[0] : memories[step] else {
+      preconditionFailure("step \(step) is another stage's")
+    }
+    return memory
+  }
 
   /// Changes the direction from the next block on; `textEmbedding` as in the initialiser.
   package func setText(_ textEmbedding: Tensor) {
@@ -176,6 +181,15 @@ package final class BlockRollout<Transformer: BlockTransformer> {
     }
   }
 
+  /// Changes the picture from the next block on; `referenceLatent` as in the initialiser. What the memories hold stays.
+  package func setReference(_ referenceLatent: Tensor) {
+    let latent = referenceLatent.to(device, dtype)
+    reference = withGradients(false) {
+      transformer.read(
+        reference: latent, framesPerBlock: framesPerBlock, text: text, timestep: cleanContext, rotary: rotary)
+    }
+  }
+
   /// Goes on as though so many blocks had been generated, with noise in the memory; for benchmarks.
   package func skip(blocks: Int) {
     for memory in memories.compactMap(\.self) {
@@ -191,7 +205,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   ///   - audio: what the model makes of the block's sound.
   ///   - step: the step to end with; nil for the last one.
   ///   - recorded: whether that step's gradient is recorded. The steps before it and the commit pass never have one.
-  package func next(audio: Tensor, endingWith step: Int? = nil, recorded: Bool = false) -> Tensor {
+  package func next(audio: Transformer.AudioContext, endingWith step: Int? = nil, recorded: Bool = false) -> Tensor {
     let last = step ?? steps.count - 1
     precondition(steps.indices.contains(last), "there is no step \(last)")
     var x = startingNoise()
@@ -204,7 +218,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
 
   /// As `next`, but gives up between two steps when it is told to, and the same block can be begun again: only its own rows of the
   /// memory were written, and noise was drawn.
-  package func next(audio: Tensor, unless isStopped: () -> Bool) -> Tensor? {
+  package func next(audio: Transformer.AudioContext, unless isStopped: () -> Bool) -> Tensor? {
     var x = startingNoise()
     for index in steps.indices {
       if isStopped() { return nil }
@@ -223,7 +237,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   /// One step of the next block: the latents that the step after it begins from, or clean ones after the last.
   ///
   /// For pipelines whose stages each hold a step; the block ends with `commit`.
-  package func step(_ index: Int, _ x: Tensor, audio: Tensor) -> Tensor {
+  package func step(_ index: Int, _ x: Tensor, audio: Transformer.AudioContext) -> Tensor {
     guard index + 1 < steps.count else { return clean(x, index, audio) }
     switch sampler {
     case .renoise:
@@ -234,7 +248,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   }
 
   /// Ends the block: its clean latents are committed to the memory.
-  package func commit(_ clean: Tensor, _ audio: Tensor) {
+  package func commit(_ clean: Tensor, _ audio: Transformer.AudioContext) {
     switch commit {
     case .clean: pass(clean, zero, nil, cleanContext, text, audio, memory())
     case .noised(let sigma):
@@ -249,7 +263,9 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   /// - Parameters:
   ///   - input: what that step began from (`lastInput`).
   ///   - audio: as in `next`.
-  package func repeatLastStep(block earlier: Int, from input: Tensor, step: Int, audio: Tensor) -> Tensor {
+  package func repeatLastStep(block earlier: Int, from input: Tensor, step: Int, audio: Transformer.AudioContext)
+    -> Tensor
+  {
     block = earlier
     (recordedText, recordedSteps) = (nil, [:])
     return withGradients(true) { clean(input, step, audio) }

@@ -1,8 +1,8 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// One talking person of any family: a picture and a direction, to which sound is fed block by block and which gives video frames.
-public protocol BlockSession: AnyObject {
+package protocol BlockSession: AnyObject {
   /// Height and width of the video in pixels.
   var size: ReferencePicture.Size { get }
   var geometry: LatentGeometry { get }
@@ -27,14 +27,14 @@ public protocol BlockSession: AnyObject {
 }
 
 extension BlockSession {
-  public func next(audioFeatures: Tensor) -> PendingFrames { decode(denoise(audioFeatures: audioFeatures)) }
+  package func next(audioFeatures: Tensor) -> PendingFrames { decode(denoise(audioFeatures: audioFeatures)) }
 
   /// Video frames that the next block gives: the clip's first latent frame gives one.
-  public var videoFramesInNextBlock: Int { geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock) }
+  package var videoFramesInNextBlock: Int { geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock) }
 }
 
 /// The models of a session that stay in memory, of any family.
-public protocol SessionModels: Sendable {
+package protocol SessionModels: Sendable {
   var vae: WanVAE { get }
   var audioEncoder: Wav2Vec2 { get }
   var settings: CheckpointSettings { get }
@@ -56,7 +56,7 @@ public protocol SessionModels: Sendable {
   /// The features of the clip's blocks, one after the other.
   ///
   /// - Parameter isLive: whether a short clip too is encoded as it would be heard live.
-  /// - Throws: `Wav2Vec2Error` for a sound too short to be encoded.
+  /// - Throws: `LiveTalkError` for a sound too short to be encoded.
   func audioFeatures(of clip: Clip, isLive: Bool) throws -> () throws -> Tensor
 
   /// The features of sound as it comes.
@@ -64,11 +64,11 @@ public protocol SessionModels: Sendable {
 }
 
 extension SessionModels {
-  public var device: Device { vae.device }
-  public var dtype: DType { vae.dtype }
+  package var device: Device { vae.device }
+  package var dtype: DType { vae.dtype }
 
   /// - Throws: `TorchError` for a size of video that does not divide into tokens.
-  public func check(_ size: ReferencePicture.Size) throws {
+  package func check(_ size: ReferencePicture.Size) throws {
     let (height, width) = pixelsPerToken
     guard size.height % height == 0, size.width % width == 0 else {
       throw TorchError(
@@ -85,7 +85,7 @@ extension CheckpointFolder {
   ///   - float8: whether most linear layers are kept in 8 bits, in a family that was published so.
   ///   - report: told what is being loaded.
   /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
-  public func loadModels(
+  package func loadModels(
     device: Device, dtype: DType, float8: Bool = false, report: (String) -> Void = { _ in }
   ) throws -> any SessionModels {
     switch family.kind {

@@ -7,10 +7,18 @@ import Torch
 package struct CheckpointFolder: Sendable {
   /// A file of a checkpoint: all that generation needs, and what measures its results.
   package enum Part: String, CaseIterable, Sendable {
-    case transformer, vae, textEncoder, tokenizer, audioEncoder, audioConfiguration, faceReader
+    case transformer, transformerConfiguration, adapter, vae, textEncoder, tokenizer, audioEncoder, audioConfiguration
+    case faceReader
 
     /// Whether generation works without it.
     package var isOptional: Bool { self == .faceReader }
+    /// Whether it is a file of tensors.
+    package var isWeights: Bool {
+      switch self {
+      case .transformer, .adapter, .vae, .textEncoder, .audioEncoder, .faceReader: true
+      case .transformerConfiguration, .tokenizer, .audioConfiguration: false
+      }
+    }
 
     /// What it is called in messages.
     package var title: String {
@@ -60,6 +68,7 @@ package struct CheckpointFolder: Sendable {
   ///
   /// - Throws: `FileError` that names where it was looked for.
   package func require(_ part: Part) throws -> URL {
+    guard family.parts.contains(part) else { throw FileError(root, "\(family.name) has no \(part.title)") }
     guard let url = file(part) else {
       throw FileError(root, "the \(part.title) is missing (\(family.file(part).names.joined(separator: " or ")))")
     }
@@ -70,7 +79,7 @@ package struct CheckpointFolder: Sendable {
   ///
   /// - Throws: one `FileError` that lists all missing parts.
   package func requireAll() throws {
-    let missing = Part.allCases.filter { !$0.isOptional && file($0) == nil }
+    let missing = family.parts.filter { !$0.isOptional && file($0) == nil }
     guard !missing.isEmpty else { return }
     let list = missing.map { "\($0.title) (\(family.file($0).names[0]))" }.joined(separator: ", ")
     throw FileError(root, "the checkpoint lacks the \(list)")
@@ -102,7 +111,7 @@ package struct CheckpointSettings: Codable, Equatable, Sendable {
     headDim: 128, imageSizes: [ReferencePicture.Size(height: 512, width: 512)], provenance: nil)
 
   /// Live Avatar's: about 704×384 pixels in multiples of 64.
-  public static let publishedLiveAvatar = CheckpointSettings(
+  package static let publishedLiveAvatar = CheckpointSettings(
     headDim: 128,
     imageSizes: [(704, 384), (640, 448), (512, 512), (448, 640), (384, 704)].map {
       ReferencePicture.Size(height: $0, width: $1)

@@ -31,7 +31,7 @@ extension CheckpointFolder {
   /// Live Avatar's transformer, its adapter merged into it while it is read.
   ///
   /// - Parameter float8: which linear layers are kept in 8 bits; nil for none.
-  public func loadS2VTransformer(device: Device = .cpu, dtype: DType? = nil, float8: Float8Layers? = nil) throws
+  package func loadS2VTransformer(device: Device = .cpu, dtype: DType? = nil, float8: Float8Layers? = nil) throws
     -> WanS2VTransformer
   {
     let file = try require(.transformer)
@@ -181,7 +181,7 @@ extension CheckpointFolder {
 
   /// Checks that the transformer fits the models around it. Parts that are missing are left out.
   package func verifyFit() throws {
-    let sizes = try transformerWeights().2
+    let sizes = try transformerSizes()
     func check(_ part: Part, _ gives: () throws -> Int, _ takes: Int, _ what: String) throws {
       guard file(part) != nil else { return }
       let given = try gives()

@@ -11,7 +11,7 @@ package struct Clip: Sendable {
   package let blocks: Int
 
   package let geometry: LatentGeometry
-  private let framesPerBlock: Int
+  let framesPerBlock: Int
 
   /// A clip as long as the sound, or as `seconds` if that is shorter.
   ///

@@ -15,8 +15,14 @@ package struct ModelFamily: Sendable {
     init(_ names: [String], from source: String) { (self.names, self.source) = (names, source) }
   }
 
+  /// Which models a checkpoint's files hold.
+  package enum Kind: Sendable { case liveTalk, liveAvatar }
+
+  package let kind: Kind
   package let name: String
   package let geometry: LatentGeometry
+  /// What holds where a checkpoint folder has no `livetalk.json`.
+  package let settings: CheckpointSettings
   private let files: [CheckpointFolder.Part: File]
 
   private static let liveTalkFiles: [CheckpointFolder.Part: File] = {
@@ -38,9 +44,32 @@ package struct ModelFamily: Sendable {
   }()
 
   /// LiveTalk, and OmniAvatar's bidirectional models, whose tensors have the same names.
-  package static let liveTalk = ModelFamily(name: "LiveTalk", geometry: .livetalk, files: liveTalkFiles)
+  package static let liveTalk = ModelFamily(
+    kind: .liveTalk, name: "LiveTalk", geometry: .livetalk, settings: .published, files: liveTalkFiles)
 
-  package static let all = [liveTalk]
+  private static let liveAvatarFiles: [CheckpointFolder.Part: File] = {
+    let (base, own) = ("Wan-AI/Wan2.2-S2V-14B", "Quark-Vision/Live-Avatar")
+    let (folder, speech) = ("Wan2.2-S2V-14B", "Wan2.2-S2V-14B/wav2vec2-large-xlsr-53-english")
+    return [
+      .transformer: File(
+        ["safetensors.index.json", "safetensors"].map { "\(folder)/diffusion_pytorch_model.\($0)" }, from: base),
+      .transformerConfiguration: File(["\(folder)/config.json"], from: base),
+      .adapter: File(["LiveAvatar/liveavatar.safetensors"], from: own),
+      .vae: File(["\(folder)/Wan2.1_VAE.pth", "\(folder)/Wan2.1_VAE.safetensors"], from: base),
+      .textEncoder: File(
+        ["pth", "safetensors"].map { "\(folder)/models_t5_umt5-xxl-enc-bf16.\($0)" }, from: base),
+      .tokenizer: File(["\(folder)/google/umt5-xxl/tokenizer.json"], from: base),
+      .audioEncoder: File(["\(speech)/model.safetensors", "\(speech)/pytorch_model.bin"], from: base),
+      .audioConfiguration: File(["\(speech)/config.json"], from: base),
+    ]
+  }()
+
+  /// Live Avatar: Wan2.2-S2V with an adapter that distils it to four steps.
+  package static let liveAvatar = ModelFamily(
+    kind: .liveAvatar, name: "Live Avatar", geometry: .liveAvatar, settings: .publishedLiveAvatar,
+    files: liveAvatarFiles)
+
+  package static let all = [liveTalk, liveAvatar]
 
   /// The family whose transformer is in the folder; LiveTalk where none is.
   package init(of root: URL) {
@@ -58,6 +87,9 @@ package struct ModelFamily: Sendable {
   ) {
     (self.kind, self.name, self.geometry, self.settings, self.files) = (kind, name, geometry, settings, files)
   }
+
+  /// The files that its checkpoints have or may have.
+  package var parts: [CheckpointFolder.Part] { CheckpointFolder.Part.allCases.filter { files[$0] != nil } }
 
   package func file(_ part: CheckpointFolder.Part) -> File {
     files[part] ?? File([], from: "")

@@ -31,18 +31,23 @@ package struct RandomCheckpoint: Sendable {
     var announced: [(name: String, dtype: DType, shape: [Int])] { entries.map { ($0.name, $0.dtype, $0.shape) } }
   }
 
-  package let preset: ModelPreset
   package let seed: UInt64
   /// The files with tensors.
   package let layouts: [CheckpointFolder.Part: Layout]
+  private let family: ModelFamily
+  private let audioEncoder: Wav2Vec2Configuration
+  private let vocabulary: Int
+  private let settings: CheckpointSettings
+  /// The published configuration beside the transformer, where the family has one.
+  private var transformerConfiguration: [String: any Sendable] = [:]
 
   /// Parts with tensors, in the order in which they are written.
-  package static let parts: [CheckpointFolder.Part] = [.transformer, .vae, .audioEncoder, .textEncoder]
+  package static let parts: [CheckpointFolder.Part] = [.transformer, .vae, .audioEncoder, .textEncoder, .adapter]
 
   /// - Parameter dtype: of all weights; nil for the published types: bf16 for the text encoder, fp32 for the rest.
   /// - Throws: `TorchError` for a preset whose sizes cannot be.
   package init(_ preset: ModelPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
-    self.preset = preset
+    family = .liveTalk
     self.seed = seed
     (audioEncoder, vocabulary) = (preset.audioEncoder, preset.textEncoder.vocabulary)
     settings = CheckpointSettings(
@@ -58,7 +63,7 @@ package struct RandomCheckpoint: Sendable {
   }
 
   /// The same in the layout of Live Avatar, with an adapter beside its base.
-  public init(_ preset: LiveAvatarPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
+  package init(_ preset: LiveAvatarPreset, seed: UInt64 = 0, dtype: DType? = nil) throws {
     family = .liveAvatar
     self.seed = seed
     (audioEncoder, vocabulary) = (preset.audioEncoder, preset.textEncoder.vocabulary)

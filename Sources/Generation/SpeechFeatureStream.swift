@@ -132,11 +132,12 @@ package struct SpeechFeatureStream {
     forget(before: sample(start))
     let known = Array(samples.prefix(sample(end) + reach - forgotten))
     loudness.take(known, from: forgotten)
-    let features = try encoder.encode(
-      known + ahead, frameCount: end - start + 1, normalisedBy: loudness.meanAndVariance,
-      samplesPerFrame: Double(geometry.sampleRate) / Double(framesPerSecond))
-    block += 1
-    return features.narrow(1, first - start, frames)
+    let features = try encode(
+      encoder, known + ahead, end - start + 1, loudness.meanAndVariance,
+      Double(geometry.sampleRate) / Double(framesPerSecond))
+    defer { block += 1 }
+    let own = features.narrow(1, first - start, frames)
+    return block == 0 ? SpeechStates.leading(own, by: leadingRows) : own
   }
 
   /// Of the next block.

@@ -33,7 +33,7 @@ package struct LatentGeometry: Hashable, Sendable {
     audioRowsPerLatentFrame: 4, framesPerBlock: 3)
 
   /// As Live Avatar was published, with the same autoencoder.
-  public static let liveAvatar = LatentGeometry(
+  package static let liveAvatar = LatentGeometry(
     framesPerSecond: 25, sampleRate: 16_000, spatialStride: 8, temporalStride: 4, latentChannels: 16,
     audioRowsPerLatentFrame: 4, framesPerBlock: 3)
 

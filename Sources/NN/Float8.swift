@@ -1,15 +1,15 @@
-import Torch
+package import Torch
 
 /// A tensor in 8-bit floating point (e4m3, no infinities) and the factor that undoes its scaling.
 ///
 /// One scale for the whole tensor: its largest value becomes 448, the largest of the type, but no tensor is made more than 448 times
 /// larger. Source: `fp8_linear.py` of Live Avatar.
-public struct Float8Tensor: Sendable {
-  public let values: Tensor  // float8E4M3
+package struct Float8Tensor: Sendable {
+  package let values: Tensor  // float8E4M3
   /// What `values` are multiplied with, one number in fp32.
-  public let factor: Tensor
+  package let factor: Tensor
 
-  public init(quantizing x: Tensor) {
+  package init(quantizing x: Tensor) {
     let largest = 448.0
     let scale = (largest / x.abs().max().to(.float32).clamp(1e-12, .infinity)).clamp(0, largest)
     // The product has the type of x, as the published code rounds it.
@@ -19,7 +19,7 @@ public struct Float8Tensor: Sendable {
 
   /// `x · selfᵀ + bias` for x `[..., in]` and self `[out, in]`: x is quantized too, products are summed in fp32 and the result is
   /// rounded to bf16, then to the type of x. One scale for all of x: a row's result depends on the other rows.
-  public func linear(_ x: Tensor, _ bias: Tensor?) -> Tensor {
+  package func linear(_ x: Tensor, _ bias: Tensor?) -> Tensor {
     let input = Float8Tensor(quantizing: x.reshape(-1, x.size(-1)))
     let product = input.values.scaledProduct(
       values, factors: (input.factor, factor), bias: bias?.to(.bfloat16))
@@ -28,12 +28,12 @@ public struct Float8Tensor: Sendable {
 }
 
 /// Which linear layers of a frozen model are computed in 8 bits.
-public struct Float8Layers: Sendable, Hashable {
+package struct Float8Layers: Sendable, Hashable {
   /// Parts of the keys of layers that are not.
-  public var excluded: [String]
+  package var excluded: [String]
 
-  public init(excluding excluded: [String]) { self.excluded = excluded }
+  package init(excluding excluded: [String]) { self.excluded = excluded }
 
   /// - Parameter layer: the key of a layer, without the names of its tensors.
-  public func contains(_ layer: String) -> Bool { !excluded.contains { layer.contains($0) } }
+  package func contains(_ layer: String) -> Bool { !excluded.contains { layer.contains($0) } }
 }

@@ -20,9 +20,10 @@ package struct Linear: Sendable {
     factors = nil
   }
 
-  package init(_ inputs: Int, _ outputs: Int, bias: Bool = true, _ path: ParameterPath) {
-    let weight = path.parameter("weight", [outputs, inputs], .uniform(fanIn: inputs))
-    self.bias = bias ? path.parameter("bias", [outputs], .uniform(fanIn: inputs)) : nil
+  /// - Parameter dtype: of its weights; nil for that of the store.
+  package init(_ inputs: Int, _ outputs: Int, bias: Bool = true, dtype: DType? = nil, _ path: ParameterPath) {
+    let weight = path.parameter("weight", [outputs, inputs], .uniform(fanIn: inputs), dtype: dtype)
+    self.bias = bias ? path.parameter("bias", [outputs], .uniform(fanIn: inputs), dtype: dtype) : nil
     // A weight that a checkpoint lacks is empty here, and reported when the loading ends.
     if path.quantizes, weight.count > 0 {
       self.weight = .float8(Float8Tensor(quantizing: weight), weight.dtype)
@@ -40,7 +41,7 @@ package struct Linear: Sendable {
   package var tensors: [Tensor] { [tensor] + [bias, factors?.a, factors?.b].compactMap(\.self) }
 
   /// The type of the weights.
-  package var dtype: DType { tensor.dtype }
+  package var dtype: DType { if case .float8(_, let dtype) = weight { dtype } else { tensor.dtype } }
   package var device: Device { tensor.device }
 
   private var tensor: Tensor {
@@ -53,6 +54,8 @@ package struct Linear: Sendable {
   /// One layer that gives the outputs of several, one after the other, and the several as views of it; nil where that is not
   /// possible. Fewer, larger products are faster; the weights are copied once.
   package static func joined(_ layers: [Linear]) -> (whole: Linear, parts: [Linear])? {
+    // In 8 bits each has a scale of its own.
+    if layers.contains(where: { if case .float8 = $0.weight { true } else { false } }) { return nil }
     let biases = layers.compactMap(\.bias)
     guard let first = layers.first, biases.count == layers.count else { return nil }
     let bias = Tensor.cat(biases, 0)

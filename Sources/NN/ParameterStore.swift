@@ -49,7 +49,7 @@ package final class ParameterStore {
   package let adaptation: LowRankAdaptation?
   private let factorSource: RandomGenerator?
   /// Which linear layers are kept in 8 bits; nil for none.
-  public let float8: Float8Layers?
+  package let float8: Float8Layers?
   private let transform: ((String, Tensor, Device) throws -> Tensor)?
   /// What the transform threw first.
   private var failure: (any Error)?
@@ -61,7 +61,11 @@ package final class ParameterStore {
 
   /// Parameters from a checkpoint; `name` (a file) is what errors call it.
   ///
-  /// - Parameter adaptation: which layers get factors to train, and what draws those that the checkpoint lacks.
+  /// - Parameters:
+  ///   - adaptation: which layers get factors to train, and what draws those that the checkpoint lacks.
+  ///   - float8: which linear layers of a frozen model are kept in 8 bits.
+  ///   - transform: what a tensor of the checkpoint becomes on a device, of its own type: so that a large model can be changed while it is
+  ///     read, one tensor at a time. What it throws, `finish` throws.
   package init(
     weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
     adaptation: (LowRankAdaptation, RandomGenerator)? = nil, float8: Float8Layers? = nil,
@@ -78,7 +82,9 @@ package final class ParameterStore {
   }
 
   /// Random parameters from a generator.
-  package init(random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false) {
+  package init(
+    random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false, float8: Float8Layers? = nil
+  ) {
     source = .random(generator)
     self.float8 = float8
     transform = nil

@@ -9,7 +9,7 @@ extension Tensor {
   }
   /// `x · weightᵀ` times both factors, `+ bias`, in bf16; x `[rows, in]` and weight `[out, in]` in `float8E4M3`, their factors one number
   /// each in fp32, the bias in bf16.
-  public func scaledProduct(_ weight: Tensor, factors: (Tensor, Tensor), bias: Tensor?) -> Tensor {
+  package func scaledProduct(_ weight: Tensor, factors: (Tensor, Tensor), bias: Tensor?) -> Tensor {
     Tensor { ct_scaled_product(c, weight.c, factors.0.c, factors.1.c, bias?.c, $0) }
   }
   /// x `[B, in, L]`, weight `[out, in / groups, width]`.

@@ -47,7 +47,7 @@ private func readSharded(_ url: URL) throws -> [String: Tensor] {
 ///   - url: the index; the files are `NAME-00001-of-0000N.safetensors` beside it.
 ///   - shardBytes: what a file holds at most, but for a tensor that is larger.
 /// - Throws: as `writeSafetensors`.
-public func writeShardedSafetensors(
+package func writeShardedSafetensors(
   _ layout: [(name: String, dtype: DType, shape: [Int])], metadata: [String: String] = [:], shardBytes: Int = 10 << 30,
   to url: URL, tensor: (String) throws -> Tensor
 ) throws {
@@ -71,5 +71,5 @@ public func writeShardedSafetensors(
   }
   let index: [String: Any] = ["metadata": ["total_size": total], "weight_map": places]
   let data = try JSONSerialization.data(withJSONObject: index, options: [.prettyPrinted, .sortedKeys])
-  try writeAtomically(to: url) { try $0.write(contentsOf: data) }
+  try writeAtomically(to: url) { try $0.write(data) }
 }

@@ -1,3 +1,4 @@
+import Basics
 import ComputeCommands
 import Foundation
 import Generation
@@ -52,7 +53,7 @@ final class ClipGenerator {
       let image = ReferencePicture.prepared(RGBPixels(picture), size).to(models.device)
       if let teacher {
         guard let models = models as? AvatarModels else {
-          throw CommandFailure("A teacher is a model of LiveTalk's family; leave the teacher's options out.")
+          throw LiveTalkError("A teacher is a model of LiveTalk's family; leave the teacher's options out.")
         }
         let reference = models.vae.encode(image: image)
         let features = try models.audioEncoder.encode(clip.paddedSamples, frameCount: clip.generatedFrames)

@@ -186,7 +186,7 @@ struct GenerateCommand: ParsableCommand {
       ("--fp8", float8, .liveAvatar),
     ]
     if let wrong = options.first(where: { $0.isGiven && $0.kind != family.kind }) {
-      throw CommandFailure("\(family.name) has no \(wrong.name); leave it out.")
+      throw LiveTalkError("\(family.name) has no \(wrong.name); leave it out.")
     }
   }
 

@@ -1,10 +1,10 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// What Live Avatar is given of a picture: the sink frame, and the latent frames that are said to come before the video.
-public struct LiveAvatarConditions: Sendable {
+package struct LiveAvatarConditions: Sendable {
   /// How the published systems encode a picture. They differ.
-  public enum Encoding: String, Sendable, CaseIterable {
+  package enum Encoding: String, Sendable, CaseIterable {
     /// The pipeline over several GPUs: the sink is the picture as one frame; before the video it stood still for 73 frames.
     case oneFrame
     /// The system of one GPU: the sink is the second latent frame of five equal ones; before the video the picture stood still for 365
@@ -13,14 +13,14 @@ public struct LiveAvatarConditions: Sendable {
   }
 
   /// `[1, C, 1, h, w]`.
-  public let sink: Tensor
+  package let sink: Tensor
   /// Oldest first, `[1, C, m, h, w]`.
-  public let motion: Tensor
+  package let motion: Tensor
 
-  public init(sink: Tensor, motion: Tensor) { (self.sink, self.motion) = (sink, motion) }
+  package init(sink: Tensor, motion: Tensor) { (self.sink, self.motion) = (sink, motion) }
 
   /// - Parameter image: `[1, 3, 1, H, W]` in [-1, 1].
-  public init(_ image: Tensor, _ vae: WanVAE, encoding: Encoding = .oneFrame) {
+  package init(_ image: Tensor, _ vae: WanVAE, encoding: Encoding = .oneFrame) {
     func still(_ frames: Int) -> Tensor {
       vae.encode(video: image.expand(1, 3, frames, image.size(3), image.size(4)))
     }

@@ -1,21 +1,21 @@
-import Models
+package import Models
 import NN
-import Torch
+package import Torch
 
 /// The models of a Live Avatar session that stay in memory.
-public struct LiveAvatarModels: SessionModels {
-  public let transformer: WanS2VTransformer
-  public let vae: WanVAE
-  public let audioEncoder: Wav2Vec2
-  public let settings: CheckpointSettings
+package struct LiveAvatarModels: SessionModels {
+  package let transformer: WanS2VTransformer
+  package let vae: WanVAE
+  package let audioEncoder: Wav2Vec2
+  package let settings: CheckpointSettings
   /// Whether a frame is driven by its own sound. In the published system the sound of a frame is that of 0.12 s later, so that the picture
   /// runs ahead. Sound that is encoded as it is heard is always that of its frame.
-  public var correctsLead = true
+  package var correctsLead = true
 
-  public var textWidth: Int { transformer.config.textDim }
-  public var geometry: LatentGeometry { LatentGeometry.liveAvatar.over(vae.configuration) }
+  package var textWidth: Int { transformer.config.textDim }
+  package var geometry: LatentGeometry { LatentGeometry.liveAvatar.over(vae.configuration) }
   /// The coarsest motion tokens span four tokens of noise along a side.
-  public var pixelsPerToken: (height: Int, width: Int) {
+  package var pixelsPerToken: (height: Int, width: Int) {
     let (stride, patch) = (4 * vae.configuration.spatialStride, transformer.config.patchSize)
     return (stride * patch[1], stride * patch[2])
   }
@@ -23,7 +23,7 @@ public struct LiveAvatarModels: SessionModels {
   /// Loads a checkpoint. Weights whose type is the run's stay in the mapped files on the CPU.
   ///
   /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
-  public init(
+  package init(
     loading folder: CheckpointFolder, device: Device, dtype: DType, float8: Bool = false,
     report: (String) -> Void = { _ in }
   ) throws {
@@ -40,7 +40,7 @@ public struct LiveAvatarModels: SessionModels {
   }
 
   /// Models of a preset's sizes with random weights, for benchmarks.
-  public init(random preset: LiveAvatarPreset, device: Device, dtype: DType, float8: Bool = false, seed: UInt64 = 0)
+  package init(random preset: LiveAvatarPreset, device: Device, dtype: DType, float8: Bool = false, seed: UInt64 = 0)
     throws
   {
     let store = ParameterStore(
@@ -53,7 +53,7 @@ public struct LiveAvatarModels: SessionModels {
     settings = preset.settings(provenance: "random weights")
   }
 
-  public func session(
+  package func session(
     image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
   ) throws -> any BlockSession {
     try LiveAvatarSession(
@@ -68,7 +68,7 @@ public struct LiveAvatarModels: SessionModels {
   ///
   /// Every block has 4 rows for each of its latent frames: in the first one, whose first latent frame gives one video frame, three rows
   /// stand for frames that are left out.
-  public func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {
+  package func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {
     if isLive || clip.generatedFrames > Wav2Vec2.Windows.standard.longest {
       return clip.audioFeatures(speechStream(framesPerBlock: clip.framesPerBlock))
     }
@@ -85,7 +85,7 @@ public struct LiveAvatarModels: SessionModels {
     }
   }
 
-  public func speechStream(framesPerBlock: Int) -> SpeechFeatureStream {
+  package func speechStream(framesPerBlock: Int) -> SpeechFeatureStream {
     SpeechFeatureStream(
       audioEncoder, geometry: geometry, framesPerBlock: framesPerBlock,
       leadingRows: geometry.temporalStride - 1

@@ -1,25 +1,25 @@
-import Models
+package import Models
 
 /// Named sizes of a whole Live Avatar system.
-public struct LiveAvatarPreset: Sendable {
-  public let name: String
-  public let transformer: WanS2VConfiguration
+package struct LiveAvatarPreset: Sendable {
+  package let name: String
+  package let transformer: WanS2VConfiguration
   /// Rank of the adapter.
-  public let rank: Int
-  public let vae: WanVAEConfiguration
-  public let textEncoder: UMT5Configuration
-  public let audioEncoder: Wav2Vec2Configuration
-  public let size: ReferencePicture.Size
+  package let rank: Int
+  package let vae: WanVAEConfiguration
+  package let textEncoder: UMT5Configuration
+  package let audioEncoder: Wav2Vec2Configuration
+  package let size: ReferencePicture.Size
   /// Rows of encoded text that the transformer reads; nil for the published 512.
-  public var textLength: Int?
+  package var textLength: Int?
 
   /// Live Avatar as published: Wan2.2-S2V-14B, umT5-xxl, wav2vec2-large.
-  public static let liveAvatar14B = LiveAvatarPreset(
+  package static let liveAvatar14B = LiveAvatarPreset(
     name: "liveavatar-14b", transformer: .wan22S2V14B, rank: 128, vae: .wan21, textEncoder: .xxl, audioEncoder: .large,
     size: ReferencePicture.Size(height: 704, width: 384))
 
   /// The smallest system with every part: for tests.
-  public static let liveAvatarTiny = LiveAvatarPreset(
+  package static let liveAvatarTiny = LiveAvatarPreset(
     name: "liveavatar-tiny",
     transformer: WanS2VConfiguration(
       dim: 96, ffnDim: 192, textDim: 64, freqDim: 64, numHeads: 4, numLayers: 4, audioStates: 3, audioDim: 48,
@@ -30,9 +30,9 @@ public struct LiveAvatarPreset: Sendable {
       convolutionBias: true, positionKernel: 32, positionGroups: 4, convolutionNorm: .layer, normalizesInputs: true),
     size: ReferencePicture.Size(height: 128, width: 128), textLength: 32)
 
-  public static let all = [liveAvatar14B, liveAvatarTiny]
+  package static let all = [liveAvatar14B, liveAvatarTiny]
 
-  public init?(named name: String) {
+  package init?(named name: String) {
     guard let preset = LiveAvatarPreset.all.first(where: { $0.name == name }) else { return nil }
     self = preset
   }

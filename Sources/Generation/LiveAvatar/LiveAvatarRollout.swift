@@ -1,8 +1,8 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// When the picture in the sink gives way to the first generated latent frame (the adaptive attention sink of Live Avatar).
-public enum AdaptiveSink: String, Sendable, CaseIterable {
+package enum AdaptiveSink: String, Sendable, CaseIterable {
   /// After the first block, as the paper prints it (algorithm 3).
   case paper
   /// After the first clip, as the published pipeline over several GPUs does.
@@ -21,20 +21,20 @@ public enum AdaptiveSink: String, Sendable, CaseIterable {
 }
 
 /// How Live Avatar rolls out.
-public struct LiveAvatarOptions: Sendable {
-  public var steps: Int
-  public var shift: Double
-  public var framesPerBlock: Int
+package struct LiveAvatarOptions: Sendable {
+  package var steps: Int
+  package var shift: Double
+  package var framesPerBlock: Int
   /// Blocks that share one draw of noise and, with the released sink, go before it changes.
-  public var blocksPerClip: Int
+  package var blocksPerClip: Int
   /// Blocks that attention sees, the one in work included.
-  public var windowBlocks: Int
-  public var adaptiveSink: AdaptiveSink
-  public var sinkDistance: SinkDistance
-  public var seed: UInt64
+  package var windowBlocks: Int
+  package var adaptiveSink: AdaptiveSink
+  package var sinkDistance: SinkDistance
+  package var seed: UInt64
 
   /// - Parameter sinkDistance: nil for distances drawn by the seed.
-  public init(
+  package init(
     steps: Int = 4, shift: Double = 3, framesPerBlock: Int = 3, blocksPerClip: Int = 4, windowBlocks: Int = 4,
     adaptiveSink: AdaptiveSink = .released, sinkDistance: SinkDistance? = nil, seed: UInt64 = 0
   ) {
@@ -50,9 +50,9 @@ public struct LiveAvatarOptions: Sendable {
 }
 
 /// Live Avatar's way from block to block: a memory for each step, Euler's steps, the sink beside them.
-public final class LiveAvatarRollout {
-  public let blocks: BlockRollout<WanS2VTransformer>
-  public let options: LiveAvatarOptions
+package final class LiveAvatarRollout {
+  package let blocks: BlockRollout<WanS2VTransformer>
+  package let options: LiveAvatarOptions
   private let motion: Tensor
   /// The first latent frame of the video, until it is the sink.
   private var firstFrame: Tensor?
@@ -61,7 +61,7 @@ public final class LiveAvatarRollout {
   ///   - stage: the only step that is to be computed here, for a pipeline over several processes; nil for all.
   ///   - noise: nil for noise from the options' seed.
   /// - Throws: `TorchError` for options that cannot be.
-  public init(
+  package init(
     transformer: WanS2VTransformer, conditions: LiveAvatarConditions, textEmbedding: Tensor, options: LiveAvatarOptions,
     stage: Int? = nil, noise: NoiseSource? = nil, tap: RolloutTap? = nil
   ) throws {
@@ -89,7 +89,7 @@ public final class LiveAvatarRollout {
   }
 
   /// Generates the next block's clean latents `[1, C, n, H, W]`.
-  public func next(audio: WanS2VTransformer.AudioContext) -> Tensor {
+  package func next(audio: WanS2VTransformer.AudioContext) -> Tensor {
     if let firstFrame, blocks.block == options.adaptiveSink.blocks(perClip: options.blocksPerClip) {
       setSink(firstFrame)
     }
@@ -102,7 +102,7 @@ public final class LiveAvatarRollout {
   /// Puts another latent frame `[1, C, 1, H, W]` into the sink from the next block on; what the memories hold stays.
   ///
   /// - Parameter motion: other latent frames before the video; nil keeps them.
-  public func setSink(_ latent: Tensor, motion: Tensor? = nil) {
+  package func setSink(_ latent: Tensor, motion: Tensor? = nil) {
     blocks.setReference(LiveAvatarConditions(sink: latent, motion: motion ?? self.motion).reference)
     firstFrame = nil
   }
@@ -111,7 +111,7 @@ public final class LiveAvatarRollout {
 extension NoiseSource {
   /// Noise that is drawn for a clip at once, by the seed plus the clip's number, on the CPU in fp32; every stage of a pipeline draws the
   /// same. Euler's steps need no other.
-  public static func liveAvatar(seed: UInt64, blocksPerClip: Int) -> NoiseSource {
+  package static func liveAvatar(seed: UInt64, blocksPerClip: Int) -> NoiseSource {
     NoiseSource(
       initial: { block, shape in
         let (clip, place) = block.quotientAndRemainder(dividingBy: blocksPerClip)

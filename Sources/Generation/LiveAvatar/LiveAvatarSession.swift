@@ -1,16 +1,16 @@
-import Models
-import Torch
+package import Models
+package import Torch
 
 /// One talking person by Live Avatar: a picture and a direction, to which sound is fed block by block and which gives video frames.
 ///
 /// Denoising goes to the thread's current stream and decoding to a stream of its own, so that on a GPU a block is decoded while
 /// the next one is denoised. Not safe for use from several threads at once.
-public final class LiveAvatarSession: BlockSession {
+package final class LiveAvatarSession: BlockSession {
   /// Height and width of the video in pixels.
-  public let size: ReferencePicture.Size
-  public let geometry: LatentGeometry
-  public let framesPerBlock: Int
-  public let rollout: LiveAvatarRollout
+  package let size: ReferencePicture.Size
+  package let geometry: LatentGeometry
+  package let framesPerBlock: Int
+  package let rollout: LiveAvatarRollout
 
   private let transformer: WanS2VTransformer
   private var decoder: LiveAvatarDecoder
@@ -20,7 +20,7 @@ public final class LiveAvatarSession: BlockSession {
   ///   - textEmbedding: the text encoder's output `[1, L, textDim]`.
   ///   - noise: nil for noise from the options' seed.
   /// - Throws: `TorchError` for options that cannot be.
-  public init(
+  package init(
     transformer: WanS2VTransformer, vae: WanVAE, conditions: LiveAvatarConditions, textEmbedding: Tensor,
     options: LiveAvatarOptions, noise: NoiseSource? = nil, tap: RolloutTap? = nil
   ) throws {
@@ -39,46 +39,46 @@ public final class LiveAvatarSession: BlockSession {
     self.decoding = decoding
   }
 
-  public var block: Int { rollout.blocks.block }
-  public var cachedTokens: Int { rollout.blocks.memory().ordered(layer: 0).keys.size(1) }
+  package var block: Int { rollout.blocks.block }
+  package var cachedTokens: Int { rollout.blocks.memory().ordered(layer: 0).keys.size(1) }
 
   /// Generates the next block's clean latents `[1, C, n, h, w]` from its audio features `[1, 4n, audioInputDim]`.
-  public func denoise(audioFeatures: Tensor) -> Tensor { denoise(audioFeatures: audioFeatures, masks: nil) }
+  package func denoise(audioFeatures: Tensor) -> Tensor { denoise(audioFeatures: audioFeatures, masks: nil) }
 
   /// The same for several speakers, `[A, 4n, audioInputDim]`, each heard where its mask says.
-  public func denoise(audioFeatures: Tensor, masks: Tensor?) -> Tensor {
+  package func denoise(audioFeatures: Tensor, masks: Tensor?) -> Tensor {
     rollout.next(audio: transformer.read(audioFeatures: audioFeatures, masks: masks))
   }
 
   /// Decodes latents on the session's decoding stream.
-  public func decode(_ latents: Tensor) -> PendingFrames {
+  package func decode(_ latents: Tensor) -> PendingFrames {
     decoding.wait(for: .current(latents.device))
     decoding.keep(latents)
     return decoding.run { PendingFrames(pixels: WanVAE.pixels(decoder.decode(latents)), stream: decoding) }
   }
 
   /// Changes the direction from the next block on.
-  public func setText(_ textEmbedding: Tensor) { rollout.blocks.setText(textEmbedding) }
+  package func setText(_ textEmbedding: Tensor) { rollout.blocks.setText(textEmbedding) }
 
-  public func skip(blocks: Int) { rollout.blocks.skip(blocks: blocks) }
+  package func skip(blocks: Int) { rollout.blocks.skip(blocks: blocks) }
 }
 
 /// Decodes the blocks of a video that goes on from a still picture: the decoder is primed with latent frames of the picture, whose video
 /// is thrown away, and the first block's first latent frame goes on from them, so that it has more frames than are wanted.
-public struct LiveAvatarDecoder: Sendable {
+package struct LiveAvatarDecoder: Sendable {
   private var stream: WanVAEDecodeStream
   private var isFirst = true
   /// Latent frames that the decoder is primed with.
   package static let primingFrames = 7
 
   /// - Parameter motion: the latent frames before the video, oldest first; the first ones prime, as published.
-  public init(_ vae: WanVAE, motion: Tensor) {
+  package init(_ vae: WanVAE, motion: Tensor) {
     stream = vae.stream()
     _ = stream.decode(motion.narrow(2, 0, min(Self.primingFrames, motion.size(2))))
   }
 
   /// The next latent frames `[1, C, F, h, w]` as video frames `[1, 3, T, H, W]` in [-1, 1]; T is 4F, and 4F - 3 at the start.
-  public mutating func decode(_ block: Tensor) -> Tensor {
+  package mutating func decode(_ block: Tensor) -> Tensor {
     let video = stream.decode(block)
     defer { isFirst = false }
     let surplus = isFirst ? stream.vae.configuration.temporalStride - 1 : 0

@@ -5,7 +5,7 @@ package import Torch
 /// A transformer that generates a video block by block, under a picture, a text and sound: what a model family implements to be
 /// rolled out, in training and in serving.
 package protocol BlockTransformer: Sendable {
-  /// A picture, read once for a session.
+  /// A picture, read once for as long as it holds.
   associatedtype Reference
   /// A text, read once for as long as it holds.
   associatedtype TextContext
@@ -44,10 +44,4 @@ package protocol BlockTransformer: Sendable {
     _ latents: Tensor, block: Range<Int>, step: Int?, reference: Reference, timestep: TimestepContext,
     text: TextContext, audio: AudioContext, memory: any AttentionMemory, rotary: Rotary
   ) -> Tensor
-}
-
-extension BlockTransformer {
-  package func prefill(
-    _ memory: any AttentionMemory, reference: Reference, timestep: TimestepContext, text: TextContext, rotary: Rotary
-  ) {}
 }

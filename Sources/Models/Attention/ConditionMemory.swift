@@ -1,5 +1,5 @@
 import NN
-import Torch
+package import Torch
 
 // B batch, M tokens of a condition, H heads, D head width, C = H·D.
 
@@ -8,18 +8,18 @@ import Torch
 /// One pass over the tokens, which see each other only, fills it layer by layer. Keys are kept without their rotation and rotated when
 /// they are read, so that the tokens' time positions may change while a video goes on (Rolling RoPE of Live Avatar, arXiv 2512.04677).
 /// It does not change afterwards: all steps of a rollout share it.
-public final class ConditionMemory: AttentionMemory {
-  public private(set) var endFrame = 0
+package final class ConditionMemory: AttentionMemory {
+  package private(set) var endFrame = 0
   private var layers: [(keys: Tensor, values: Tensor)] = []  // [B, M, H, D]
 
-  public init() {}
+  package init() {}
 
   /// - Returns: the rotary factors of the block's frames; those of a condition are its model's.
-  public func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
+  package func begin(_ block: Range<Int>, rotary: Rotary) -> Tensor {
     rotary.factors(start: block.lowerBound, frames: block.count)
   }
 
-  public func exchange(
+  package func exchange(
     _ keys: ProjectedKeys, _ values: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
   ) -> (keys: Tensor, values: Tensor) {
     require(!gradientsEnabled, "Gradients do not cross kept keys and values.")
@@ -29,7 +29,7 @@ public final class ConditionMemory: AttentionMemory {
   }
 
   /// A layer's keys without rotation, and values.
-  public func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
+  package func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
     (layers[layer].keys.flatten(2), layers[layer].values.flatten(2))
   }
 

@@ -3,9 +3,11 @@ package import Torch
 
 /// Rotary position embedding over time, height and width.
 ///
-/// A head of width D turns its interleaved pairs by angles position · 10000^(-2i/d); d is D - 2⌊D/3⌋ for time and ⌊D/3⌋ for
-/// height and for width. Positions are computed, not looked up, so time has no end. Angles in fp64, factors in fp32.
+/// A head of width D turns its interleaved pairs by angles position · 10000^(-2i/d); d is 2⌊D/6⌋ for height and for width, and
+/// what is left for time. Positions are computed, not looked up, so time has no end. Angles in fp64, factors in fp32.
 package struct Rotary: Sendable {
+  /// Height and width in tokens.
+  package let grid: (height: Int, width: Int)
   private let timeFrequencies: Tensor  // [Dt/2], fp64
   private let spatialFrequencies: Tensor  // [Dh/2], fp64
   private let spatial: Tensor  // [h·w, (Dh + Dw)/2, 2]
@@ -13,16 +15,14 @@ package struct Rotary: Sendable {
   /// The type that factors are rounded to.
   private let precision: DType
 
-  /// - Parameter grid: height and width in tokens.
-  package init(headDim: Int, grid: (height: Int, width: Int), device: Device) {
-    let third = headDim / 3
-    timeFrequencies = Rotary.frequencies(headDim - 2 * third, device)
-    let frequencies = Rotary.frequencies(third, device)
-    let rows = Rotary.factors(.range(Double(grid.height), .float64, device: device), frequencies)
-    let columns = Rotary.factors(.range(Double(grid.width), .float64, device: device), frequencies)
-    let shape = [grid.height, grid.width, third / 2, 2]
-    spatial = Tensor.cat([rows.unsqueeze(1).expand(shape), columns.unsqueeze(0).expand(shape)], 2).flatten(0, 1)
-    tokensPerFrame = grid.height * grid.width
+  /// - Parameters:
+  ///   - grid: height and width in tokens.
+  ///   - precision: the type that factors are rounded to before they are used in fp32.
+  package init(headDim: Int, grid: (height: Int, width: Int), precision: DType = .float32, device: Device) {
+    let side = 2 * (headDim / 6)
+    timeFrequencies = Rotary.frequencies(headDim - 2 * side, device)
+    spatialFrequencies = Rotary.frequencies(side, device)
+    self.grid = grid
     self.device = device
     self.precision = precision
     spatial = Rotary.spatial(
@@ -48,7 +48,12 @@ package struct Rotary: Sendable {
 
   /// Cosines and sines `[F·T, D/2, 2]` for latent frames at consecutive times from `start`.
   package func factors(start: Int, frames: Int) -> Tensor {
-    let time = timeFactors(start: start, frames: frames)  // [F, Dt/2, 2]
+    joined(timeFactors(start: start, frames: frames), spatial)
+  }
+
+  /// Every frame's time `[F, Dt/2, 2]` with every place `[T, (Dh + Dw)/2, 2]`.
+  private func joined(_ time: Tensor, _ spatial: Tensor) -> Tensor {
+    let (frames, tokens) = (time.size(0), spatial.size(0))
     let full = Tensor.cat(
       [
         time.unsqueeze(1).expand(frames, tokens, time.size(1), 2),

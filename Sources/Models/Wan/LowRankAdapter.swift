@@ -6,6 +6,9 @@ package import Torch
 /// layout of the PEFT library; `.default` may be absent), and whole tensors that replace or extend the base: the wider patch
 /// embedding, the audio layers. A merged weight is `W + alpha / rank · B·A`, product and sum in fp32, rounded once.
 package enum LowRankAdapter {
+  /// The scale of OmniAvatar's adapters and of Live Avatar's, whose file does not tell it; their rank is 128.
+  package static let publishedAlpha = 64.0
+
   /// - Parameters:
   ///   - alpha: OmniAvatar's is 64 at rank 128.
   /// - Throws: `TorchError` that lists what does not fit.
@@ -78,7 +81,7 @@ package enum LowRankAdapter {
     /// The same on a device, computed there; nil for a tensor that stays as the base has it.
     ///
     /// - Throws: as `tensor`.
-    public func tensor(_ name: String, on device: Device) throws -> Tensor? {
+    package func tensor(_ name: String, on device: Device) throws -> Tensor? {
       guard let weight = whole[name] else { throw TorchError("The merged model has no '\(name)'.") }
       guard let (a, b) = factors[name] else { return nil }
       let change = b.to(device, .float32).matmul(a.to(device, .float32)) * (alpha / Double(a.size(0)))

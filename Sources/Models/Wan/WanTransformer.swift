@@ -7,37 +7,14 @@ package import Torch
 /// (training of the student), and one block at a time over a key/value cache (serving, and rollouts in training).
 /// Shapes: B batch, F latent frames, H and W latent pixels, T tokens of a frame, L = F·T, C width.
 package struct WanTransformer: Sendable {
-  /// Called with intermediate results by the reference's names; for parity.
-  package typealias Tap = (String, Tensor) -> Void
-
-  /// Text read once per session: the keys and values of every layer's cross-attention.
-  package struct TextContext: Sendable {
-    package let embedded: Tensor  // [B, L, C]
-    let layers: [(keys: Tensor, values: Tensor)]
-
-    /// The keys and values of a layer, `[B, L, C]`; for inspection.
-    package func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) {
-      (layers[layer].keys.flatten(2), layers[layer].values.flatten(2))
-    }
-  }
-
-  /// What a timestep means to every layer; computed once per step of a schedule.
-  package struct TimestepContext: Sendable {
-    package let embedding: Tensor  // [N, C]
-    package let projection: Tensor  // [N, 6·C]
-    let layers: [LayerModulation]
-    let headShift, headScale: Tensor  // [B, F or 1, C]
-  }
+  package typealias Tap = WanTap
+  package typealias TextContext = WanTextContext
+  package typealias TimestepContext = WanTimestepContext
 
   package let config: WanTransformerConfiguration
   /// Whether a pass with gradients keeps only the input of each layer and computes the rest again when it goes back.
   package var checkpointsLayers = false
-  let patchEmbedding: (weight: Tensor, bias: Tensor)
-  let textIn, textOut: Linear
-  let timeIn, timeOut, timeProjection: Linear
-  let layers: [WanTransformerLayer]
-  let headModulation: Tensor  // [1, 2, C]
-  let head: Linear
+  let trunk: WanTrunk
   let audioPack: AudioPack
   let audioProjections: [Linear]
 
@@ -56,33 +33,17 @@ package struct WanTransformer: Sendable {
   }
 
   /// The type of the weights, in which a pass is computed.
-  package var dtype: DType { timeIn.dtype }
-  package var device: Device { timeIn.device }
+  package var dtype: DType { trunk.dtype }
+  package var device: Device { trunk.device }
+  var layers: [WanTransformerLayer] { trunk.layers }
 
   // MARK: Conditions
 
   /// Reads encoded text `[B, L, textDim]`. Every row takes part, empty ones too.
-  package func read(text: Tensor) -> TextContext {
-    let embedded = textOut(textIn.geluTanh(text))
-    return TextContext(embedded: embedded, layers: layers.map { $0.crossAttention.crossKeysAndValues(embedded) })
-  }
+  package func read(text: Tensor) -> TextContext { trunk.read(text: text) }
 
   /// Reads timesteps `[B, F]`, or `[B, 1]` where all frames share one. The sinusoid has the timesteps' own type.
-  package func read(timesteps: Tensor) -> TimestepContext {
-    let (batch, frames) = (timesteps.size(0), timesteps.size(1))
-    let sinusoid = sinusoidalEmbedding(timesteps.flatten(), width: config.freqDim).to(timeIn.dtype)
-    let embedding = timeOut(timeIn(sinusoid).silu())  // [N, C]
-    let projection = timeProjection(embedding.silu())  // [N, 6C]
-    // All layers at once: [layers, 6, 1, 1, C] + [6, B, F, C].
-    let tables = Tensor.stack(layers.map { $0.modulation.squeeze(0) }, 0).unsqueeze(2).unsqueeze(2)
-    let perFrame = projection.reshape(batch, frames, 6, config.dim).permute(2, 0, 1, 3)
-    let all = tables + perFrame
-    let shared = embedding.reshape(batch, frames, config.dim)
-    return TimestepContext(
-      embedding: embedding, projection: projection,
-      layers: (0..<layers.count).map { LayerModulation(all.select(0, $0)) },
-      headShift: headModulation.narrow(1, 0, 1) + shared, headScale: headModulation.narrow(1, 1, 1) + shared)
-  }
+  package func read(timesteps: Tensor) -> TimestepContext { trunk.read(timesteps: timesteps) }
 
   /// Packs audio features `[B, 4F - 3, audioInputDim]`, one row per video frame, into `[B, F, audioHiddenSize]`.
   ///
@@ -141,18 +102,12 @@ package struct WanTransformer: Sendable {
   }
 
   /// The rows of a memory for latents `[B, C, F, H, W]`.
-  package func memoryShape(for latents: Tensor) -> MemoryShape {
-    MemoryShape(
-      layers: config.numLayers, heads: config.numHeads, headDim: config.headDim,
-      tokensPerFrame: config.tokensPerFrame(height: latents.size(3), width: latents.size(4)), batch: latents.size(0),
-      dtype: latents.dtype, device: latents.device)
-  }
+  package func memoryShape(for latents: Tensor) -> MemoryShape { trunk.memoryShape(for: latents) }
 
   /// The rotary factors for latents of this height and width.
   package func rotary(for latents: Tensor) -> Rotary {
-    Rotary(
-      headDim: config.headDim,
-      grid: (latents.size(3) / config.patchSize[1], latents.size(4) / config.patchSize[2]), device: latents.device)
+    let grid = trunk.grid(of: latents)
+    return Rotary(headDim: config.headDim, grid: (grid[0], grid[1]), device: latents.device)
   }
 
   /// True where a token of row q may see token k: `[L, L]`, for blocks of `framesPerBlock` over the whole clip.

@@ -26,6 +26,12 @@ package struct WanTransformerConfiguration: Codable, Hashable, Sendable {
   package var audioHiddenSize: Int
 
   package var headDim: Int { dim / numHeads }
+  /// The sizes that other Wan transformers have too.
+  package var trunk: WanTrunkConfiguration {
+    WanTrunkConfiguration(
+      dim: dim, inDim: inDim, ffnDim: ffnDim, outDim: outDim, textDim: textDim, freqDim: freqDim, numHeads: numHeads,
+      numLayers: numLayers, patchSize: patchSize, eps: eps)
+  }
   /// Layers `2 ... numLayers/2` add audio to their tokens.
   package var audioLayers: Range<Int> { 2..<max(2, numLayers / 2 + 1) }
 

@@ -7,7 +7,9 @@ extension WanTransformer: BlockTransformer {
     let first, later: Tensor  // [B, C+1, n, H, W]
   }
 
-  package func read(reference: Tensor, framesPerBlock: Int) -> Reference {
+  package func read(
+    reference: Tensor, framesPerBlock: Int, text: TextContext, timestep: TimestepContext, rotary: Rotary
+  ) -> Reference {
     Reference(
       latent: reference,
       first: ReferenceLatent.condition(reference, frames: framesPerBlock, startsClip: true),
@@ -19,8 +21,8 @@ extension WanTransformer: BlockTransformer {
   }
 
   package func flow(
-    _ latents: Tensor, block: Range<Int>, reference: Reference, timestep: TimestepContext, text: TextContext,
-    audio: Tensor, memory: any AttentionMemory, rotary: Rotary
+    _ latents: Tensor, block: Range<Int>, step: Int?, reference: Reference, timestep: TimestepContext,
+    text: TextContext, audio: Tensor, memory: any AttentionMemory, rotary: Rotary
   ) -> Tensor {
     self(
       block: latents, start: block.lowerBound, condition: block.lowerBound == 0 ? reference.first : reference.later,

@@ -1,20 +1,20 @@
 import NN
-import Torch
+package import Torch
 
 // B batch, F latent frames, H and W latent pixels, h and w tokens along a side, T = h·w tokens of a frame, L tokens, C width.
 
 /// Sizes of what every Wan transformer has.
-public struct WanTrunkConfiguration: Hashable, Sendable {
-  public var dim: Int
-  public var inDim: Int
-  public var ffnDim: Int
-  public var outDim: Int
-  public var textDim: Int
-  public var freqDim: Int
-  public var numHeads: Int
-  public var numLayers: Int
-  public var patchSize: [Int]
-  public var eps: Double
+package struct WanTrunkConfiguration: Hashable, Sendable {
+  package var dim: Int
+  package var inDim: Int
+  package var ffnDim: Int
+  package var outDim: Int
+  package var textDim: Int
+  package var freqDim: Int
+  package var numHeads: Int
+  package var numLayers: Int
+  package var patchSize: [Int]
+  package var eps: Double
 }
 
 /// What the Wan transformers have in common: patches, text, timesteps, layers and head. A family adds how picture and sound come in.
@@ -107,23 +107,23 @@ struct WanTrunk: Sendable {
 }
 
 /// Is told intermediate results by the reference's names; for parity.
-public typealias WanTap = (String, Tensor) -> Void
+package typealias WanTap = (String, Tensor) -> Void
 
 /// Text read once per session: the keys and values of every layer's cross-attention.
-public struct WanTextContext: Sendable {
-  public let embedded: Tensor  // [B, L, C]
+package struct WanTextContext: Sendable {
+  package let embedded: Tensor  // [B, L, C]
   let layers: [(keys: Tensor, values: Tensor)]
 
   /// The keys and values of a layer, `[B, L, C]`; for inspection.
-  public func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) {
+  package func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) {
     (layers[layer].keys.flatten(2), layers[layer].values.flatten(2))
   }
 }
 
 /// What a timestep means to every layer; computed once per step of a schedule.
-public struct WanTimestepContext: Sendable {
-  public let embedding: Tensor  // [N, C]
-  public let projection: Tensor  // [N, 6·C]
+package struct WanTimestepContext: Sendable {
+  package let embedding: Tensor  // [N, C]
+  package let projection: Tensor  // [N, 6·C]
   let layers: [LayerModulation]
   let headShift, headScale: Tensor  // [B, F or 1, C]
 }

@@ -1,7 +1,7 @@
 /// How far the sink frame stands ahead of a block's first frame in time, once the video has come that far (Rolling RoPE of Live Avatar).
-public enum SinkDistance: Sendable {
+package enum SinkDistance: Sendable {
   /// The distances that the published code draws from, anew in every pass.
-  public static let published = 4...30
+  package static let published = 4...30
 
   case fixed(Int)
   /// One of `published` for each block and step, by a seed: stages of a pipeline need not tell each other.

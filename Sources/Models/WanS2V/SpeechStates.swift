@@ -1,22 +1,23 @@
-import Torch
+import Basics
+package import Torch
 
 // S hidden states, T places at 50 a second, N video frames, E width of a state.
 
 /// Features of speech for Wan2.2-S2V: all hidden states of the speech encoder for each video frame.
-public enum SpeechStates {
+package enum SpeechStates {
   /// Places per second of the encoder's own, and of the resampled states that frames are taken from.
   static let (encoderRate, resampledRate) = (50, 30)
 
   /// All hidden states of a sound as a whole, `[S, T, E]`.
   ///
   /// - Parameter known: mean and variance of the sound that these samples are a part of; nil for their own.
-  /// - Throws: `Wav2Vec2Error` for a sound too short to have a single place.
-  public static func states(
+  /// - Throws: `LiveTalkError` for a sound too short to have a single place.
+  package static func states(
     _ encoder: Wav2Vec2, _ samples: [Float], normalisedBy known: (mean: Double, variance: Double)? = nil
   ) throws -> Tensor {
     let least = encoder.configuration.receptiveField
     guard samples.count >= least else {
-      throw Wav2Vec2Error("A sound of \(samples.count) samples cannot be encoded: it takes at least \(least).")
+      throw LiveTalkError("A sound of \(samples.count) samples cannot be encoded: it takes at least \(least).")
     }
     let input = known.map { AudioFeatures.normalized(samples, $0) } ?? AudioFeatures.normalized(samples)
     return Tensor.cat(encoder.hiddenStates(input.unsqueeze(0)), 0)
@@ -34,7 +35,7 @@ public enum SpeechStates {
   }
 
   /// Features of so many video frames, `[1, N, S·E]`, as the published code makes them of a whole sound; zeros past its end.
-  public static func features(_ states: Tensor, frames: Int, framesPerSecond: Int = 25) -> Tensor {
+  package static func features(_ states: Tensor, frames: Int, framesPerSecond: Int = 25) -> Tensor {
     let rows = resampled(states).transpose(0, 1).flatten(1)  // [T30, S·E]
     let places = places(frames: frames, framesPerSecond: framesPerSecond).prefix { $0 < rows.size(0) }
     let taken = rows.indexSelect(0, Tensor(Array(places), device: rows.device))
@@ -43,8 +44,8 @@ public enum SpeechStates {
 
   /// Features of frames that are so many samples apart, from a part of a longer sound whose mean and variance are known, `[1, N, S·E]`.
   ///
-  /// - Throws: `Wav2Vec2Error` for a sound too short to have a single place.
-  public static func features(
+  /// - Throws: `LiveTalkError` for a sound too short to have a single place.
+  package static func features(
     _ encoder: Wav2Vec2, _ samples: [Float], frames: Int, normalisedBy known: (mean: Double, variance: Double),
     samplesPerFrame: Double
   ) throws -> Tensor {
@@ -54,7 +55,7 @@ public enum SpeechStates {
   }
 
   /// Features `[1, N, width]` with so many copies of the first row before it.
-  public static func leading(_ features: Tensor, by count: Int) -> Tensor {
+  package static func leading(_ features: Tensor, by count: Int) -> Tensor {
     guard count > 0 else { return features }
     let first = features.narrow(1, 0, 1)
     return Tensor.cat([first.expand(first.size(0), count, first.size(2)), features], 1)

@@ -1,42 +1,42 @@
-import Torch
+package import Torch
 
 /// Sizes of a Wan2.2-S2V diffusion transformer, the model behind Live Avatar.
 ///
 /// Source: the published checkpoint of Wan2.2-S2V-14B and its `config.json`, whose active options these are: AdaLN before the audio's
 /// cross-attention, motion tokens in three buckets, a timestep of zero for picture and motion.
-public struct WanS2VConfiguration: Codable, Hashable, Sendable {
-  public var dim: Int
-  public var inDim: Int
-  public var outDim: Int
+package struct WanS2VConfiguration: Codable, Hashable, Sendable {
+  package var dim: Int
+  package var inDim: Int
+  package var outDim: Int
   /// Channels of the pose latents.
-  public var condDim: Int
-  public var ffnDim: Int
-  public var textDim: Int
-  public var freqDim: Int
-  public var numHeads: Int
-  public var numLayers: Int
+  package var condDim: Int
+  package var ffnDim: Int
+  package var textDim: Int
+  package var freqDim: Int
+  package var numHeads: Int
+  package var numLayers: Int
   /// Time, height and width of a patch, in latent frames and latent pixels.
-  public var patchSize: [Int]
-  public var eps: Double
+  package var patchSize: [Int]
+  package var eps: Double
   /// Hidden states of the speech encoder that the audio encoder weighs, and the width of each.
-  public var audioStates: Int
-  public var audioDim: Int
+  package var audioStates: Int
+  package var audioDim: Int
   /// Tokens that a latent frame's sound becomes, besides a learned one.
-  public var audioTokens: Int
+  package var audioTokens: Int
   /// The layers after which sound is added.
-  public var audioLayers: [Int]
+  package var audioLayers: [Int]
 
-  public var headDim: Int { dim / numHeads }
+  package var headDim: Int { dim / numHeads }
   /// Width of one row of audio features (one video frame): every hidden state.
-  public var audioInputDim: Int { audioStates * audioDim }
+  package var audioInputDim: Int { audioStates * audioDim }
 
   /// Wan2.2-S2V-14B: 16,295,755,609 parameters.
-  public static let wan22S2V14B = WanS2VConfiguration(
+  package static let wan22S2V14B = WanS2VConfiguration(
     dim: 5120, ffnDim: 13824, textDim: 4096, freqDim: 256, numHeads: 40, numLayers: 40, audioStates: 25, audioDim: 1024,
     audioLayers: publishedAudioLayers)
   private static let publishedAudioLayers = [0, 4, 8, 12, 16, 20, 24, 27, 30, 33, 36, 39]
 
-  public init(
+  package init(
     dim: Int, inDim: Int = 16, outDim: Int = 16, condDim: Int = 16, ffnDim: Int, textDim: Int, freqDim: Int,
     numHeads: Int, numLayers: Int, patchSize: [Int] = [1, 2, 2], eps: Double = 1e-6, audioStates: Int, audioDim: Int,
     audioTokens: Int = 4, audioLayers: [Int]
@@ -64,7 +64,7 @@ public struct WanS2VConfiguration: Codable, Hashable, Sendable {
   ///   - headDim: which no shape tells; 128 in the published model.
   ///   - audioLayers: which no shape tells either; nil for those of the published model, where there are as many.
   /// - Throws: `TorchError` naming what is missing or impossible.
-  public init(readingFrom weights: [String: Tensor], headDim: Int = 128, audioLayers: [Int]? = nil) throws {
+  package init(readingFrom weights: [String: Tensor], headDim: Int = 128, audioLayers: [Int]? = nil) throws {
     func shape(_ key: String, _ rank: Int) throws -> [Int] {
       guard let tensor = weights[key] else { throw TorchError("The transformer's weights have no '\(key)'.") }
       guard tensor.rank == rank, tensor.shape.allSatisfy({ $0 > 0 }) else {
@@ -98,7 +98,7 @@ public struct WanS2VConfiguration: Codable, Hashable, Sendable {
   }
 
   /// Why no model can have these sizes, or nil.
-  public var problem: String? {
+  package var problem: String? {
     if dim <= 0 || numHeads <= 0 || dim % numHeads != 0 {
       return "a width of \(dim) does not divide into \(numHeads) heads"
     }

@@ -1,18 +1,18 @@
-import NN
-import Torch
+package import NN
+package import Torch
 
 /// The diffusion transformer of Wan2.2-S2V as Live Avatar runs it: block by block over its own past, beside the tokens of a picture (the
 /// sink) and of what moved before, with sound added after some layers (arXiv 2512.04677).
 ///
 /// Shapes: A speakers, B batch, N video frames and n latent frames of a block, H and W latent pixels, T tokens of a frame, C width.
-public struct WanS2VTransformer: Sendable {
-  public typealias TextContext = WanTextContext
-  public typealias TimestepContext = WanTimestepContext
+package struct WanS2VTransformer: Sendable {
+  package typealias TextContext = WanTextContext
+  package typealias TimestepContext = WanTimestepContext
 
-  public let config: WanS2VConfiguration
+  package let config: WanS2VConfiguration
   /// Whether a pass with gradients keeps only the input of each layer and computes the rest again when it goes back.
-  public var checkpointsLayers = false
-  public var sinkDistance = SinkDistance.drawn(seed: 0)
+  package var checkpointsLayers = false
+  package var sinkDistance = SinkDistance.drawn(seed: 0)
   let trunk: WanTrunk
   let poseEmbedding: PatchEmbedding
   let audioEncoder: CausalAudioEncoder
@@ -23,7 +23,7 @@ public struct WanS2VTransformer: Sendable {
 
   /// - Parameter keepsTypes: whether what is computed in fp32 stays in the type of the store, for a model that shall only be checked.
   /// - Throws: `TorchError` for sizes that no model can have. Wrong keys are reported by the store's `finish`.
-  public init(_ config: WanS2VConfiguration, _ path: ParameterPath, keepsTypes: Bool = false) throws {
+  package init(_ config: WanS2VConfiguration, _ path: ParameterPath, keepsTypes: Bool = false) throws {
     if let problem = config.problem { throw TorchError("The transformer's configuration is impossible: \(problem).") }
     self.config = config
     let exact: DType? = keepsTypes ? nil : .float32
@@ -36,21 +36,21 @@ public struct WanS2VTransformer: Sendable {
   }
 
   /// The type of the weights, in which a pass is computed.
-  public var dtype: DType { trunk.dtype }
-  public var device: Device { trunk.device }
+  package var dtype: DType { trunk.dtype }
+  package var device: Device { trunk.device }
 
   // MARK: Conditions
 
   /// Reads encoded text `[B, L, textDim]`. Every row takes part, empty ones too.
-  public func read(text: Tensor) -> TextContext { trunk.read(text: text) }
+  package func read(text: Tensor) -> TextContext { trunk.read(text: text) }
 
   /// Reads timesteps `[B, n]`, or `[B, 1]` where all frames share one, in fp32. The sinusoid has the timesteps' own type.
-  public func read(timesteps: Tensor) -> TimestepContext { trunk.read(timesteps: timesteps) }
+  package func read(timesteps: Tensor) -> TimestepContext { trunk.read(timesteps: timesteps) }
 
   /// What a block's sound is to every layer that adds it.
-  public struct AudioContext: Sendable {
+  package struct AudioContext: Sendable {
     /// The audio encoder's result for the block and what stands before it, `[A, n, K + 1, C]` and `[A, n, 1, C]`; for inspection.
-    public let local, global: Tensor
+    package let local, global: Tensor
     let sounds: [AudioInjector.Sound]  // in the order of the injectors
     /// Where each of several speakers is heard, `[A, n·T, 1]`; nil for one, who is heard everywhere.
     let masks: Tensor?
@@ -64,7 +64,7 @@ public struct WanS2VTransformer: Sendable {
   /// As published, a block's sound does not depend on that of earlier blocks: its own first row stands before it, again and again.
   /// - Parameter masks: where each of several speakers is heard, `[A, n or more, h, w, 1]` in tokens; of a longer one the first n frames
   ///   count. Without masks every clip of a batch has a speaker of its own.
-  public func read(audioFeatures: Tensor, masks: Tensor? = nil) -> AudioContext {
+  package func read(audioFeatures: Tensor, masks: Tensor? = nil) -> AudioContext {
     let first = audioFeatures.narrow(1, 0, 1)
     let before = first.expand(first.size(0), Self.audioContextFrames, first.size(2))
     let (local, global) = audioEncoder(Tensor.cat([before, audioFeatures], 1))
@@ -80,13 +80,13 @@ public struct WanS2VTransformer: Sendable {
   // MARK: Passes
 
   /// The tokens beside a video and their keys and values: what `read(reference:…)` makes of a picture.
-  public struct Reference {
+  package struct Reference {
     let condition: ConditionMemory
     /// The rotary factors of the motion tokens, `[M, D/2, 2]`.
     let motionFactors: Tensor
 
     /// A layer's keys without rotation, and values, of picture and motion, `[B, M, C]`; for inspection.
-    public func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) { condition.ordered(layer: layer) }
+    package func keysAndValues(layer: Int) -> (keys: Tensor, values: Tensor) { condition.ordered(layer: layer) }
   }
 
   /// Where the sink stands in time until a video has come that far.
@@ -98,7 +98,7 @@ public struct WanS2VTransformer: Sendable {
   ///   - latents: the sink frame, then the latent frames that come before the clip, oldest first, `[B, C, 1 + m, H, W]`; where m is less
   ///     than 19, nothing stood before.
   ///   - timestep: zero.
-  public func read(
+  package func read(
     reference latents: Tensor, text: TextContext, timestep: TimestepContext, rotary: Rotary, tap: WanTap? = nil
   ) -> Reference {
     let motionFactors = MotionTokens.factors(rotary)
@@ -124,7 +124,7 @@ public struct WanS2VTransformer: Sendable {
   /// - Parameters:
   ///   - pose: pose latents `[B, condDim, n, H, W]`; nil for zeros, as in the published systems.
   ///   - distance: how far the sink stands ahead of the block's first frame.
-  public func callAsFunction(
+  package func callAsFunction(
     block latents: Tensor, start: Int, pose: Tensor? = nil, distance: Int, reference: Reference,
     timestep: TimestepContext, text: TextContext, audio: AudioContext, memory: any AttentionMemory, rotary: Rotary,
     tap: WanTap? = nil
@@ -178,7 +178,7 @@ extension WanS2VTransformer {
   }
 
   /// The linear layers that the published system computes in 8 bits.
-  public static let float8Layers = Float8Layers(excluding: [
+  package static let float8Layers = Float8Layers(excluding: [
     "text_embedding", "time_embedding", "time_projection", "head.head", "casual_audio_encoder.encoder.final_linear",
   ])
 }

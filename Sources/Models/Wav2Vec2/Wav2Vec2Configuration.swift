@@ -15,6 +15,18 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   package let positionKernel: Int
   package let positionGroups: Int
   package let eps: Double
+  /// What the convolutions are normalised by.
+  package let convolutionNorm: ConvolutionNorm
+  /// Whether a layer normalises what enters its halves, and a last norm stands behind all layers (the large models); else what each
+  /// half gives is normalised after it is added (the base model).
+  package let normalizesInputs: Bool
+
+  package enum ConvolutionNorm: String, Codable, Sendable {
+    /// Each channel of the first convolution over the whole sound.
+    case group
+    /// All channels of each convolution at every place.
+    case layer
+  }
 
   enum CodingKeys: String, CodingKey {
     case width = "hidden_size"
@@ -54,7 +66,7 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   }
 
   /// jonatasgrosman/wav2vec2-large-xlsr-53-english: 24 layers.
-  public static let large = Wav2Vec2Configuration(
+  package static let large = Wav2Vec2Configuration(
     width: 1024, layers: 24, heads: 16, feedForwardWidth: 4096, convolutionWidths: Array(repeating: 512, count: 7),
     convolutionBias: true, convolutionNorm: .layer, normalizesInputs: true)
 
@@ -155,7 +167,7 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   }
 
   /// Width of all hidden states of one place: before the first layer and after each.
-  public var statesWidth: Int { (layers + 1) * width }
+  package var statesWidth: Int { (layers + 1) * width }
 
   /// Width of the features of one video frame: the last hidden state, and every hidden state from the first.
   package var featureWidth: Int { (layers + 2) * width }

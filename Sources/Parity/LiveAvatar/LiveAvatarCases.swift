@@ -1,3 +1,4 @@
+import Basics
 import Models
 import NN
 import Torch
@@ -43,7 +44,9 @@ enum LiveAvatarCases {
     let config = try configuration(json)
     let read = try WanS2VConfiguration(
       readingFrom: weights, headDim: config.headDim, audioLayers: config.audioLayers)
-    guard read == config else { throw ParityError("the shapes of the weights tell other sizes than the configuration") }
+    guard read == config else {
+      throw LiveTalkError("the shapes of the weights tell other sizes than the configuration")
+    }
     let store = ParameterStore(
       weights: weights, name: "weights.safetensors", device: golden.device, dtype: .float32, isFrozen: true)
     let model = try WanS2VTransformer(config, store.root)
@@ -52,7 +55,7 @@ enum LiveAvatarCases {
   }
 
   static func input(_ inputs: [String: Tensor], _ name: String) throws -> Tensor {
-    guard let tensor = inputs[name] else { throw ParityError("the case has no input '\(name)'") }
+    guard let tensor = inputs[name] else { throw LiveTalkError("the case has no input '\(name)'") }
     return tensor
   }
 

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import NN
@@ -36,7 +37,7 @@ enum S2VAudioCases {
     let after = try call["inject_after_block"].int()
     actual["injected"] = Tensor.cat(sounds.map { hidden + model.added(after: after, to: hidden, by: $0) }, 0)
     for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) {
-      guard let value = actual[name] else { throw ParityError("nothing computes the output '\(name)'") }
+      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
       let stated = golden.json["tolerance"][name]
       try recorder.compare(
         name, value, expected, stated.exists ? Tolerance(rtol: 0, atol: try stated.double()) : tolerance)
@@ -54,7 +55,7 @@ enum S2VAudioCases {
       (entry.name, held[entry.name] ?? entry.initial.tensor(entry.shape, .float32, generator).to(golden.device))
     }
     let unknown = Set(held.keys).subtracting(shapes.layout.map(\.name))
-    guard unknown.isEmpty else { throw ParityError("the case holds \(unknown.sorted()), which the model lacks") }
+    guard unknown.isEmpty else { throw LiveTalkError("the case holds \(unknown.sorted()), which the model lacks") }
     return try LiveAvatarCases.model(Dictionary(uniqueKeysWithValues: weights), golden.config, golden)
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Generation
 import Models
 import NN
@@ -11,7 +12,7 @@ enum S2VDecodingCases {
     let prime = try LiveAvatarCases.input(inputs, "prime")
     let latents = try LiveAvatarCases.input(inputs, "latents")
     guard try golden.json["call"]["prime_frames"].int() == LiveAvatarDecoder.primingFrames else {
-      throw ParityError("the decoder is primed with another number of frames")
+      throw LiveTalkError("the decoder is primed with another number of frames")
     }
     var decoder = LiveAvatarDecoder(vae, motion: prime)
     let video = Tensor.cat((0..<latents.size(0)).map { decoder.decode(latents.select(0, $0).unsqueeze(0)) }, 2)
@@ -28,7 +29,7 @@ enum S2VDecodingCases {
         try recorder.compare(
           name, ours.narrow(2, ours.size(2) - expected.size(2), expected.size(2)), expected, tolerance)
       } else {
-        throw ParityError("nothing computes the output '\(name)'")
+        throw LiveTalkError("nothing computes the output '\(name)'")
       }
     }
     // Frames of a stream are those of one pass over everything.
@@ -53,7 +54,7 @@ enum S2VDecodingCases {
     let vae = WanVAE(configuration, store.root)
     try store.finish()
     let unknown = Set(held.keys).subtracting(shapes.layout.map(\.name))
-    guard unknown.isEmpty else { throw ParityError("the case holds \(unknown.sorted()), which the model lacks") }
+    guard unknown.isEmpty else { throw LiveTalkError("the case holds \(unknown.sorted()), which the model lacks") }
     return vae
   }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Models
 import Torch
 
@@ -45,7 +46,7 @@ enum S2VPassCases {
         try recorder.compare(name, velocity.squeeze(0), expected, Tolerance(rtol: 0, atol: stated))
         continue
       }
-      guard let value = actual[name] else { throw ParityError("nothing computes the output '\(name)'") }
+      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
       // The tables of factors are the published ones to the last bit on a processor.
       let isTable = name.contains(".rope") && golden.device.isCPU
       try recorder.compare(name, value, expected, isTable ? .exact : tolerance)

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -14,7 +15,7 @@ enum S2VPipelineCases {
     try system.single(&actual, online: false)
     try system.single(&actual, online: true)
     for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) where name != "ref_pixels" {
-      guard let value = actual[name] else { throw ParityError("nothing computes the output '\(name)'") }
+      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
       let kind = name.hasSuffix("video") ? "video" : name.hasSuffix(".latents") ? "latents" : "encoded_latents"
       let stated = name == "tpp.audio" ? "latents" : kind
       let tolerance = Tolerance(rtol: 0, atol: try golden.json["tolerance"][stated].double())
@@ -47,7 +48,7 @@ enum S2VPipelineCases {
       try recorder.expect("configuration", vae.configuration == VAECases.configuration(golden.config["vae"]))
       let call = golden.json["call"]
       let size = ReferencePicture.Size(height: try call["height"].int(), width: try call["width"].int())
-      guard let expected = outputs["ref_pixels"] else { throw ParityError("the case has no output 'ref_pixels'") }
+      guard let expected = outputs["ref_pixels"] else { throw LiveTalkError("the case has no output 'ref_pixels'") }
       if let media = golden.media {
         let picture = try media.picture(golden.directory.appendingPathComponent("ref.png"))
         try recorder.compare(

@@ -1,3 +1,5 @@
+import Basics
+import FoundationEssentials
 import Generation
 import Models
 import Torch
@@ -43,7 +45,7 @@ enum S2VRolloutCases {
       ).squeeze(0)
     }
     for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) {
-      guard let value = actual[name] else { throw ParityError("nothing computes the output '\(name)'") }
+      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
       try recorder.compare(name, value, expected, tolerance)
     }
   }
@@ -85,7 +87,7 @@ enum S2VRolloutCases {
     actual["broadcast.sink"] = first
     actual["latents"] = Tensor.cat(messages[steps - 1], 2).squeeze(0)
     for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) {
-      guard let value = actual[name] else { throw ParityError("nothing computes the output '\(name)'") }
+      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
       try recorder.compare(name, value, expected, tolerance)
     }
   }
@@ -127,7 +129,7 @@ enum S2VRolloutCases {
       let clip = schedule["blocks_per_clip"].exists ? try schedule["blocks_per_clip"].int() : 4
       let update =
         schedule["sink_update_after_blocks"].exists ? try schedule["sink_update_after_blocks"].int() : clip
-      guard update == 1 || update == clip else { throw ParityError("no sink is updated after \(update) blocks") }
+      guard update == 1 || update == clip else { throw LiveTalkError("no sink is updated after \(update) blocks") }
       let (distances, steps) = (
         try input("relative_distance").array(Int.self), try schedule["steps"].int()
       )

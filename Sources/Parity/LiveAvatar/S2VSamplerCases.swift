@@ -1,3 +1,4 @@
+import Basics
 import Generation
 import Torch
 
@@ -16,11 +17,11 @@ enum S2VSamplerCases {
       let parts = name.split(separator: ".").map(String.init)
       switch (parts[0], parts.count > 1 ? parts[1] : "") {
       case ("sigmas", let count):
-        guard let count = Int(count) else { throw ParityError("nothing computes the output '\(name)'") }
+        guard let count = Int(count) else { throw LiveTalkError("nothing computes the output '\(name)'") }
         let table = FlowMatchingSchedule.liveAvatar(steps: count)
         try recorder.compare(name, Tensor.cat([table.sigmas, .zeros([1])], 0), expected, tolerance)
       case ("timesteps", let count):
-        guard let count = Int(count) else { throw ParityError("nothing computes the output '\(name)'") }
+        guard let count = Int(count) else { throw LiveTalkError("nothing computes the output '\(name)'") }
         try recorder.compare(
           name, FlowMatchingSchedule.liveAvatar(steps: count).timesteps, expected, stated("timesteps"))
       case ("training", "sigmas"): try recorder.compare(name, training.sigmas, expected, stated("training"))
@@ -44,7 +45,7 @@ enum S2VSamplerCases {
         )
         try recorder.compare(
           name, FlowMatchingSchedule.eulerStep(sample, answer, from: levels[2], to: levels[3]), expected, tolerance)
-      default: throw ParityError("nothing computes the output '\(name)'")
+      default: throw LiveTalkError("nothing computes the output '\(name)'")
       }
     }
   }

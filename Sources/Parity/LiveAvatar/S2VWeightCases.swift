@@ -1,3 +1,4 @@
+import Basics
 import Models
 import NN
 import Torch
@@ -21,7 +22,7 @@ enum S2VWeightCases {
     for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) {
       let isHalf = name.hasPrefix("bf16.")
       guard let value = isHalf ? halved[String(name.dropFirst(5))] : merged[name] else {
-        throw ParityError("nothing computes the output '\(name)'")
+        throw LiveTalkError("nothing computes the output '\(name)'")
       }
       try recorder.compare(name, value, expected, isHalf ? step : tolerance)
     }
@@ -68,7 +69,7 @@ enum S2VWeightCases {
         // What a fused kernel gives, which does not round the product with the scale: that of the same values in fp32.
         let given = try LiveAvatarCases.input(inputs, parts[0]).to(.float32)
         try recorder.compare(name, bytes(Float8Tensor(quantizing: given.reshape(-1, given.size(-1)))), expected, .exact)
-      default: throw ParityError("nothing computes the output '\(name)'")
+      default: throw LiveTalkError("nothing computes the output '\(name)'")
       }
     }
   }

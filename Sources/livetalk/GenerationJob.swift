@@ -40,7 +40,10 @@ struct GenerationJob {
     // Made first: a place that cannot be written is found before gigabytes are read.
     let sink = GuardedSink(
       try makeVideoSink(
-        path: output, format: VideoFormat(width: size.width, height: size.height, soundSampleRate: Self.soundRate)))
+        path: output,
+        format: VideoFormat(
+          width: size.width, height: size.height, framesPerSecond: clip.geometry.framesPerSecond,
+          soundSampleRate: Self.soundRate)))
     defer { sink.cancel() }
     Interruption.onStop { sink.cancelWithinLock() }
     let seconds = Double(clip.samples.count) / Double(clip.geometry.sampleRate)

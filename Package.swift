@@ -138,7 +138,7 @@ let package = Package(
     .target(
       name: "Server",
       dependencies: [
-        "Media", "Session", "WebRTC",
+        "Basics", "Media", "Session", "WebRTC",
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),

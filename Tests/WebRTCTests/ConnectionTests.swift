@@ -40,7 +40,7 @@ extension LiveTests {
       let figures =
         "given to seen p50 \(quantile(delays, 0.5).rounded()) ms, p95 \(quantile(delays, 0.95).rounded()) ms"
       print("\(kind) \(codec):", figures, "lost:", report.lost, avatar.stream.counts)
-      #expect(quantile(delays, 0.5) < 300, "\(figures)")
+      #expect(quantile(delays, 0.5) < 150, "\(figures)")
 
       #expect(report.clicks.count >= 4)
       #expect(report.flashes.count >= 4)
@@ -164,7 +164,7 @@ extension LiveTests {
       #expect(longest < (kind == .chromium ? 1500 : 4500))
       let seconds = Double(last - first) / 16
       // A click is two packets, and aiortc conceals none.
-      #expect(Double(report.clicks.count) >= 0.75 * seconds, "\(report.clicks.count) clicks in \(seconds) s")
+      #expect(Double(report.clicks.count) >= seconds - 2, "\(report.clicks.count) clicks in \(seconds) s")
       let heard = await microphone
       #expect(abs(heard.frequency - 440) < 10, "\(heard.frequency) Hz")
     }

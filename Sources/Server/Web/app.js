@@ -222,7 +222,10 @@ function setState(next, text) {
 
 function onStatus(status) {
   if (status === "connecting") element("subtitle").textContent = "Connecting…";
-  if (status === "open") element("subtitle").textContent = "Live";
+  if (status === "open") {
+    element("subtitle").textContent = "Live";
+    setState(state);
+  }
   if (status === "lost") {
     element("subtitle").textContent = "The connection was lost; trying again…";
     setState(state, "Reconnecting");
@@ -377,8 +380,7 @@ element("form").onsubmit = (event) => {
   event.preventDefault();
   const text = element("text").value.trim();
   if (!text || !stream) return;
-  turn("mine").textContent = text;
-  scroll();
+  // It appears when the session says that it has it.
   stream.send({ type: "text", text });
   element("text").value = "";
 };

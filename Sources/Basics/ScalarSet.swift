@@ -1,4 +1,4 @@
-/// A set of Unicode scalar values: a bitmap below U+2800, where nearly all members of this module's sets lie, and a
+/// A set of Unicode scalar values: a bitmap below U+2800, where nearly all members of the sets here and in other modules lie, and a
 /// list of ranges above.
 package struct ScalarSet: Sendable {
   private static let bitmapLimit: UInt32 = 0x2800

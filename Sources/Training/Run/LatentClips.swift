@@ -21,7 +21,7 @@ struct LatentClips {
   /// - Parameters:
   ///   - frames: the first latent frames of each clip to use; 0 for all.
   ///   - base: the checkpoint whose encoders must have encoded the clips.
-  /// - Throws: `LiveTalkError`; `LiveTalkError` where clips, transformer and checkpoint do not fit each other.
+  /// - Throws: `LiveTalkError` where clips cannot be read, or clips, transformer and checkpoint do not fit each other.
   init(
     _ folder: String, frames: Int = 0, trajectories: Bool = false, for config: WanTransformerConfiguration,
     device: Device,

@@ -19,7 +19,7 @@ package struct Processes {
   /// The ranks that torchrun, mpirun, Slurm or Kubernetes started; one without a launcher.
   ///
   /// - Parameter device: as settings name it; of several GPUs each local rank takes one.
-  /// - Throws: `TorchError` for an incomplete launch environment, or ranks that do not connect.
+  /// - Throws: `LiveTalkError` for an incomplete launch environment, `TorchError` for ranks that do not connect.
   package static func launched(device: String) throws -> Processes {
     guard let launch = try LaunchEnvironment.read() else { return .alone }
     var device = try Device(parsing: device)

@@ -41,7 +41,7 @@ package struct Trajectories: @unchecked Sendable {
   ///   - data: the folder of clips prepared as latents.
   ///   - teacher: a checkpoint folder.
   ///   - out: the folder to write, or to continue.
-  /// - Throws: `LiveTalkError`, `FileError`, `CheckpointMismatch`, `LiveTalkError`.
+  /// - Throws: `LiveTalkError`, `FileError`, `CheckpointMismatch`.
   package init(
     _ settings: TrajectorySettings, data: String, teacher: String, out: String, device: Device,
     precision: RunSettings.Precision

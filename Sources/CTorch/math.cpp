@@ -20,7 +20,7 @@ CT_BINARY(BINARY)
 
 #define PAIR(name) \
   ct_status ct_##name(ct_tensor a, ct_tensor b, ct_tensor *out) { return make(out, [&] { return at::name(ref(a), ref(b)); }); }
-PAIR(maximum) PAIR(logical_and) PAIR(logical_or) PAIR(matmul)
+PAIR(logical_and) PAIR(logical_or) PAIR(matmul)
 
 ct_status ct_gelu(ct_tensor a, bool tanh_form, ct_tensor *out) {
   return make(out, [&] { return at::gelu(ref(a), tanh_form ? "tanh" : "none"); });
@@ -33,9 +33,6 @@ ct_status ct_number_sub(double a, ct_tensor b, ct_tensor *out) {
 }
 ct_status ct_number_div(double a, ct_tensor b, ct_tensor *out) {
   return make(out, [&] { return at::reciprocal(ref(b)).mul(a); });
-}
-ct_status ct_where(ct_tensor condition, ct_tensor a, ct_tensor b, ct_tensor *out) {
-  return make(out, [&] { return at::where(ref(condition), ref(a), ref(b)); });
 }
 ct_status ct_masked_fill(ct_tensor a, ct_tensor mask, double value, ct_tensor *out) {
   return make(out, [&] { return at::masked_fill(ref(a), ref(mask), value); });
@@ -63,9 +60,6 @@ ct_status ct_mul_number_(ct_tensor a, double b) {
 }
 ct_status ct_fill_(ct_tensor a, double value) {
   return checked([&] { mut(a).fill_(value); });
-}
-ct_status ct_lerp_(ct_tensor a, ct_tensor b, double weight) {
-  return checked([&] { mut(a).lerp_(ref(b), weight); });
 }
 ct_status ct_normal_(ct_tensor a, double mean, double deviation, ct_generator g) {
   return checked([&] { mut(a).normal_(mean, deviation, generator(g)); });

@@ -6,9 +6,6 @@ using namespace ct;
 ct_status ct_reshape(ct_tensor a, const intptr_t *sizes, int32_t rank, ct_tensor *out) {
   return make(out, [&] { return ref(a).reshape(ints(sizes, rank)); });
 }
-ct_status ct_view(ct_tensor a, const intptr_t *sizes, int32_t rank, ct_tensor *out) {
-  return make(out, [&] { return ref(a).view(ints(sizes, rank)); });
-}
 ct_status ct_permute(ct_tensor a, const intptr_t *dims, int32_t rank, ct_tensor *out) {
   return make(out, [&] { return ref(a).permute(ints(dims, rank)); });
 }
@@ -20,9 +17,6 @@ ct_status ct_as_strided(ct_tensor a, const intptr_t *sizes, const intptr_t *stri
 }
 ct_status ct_expand(ct_tensor a, const intptr_t *sizes, int32_t rank, ct_tensor *out) {
   return make(out, [&] { return ref(a).expand(ints(sizes, rank)); });
-}
-ct_status ct_repeat(ct_tensor a, const intptr_t *repeats, int32_t rank, ct_tensor *out) {
-  return make(out, [&] { return ref(a).repeat(ints(repeats, rank)); });
 }
 ct_status ct_unsqueeze(ct_tensor a, intptr_t dim, ct_tensor *out) {
   return make(out, [&] { return ref(a).unsqueeze(dim); });

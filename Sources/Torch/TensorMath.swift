@@ -8,7 +8,6 @@ extension Tensor {
   package func sqrt() -> Tensor { Tensor { ct_sqrt(c, $0) } }
   package func rsqrt() -> Tensor { Tensor { ct_rsqrt(c, $0) } }
   package func abs() -> Tensor { Tensor { ct_abs(c, $0) } }
-  package func sign() -> Tensor { Tensor { ct_sign(c, $0) } }
   package func sin() -> Tensor { Tensor { ct_sin(c, $0) } }
   package func cos() -> Tensor { Tensor { ct_cos(c, $0) } }
   package func tanh() -> Tensor { Tensor { ct_tanh(c, $0) } }
@@ -25,8 +24,6 @@ extension Tensor {
   package func isFinite() -> Tensor { Tensor { ct_isfinite(c, $0) } }
   package func logicalNot() -> Tensor { Tensor { ct_logical_not(c, $0) } }
   package func clamp(_ low: Double, _ high: Double) -> Tensor { Tensor { ct_clamp(c, low, high, $0) } }
-  package func pow(_ exponent: Double) -> Tensor { Tensor { ct_pow_number(c, exponent, $0) } }
-  package func pow(_ exponent: Tensor) -> Tensor { Tensor { ct_pow(c, exponent.c, $0) } }
 
   package static prefix func - (a: Tensor) -> Tensor { Tensor { ct_neg(a.c, $0) } }
 
@@ -46,7 +43,6 @@ extension Tensor {
   /// Boolean tensors, element by element.
   package static func .== (a: Tensor, b: Tensor) -> Tensor { Tensor { ct_eq(a.c, b.c, $0) } }
   package static func .== (a: Tensor, b: Double) -> Tensor { Tensor { ct_eq_number(a.c, b, $0) } }
-  package static func .!= (a: Tensor, b: Double) -> Tensor { Tensor { ct_ne_number(a.c, b, $0) } }
   package static func .< (a: Tensor, b: Tensor) -> Tensor { Tensor { ct_lt(a.c, b.c, $0) } }
   package static func .< (a: Tensor, b: Double) -> Tensor { Tensor { ct_lt_number(a.c, b, $0) } }
   package static func .<= (a: Tensor, b: Tensor) -> Tensor { Tensor { ct_le(a.c, b.c, $0) } }
@@ -58,11 +54,6 @@ extension Tensor {
   package static func .& (a: Tensor, b: Tensor) -> Tensor { Tensor { ct_logical_and(a.c, b.c, $0) } }
   package static func .| (a: Tensor, b: Tensor) -> Tensor { Tensor { ct_logical_or(a.c, b.c, $0) } }
 
-  package static func maximum(_ a: Tensor, _ b: Tensor) -> Tensor { Tensor { ct_maximum(a.c, b.c, $0) } }
-  /// `a` where `condition` holds, else `b`.
-  package static func `where`(_ condition: Tensor, _ a: Tensor, _ b: Tensor) -> Tensor {
-    Tensor { ct_where(condition.c, a.c, b.c, $0) }
-  }
   package func maskedFill(_ mask: Tensor, _ value: Double) -> Tensor { Tensor { ct_masked_fill(c, mask.c, value, $0) } }
   package func matmul(_ other: Tensor) -> Tensor { Tensor { ct_matmul(c, other.c, $0) } }
 
@@ -104,5 +95,4 @@ extension Tensor {
   package func mul_(_ value: Double) { check(ct_mul_number_(c, value)) }
   package func div_(_ other: Tensor) { check(ct_div_(c, other.c)) }
   package func fill_(_ value: Double) { check(ct_fill_(c, value)) }
-  package func lerp_(_ other: Tensor, _ weight: Double) { check(ct_lerp_(c, other.c, weight)) }
 }

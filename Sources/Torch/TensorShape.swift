@@ -5,8 +5,6 @@ import CTorch
 extension Tensor {
   package func reshape(_ shape: [Int]) -> Tensor { Tensor { ct_reshape(c, shape, Int32(shape.count), $0) } }
   package func reshape(_ shape: Int...) -> Tensor { reshape(shape) }
-  /// As `reshape`, but fails where the storage would have to be copied.
-  package func view(_ shape: Int...) -> Tensor { Tensor { ct_view(c, shape, Int32(shape.count), $0) } }
   package func permute(_ dims: Int...) -> Tensor { Tensor { ct_permute(c, dims, Int32(dims.count), $0) } }
   package func transpose(_ a: Int, _ b: Int) -> Tensor { Tensor { ct_transpose(c, a, b, $0) } }
   /// A view with any strides, from the first element on; they must stay within the storage.
@@ -16,7 +14,6 @@ extension Tensor {
   }
   package func expand(_ shape: [Int]) -> Tensor { Tensor { ct_expand(c, shape, Int32(shape.count), $0) } }
   package func expand(_ shape: Int...) -> Tensor { expand(shape) }
-  package func repeated(_ times: Int...) -> Tensor { Tensor { ct_repeat(c, times, Int32(times.count), $0) } }
   package func unsqueeze(_ dim: Int) -> Tensor { Tensor { ct_unsqueeze(c, dim, $0) } }
   package func squeeze(_ dim: Int) -> Tensor { Tensor { ct_squeeze(c, dim, $0) } }
   package func flatten(_ start: Int = 0, _ end: Int = -1) -> Tensor { Tensor { ct_flatten(c, start, end, $0) } }

@@ -11,7 +11,6 @@ import Torch
     ("log", { $0.abs().log() }, { log(abs($0)) }),
     ("sqrt", { $0.abs().sqrt() }, { sqrt(abs($0)) }),
     ("rsqrt", { $0.abs().rsqrt() }, { 1 / sqrt(abs($0)) }),
-    ("sign", { $0.sign() }, { $0 < 0 ? -1 : 1 }),
     ("sin", { $0.sin() }, { sin($0) }),
     ("cos", { $0.cos() }, { cos($0) }),
     ("tanh", { $0.tanh() }, { tanh($0) }),
@@ -27,8 +26,6 @@ import Torch
     ("floor", { $0.floor() }, { floor($0) }),
     ("round", { $0.round() }, { $0.rounded(.toNearestOrEven) }),
     ("clamp", { $0.clamp(-0.5, 1) }, { min(max($0, -0.5), 1) }),
-    ("pow", { $0.abs().pow(2.5) }, { pow(abs($0), 2.5) }),
-    ("pow of a tensor", { $0.abs().pow($0) }, { pow(abs($0), $0) }),
     ("negation", { -$0 }, { -$0 }),
     ("plus", { 2 + $0 + 1 }, { $0 + 3 }),
     ("minus", { 2 - ($0 - 1) }, { 3 - $0 }),
@@ -66,7 +63,6 @@ import Torch
     #expect((a .== b).dtype == .bool)
     expectValues(a .== b, [0, 1, 0, 0])
     expectValues(a .== 2, [0, 1, 0, 0])
-    expectValues(a .!= 2, [1, 0, 1, 1])
     expectValues(a .< b, [1, 0, 0, 0])
     expectValues(a .< 2, [1, 0, 0, 0])
     expectValues(a .<= b, [1, 1, 0, 0])
@@ -83,9 +79,7 @@ import Torch
     expectValues(odd.isFinite(), [1, 0, 0])
   }
 
-  @Test func `choices take one or the other`() {
-    expectValues(Tensor.maximum(a, b), [4, 2, 3, 4])
-    expectValues(Tensor.where(a .> 2, a, b), [4, 2, 3, 4])
+  @Test func `masked values are replaced`() {
     expectValues(a.maskedFill(a .> 2, -1), [1, 2, -1, -1])
   }
 
@@ -118,6 +112,5 @@ import Torch
     expectValues(changed { $0.mul_(2) }, [2, 4, 6, 8])
     expectValues(changed { $0.div_(b) }, [0.25, 1, 3, 2])
     expectValues(changed { $0.fill_(7) }, [7, 7, 7, 7])
-    expectValues(changed { $0.lerp_(b, 0.5) }, [2.5, 2, 2, 3])
   }
 }

@@ -53,8 +53,8 @@ struct HandAdam {
     withGradients(false) {
       for (index, gradient) in gradients.enumerated() {
         guard let gradient else { continue }
-        averages[index].first.lerp_(gradient, 0.1)
-        averages[index].second.lerp_(gradient.square(), 0.001)
+        averages[index].first.add_(gradient - averages[index].first, alpha: 0.1)
+        averages[index].second.add_(gradient.square() - averages[index].second, alpha: 0.001)
         let mean = averages[index].first / (1 - pow(0.9, step))
         let deviation = (averages[index].second / (1 - pow(0.999, step))).sqrt() + 1e-8
         parameters[index].add_(mean / deviation, alpha: -rate)

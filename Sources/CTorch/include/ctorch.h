@@ -129,7 +129,7 @@ CT_API ct_alias(ct_in t, ct_out out);                      // another handle of 
 // MARK: Element-wise, one operand
 #define CT_UNARY(X) \
   X(neg) X(abs) X(exp) X(log) X(sqrt) X(rsqrt) X(sin) X(cos) X(tanh) X(silu) X(relu) X(square) X(reciprocal) \
-  X(floor) X(round) X(isnan) X(isfinite) X(logical_not) X(sign)
+  X(floor) X(round) X(isnan) X(isfinite) X(logical_not)
 #define CT_DECLARE(name) CT_API ct_##name(ct_in a, ct_out out);
 CT_UNARY(CT_DECLARE)
 #undef CT_DECLARE
@@ -137,19 +137,17 @@ CT_API ct_gelu(ct_in a, bool tanh_form, ct_out out);
 CT_API ct_clamp(ct_in a, double low, double high, ct_out out);
 
 // MARK: Element-wise, two operands (broadcast), and with a number
-#define CT_BINARY(X) X(add) X(sub) X(mul) X(div) X(pow) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
+#define CT_BINARY(X) X(add) X(sub) X(mul) X(div) X(eq) X(lt) X(le) X(gt) X(ge)
 #define CT_DECLARE(name) \
   CT_API ct_##name(ct_in a, ct_in b, ct_out out); \
   CT_API ct_##name##_number(ct_in a, double b, ct_out out);
 CT_BINARY(CT_DECLARE)
 #undef CT_DECLARE
-CT_API ct_maximum(ct_in a, ct_in b, ct_out out);
 CT_API ct_logical_and(ct_in a, ct_in b, ct_out out);
 CT_API ct_logical_or(ct_in a, ct_in b, ct_out out);
 CT_API ct_number_sub(double a, ct_in b, ct_out out);
 CT_API ct_number_div(double a, ct_in b, ct_out out);
 CT_API ct_matmul(ct_in a, ct_in b, ct_out out);
-CT_API ct_where(ct_in condition, ct_in a, ct_in b, ct_out out);
 CT_API ct_masked_fill(ct_in a, ct_in mask, double value, ct_out out);
 
 // MARK: In place (autograd refuses what would corrupt a saved value)
@@ -160,7 +158,6 @@ CT_API ct_div_(ct_in a, ct_in b);
 CT_API ct_add_number_(ct_in a, double b);
 CT_API ct_mul_number_(ct_in a, double b);
 CT_API ct_fill_(ct_in a, double value);
-CT_API ct_lerp_(ct_in a, ct_in b, double weight);
 CT_API ct_normal_(ct_in a, double mean, double deviation, ct_generator _Nonnull g);
 CT_API ct_uniform_(ct_in a, double low, double high, ct_generator _Nonnull g);
 
@@ -177,12 +174,10 @@ CT_API ct_all_equal(ct_in a, ct_in b, bool *_Nonnull out);
 
 // MARK: Shape
 CT_API ct_reshape(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
-CT_API ct_view(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
 CT_API ct_permute(ct_in a, ct_ints dims, int32_t rank, ct_out out);
 CT_API ct_transpose(ct_in a, intptr_t d0, intptr_t d1, ct_out out);
 CT_API ct_as_strided(ct_in a, ct_ints sizes, ct_ints strides, int32_t rank, ct_out out);
 CT_API ct_expand(ct_in a, ct_ints sizes, int32_t rank, ct_out out);
-CT_API ct_repeat(ct_in a, ct_ints repeats, int32_t rank, ct_out out);
 CT_API ct_unsqueeze(ct_in a, intptr_t dim, ct_out out);
 CT_API ct_squeeze(ct_in a, intptr_t dim, ct_out out);
 CT_API ct_flatten(ct_in a, intptr_t start, intptr_t end, ct_out out);

@@ -49,21 +49,6 @@ package func withTorchErrors<Result>(_ body: () throws -> Result) throws -> Resu
   return try result.get()
 }
 
-/// As `withTorchErrors` for a body that suspends; failures in its child tasks count as its own.
-package func withAsyncTorchErrors<Result>(
-  isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
-) async throws -> Result {
-  let scope = ErrorScope()
-  let result: Swift.Result<Result, any Error>
-  do {
-    result = .success(try await ErrorScope.$current.withValue(scope, operation: body, isolation: isolation))
-  } catch {
-    result = .failure(error)
-  }
-  try scope.end()
-  return try result.get()
-}
-
 /// Handles what must hold of a tensor like a failed operation: after one, tensors are empty, which must not end the process.
 package func require(_ holds: Bool, _ message: @autoclosure () -> String) {
   if !holds { fail(TorchError(message())) }

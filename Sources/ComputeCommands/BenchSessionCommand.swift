@@ -72,7 +72,7 @@ package struct BenchSessionCommand: ParsableCommand {
       isLiveAvatar
       ? LiveAvatarOptions().windowBlocks : (window + options.framesPerBlock - 1) / options.framesPerBlock
     if policy == .full { options.clipFrames = (cacheBlocks + warmUp + 2 * blocks) * options.framesPerBlock }
-    let note: (String) -> Void = { FileHandle.standardError.write(Data("bench: \($0)\n".utf8)) }
+    let note: (String) -> Void = { Terminal.error("bench: \($0)") }
     let models: any SessionModels
     var textEncoding: (() throws -> Tensor)?
     var textTokens: Int?

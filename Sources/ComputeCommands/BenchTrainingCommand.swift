@@ -84,7 +84,7 @@ package struct BenchTrainingCommand: ParsableCommand {
   private func all() throws -> TrainingBenchmarkReport {
     _ = try plan()
     let reports = try ActivationPlan.allCases.map { way in
-      FileHandle.standardError.write(Data("bench: activations \(way.rawValue)\n".utf8))
+      Terminal.error("bench: activations \(way.rawValue)")
       return try BenchTrainingCommand.child(way)
     }
     guard var whole = reports.first else { throw LiveTalkError("There is nothing to measure.") }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Where messages go: standard error, so that standard output is free for results and frames.
@@ -19,14 +20,7 @@ package enum Terminal {
   /// Writes text to standard error, or another descriptor, as it is.
   package static func write(_ text: String, to descriptor: Int32 = STDERR_FILENO) {
     let bytes = Array(text.utf8)
-    bytes.withUnsafeBytes { buffer in
-      var place = 0
-      while place < buffer.count, let base = buffer.baseAddress {
-        let written = Foundation.write(descriptor, base + place, buffer.count - place)
-        if written < 0 && errno == EINTR { continue }
-        guard written > 0 else { return }
-        place += written
-      }
-    }
+    // Nobody could be told that it failed.
+    try? bytes.withUnsafeBytes { try writeAll($0, to: descriptor, URL(fileURLWithPath: "/dev/fd/\(descriptor)")) }
   }
 }

@@ -82,15 +82,13 @@ package struct CheckpointFolders: Sendable {
       try manifest.add(name, in: partial)
     }
     let stateName = TrainingCheckpoint.stateName(rank: rank, ranks: ranks)
-    try writeJSON(state, to: partial.appendingPathComponent(stateName))
+    try write(state, to: partial.appendingPathComponent(stateName))
     try manifest.add(stateName, in: partial)
-    try writeJSON(manifest, to: partial.appendingPathComponent(CheckpointManifest.name(rank: rank, ranks: ranks)))
+    try write(manifest, to: partial.appendingPathComponent(CheckpointManifest.name(rank: rank, ranks: ranks)))
   }
 
-  private func writeJSON(_ value: some Encodable, to url: URL) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try writeAtomically(encoder.encode(value), to: url)
+  private func write(_ value: some Encodable, to url: URL) throws {
+    try writeAtomically(Data(settingsText(value).utf8), to: url)
   }
 
   private func finish(_ partial: URL, as done: URL) throws {

@@ -190,14 +190,14 @@ package final class ShardWriter: @unchecked Sendable {
     if mkdir(folder.path, 0o777) != 0, errno != EEXIST { throw FileError(folder) }
     let descriptor = Foundation.open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
-      throw FileError(folder, errno == ENOTDIR ? "a file of that name is in the way" : String(cString: strerror(errno)))
+      throw FileError(folder, errno == ENOTDIR ? "a file of that name is in the way" : systemReason())
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let reason = errno
       Foundation.close(descriptor)
       throw reason == EWOULDBLOCK
         ? LiveTalkError("Another program is writing into \(folder.path).")
-        : FileError(folder, String(cString: strerror(reason)))
+        : FileError(folder, systemReason(reason))
     }
     return descriptor
   }

@@ -151,12 +151,11 @@ package struct RandomCheckpoint: Sendable {
   private func requireRoom(in parent: URL, for root: URL) throws {
     var status = statvfs()
     guard statvfs(parent.path, &status) == 0 else {
-      throw FileError(root, errno == ENOENT ? "there is no folder \(parent.path)" : String(cString: strerror(errno)))
+      throw FileError(root, errno == ENOENT ? "there is no folder \(parent.path)" : systemReason())
     }
     let free = Int(status.f_bavail) * Int(status.f_frsize)
     guard free >= byteCount else {
-      let text = { (bytes: Int) in String(format: "%.1f GB", Double(bytes) / 1e9) }
-      throw FileError(root, "it takes \(text(byteCount)) and the disk has \(text(free)) left")
+      throw FileError(root, "it takes \(byteText(byteCount)) and the disk has \(byteText(free)) left")
     }
   }
 

@@ -37,7 +37,7 @@ enum ChildProcess {
     let failure = posix_spawnp(&child, arguments[0], &actions, nil, words + [nil], variables + [nil])
     guard failure != ENOENT else { return .missing }
     guard failure == 0 else {
-      throw LiveTalkError("The program \(arguments[0]) cannot be started: \(String(cString: strerror(failure))).")
+      throw LiveTalkError("The program \(arguments[0]) cannot be started: \(systemReason(failure)).")
     }
     let end = ContinuousClock.now + .seconds(seconds)
     var status: Int32 = 0

@@ -10,7 +10,7 @@
 #include <dlfcn.h>
 #include <torch/version.h>
 
-#include "Kernels/kernels.h"
+#include "Kernels/table.h"
 #include "shim.h"
 
 namespace ct {
@@ -125,13 +125,7 @@ int32_t ct_threads(void) { return at::get_num_threads(); }
 
 bool ct_fused_kernels(void) { return ctorch::kernels::fused_kernels(); }
 void ct_set_fused_kernels(bool on) { ctorch::kernels::set_fused_kernels(on); }
-bool ct_cpu_has_bf16(void) {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
+bool ct_cpu_has_bf16(void) { return ctorch::kernels::cpu::table().attention.run != nullptr; }
 
 void ct_set_tf32(bool allowed) {
   at::globalContext().setAllowTF32CuBLAS(allowed);

@@ -106,8 +106,8 @@ package enum Torch {
   /// Whether the fused bf16 kernels run on this processor; elsewhere their plain compositions do.
   package static var cpuHasBFloat16: Bool { ct_cpu_has_bf16() }
 
-  /// Whether the fused kernels of the CPU are in use; where not, and where the processor lacks AVX-512, their plain compositions
-  /// are. Holds for the whole process; for tests and benchmarks.
+  /// Whether `cpuHasBFloat16` holds and nobody has switched the fused kernels off. Setting it switches those of all devices, for the
+  /// whole process; for tests and benchmarks.
   package static var usesFusedKernels: Bool {
     get { ct_fused_kernels() }
     set { ct_set_fused_kernels(newValue) }

@@ -1,4 +1,4 @@
-// Every operation of kernels.h as a composition of libtorch's own: for all devices and types, with gradients.
+// Every operation of kernels.h, where each is described, as a composition of libtorch's own: for all devices and types, with gradients.
 #pragma once
 
 #include "kernels.h"

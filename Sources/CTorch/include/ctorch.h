@@ -46,8 +46,8 @@ CT_API ct_set_threads(int32_t threads);
 int32_t ct_threads(void);
 bool ct_keep_freed_memory(void);                           // see Kernels/memory.cpp
 bool ct_cpu_has_bf16(void);                                // the fused bf16 kernels run on this processor
-bool ct_fused_kernels(void);                               // the fused kernels run here and nobody has switched them off
-void ct_set_fused_kernels(bool on);                        // for the whole process
+bool ct_fused_kernels(void);                               // they do, and nobody has switched the kernels off
+void ct_set_fused_kernels(bool on);                        // those of all devices, for the whole process
 void ct_set_tf32(bool allowed);
 
 // MARK: Guards: thread-local modes; leave in the reverse order of entering, on the same thread
@@ -214,7 +214,7 @@ CT_API ct_weight_norm(ct_in v, ct_in g, intptr_t dim, ct_out out);
 CT_API ct_cross_entropy(ct_in logits, ct_in target, double label_smoothing, ct_out out);
 CT_API ct_dropout(ct_in x, double p, ct_out out);
 
-// MARK: Fused kernels (Kernels/): each equals the plain composition written beside it
+// MARK: Fused kernels (Kernels/): each equals its composition in compositions.cpp
 CT_API ct_attention(ct_in q, ct_in k, ct_in v, double scale, ct_out out);                           // [B, L, H, D]
 CT_API ct_norm_modulate(ct_in x, ct_in shift, ct_in scale, double eps, ct_out out);                 // [B, F·T, C]; [B, F, C]
 CT_API ct_rms_norm(ct_in x, ct_in weight, double eps, ct_out out);                                  // [..., C]

@@ -126,7 +126,6 @@ ct_status ct_gate_residual(ct_tensor x, ct_tensor y, ct_tensor gate, bool in_pla
     return ref(x);
   });
 }
-bool ct_keep_freed_memory(void) { return kernels::keep_freed_memory(); }
 bool ct_prefers_packed_linear(void) { return kernels::prefers_packed_linear(); }
 ct_status ct_pack_linear(ct_tensor weight, ct_tensor *out) {
   return make(out, [&] { return kernels::pack_linear_weight(ref(weight)); });

@@ -10,6 +10,12 @@
 #include <dlfcn.h>
 #include <torch/version.h>
 
+#include <cstdlib>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "Kernels/table.h"
 #include "shim.h"
 
@@ -122,6 +128,15 @@ ct_status ct_set_threads(int32_t threads) {
   return checked([&] { at::set_num_threads(threads); });
 }
 int32_t ct_threads(void) { return at::get_num_threads(); }
+
+bool ct_keep_freed_memory(void) {
+#if defined(__GLIBC__)
+  // A second arena could not hold a large tensor and would map and unmap it after all, so there is to be only one.
+  return mallopt(M_ARENA_MAX, 1) == 1 && mallopt(M_MMAP_MAX, 0) == 1 && mallopt(M_TRIM_THRESHOLD, -1) == 1;
+#else
+  return false;
+#endif
+}
 
 bool ct_fused_kernels(void) { return ctorch::kernels::fused_kernels(); }
 void ct_set_fused_kernels(bool on) { ctorch::kernels::set_fused_kernels(on); }

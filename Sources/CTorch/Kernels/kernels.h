@@ -21,11 +21,6 @@ bool fused_kernels();
 /// benchmarks.
 bool set_fused_kernels(bool on);
 
-/// Asks the C library to keep freed memory for the next tensor instead of returning it to the system. glibc maps and
-/// unmaps every large tensor, and touching fresh pages costs more than many an operation on them. Call once, before the
-/// first tensor. Resident memory then stays at its peak. False where the C library has no such setting.
-bool keep_freed_memory();
-
 // MARK: Attention
 
 /// softmax(scale · q kᵀ) v over all keys, no mask; softmax in fp32. q [B, Lq, H, D], k and v [B, Lk, H, D], any strides

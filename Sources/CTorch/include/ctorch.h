@@ -44,7 +44,9 @@ CT_API ct_reset_peak_memory(ct_device device);
 CT_API ct_release_cached_memory(ct_device device);
 CT_API ct_set_threads(int32_t threads);
 int32_t ct_threads(void);
-bool ct_keep_freed_memory(void);                           // see Kernels/memory.cpp
+// Makes the C library keep freed memory for the next tensor: glibc maps and unmaps every large one, and touching fresh pages costs more
+// than many an operation on them. Called once, before the first tensor; resident memory then stays at its peak. False without glibc.
+bool ct_keep_freed_memory(void);
 bool ct_cpu_has_bf16(void);                                // the fused bf16 kernels run on this processor
 bool ct_fused_kernels(void);                               // they do, and nobody has switched the kernels off
 void ct_set_fused_kernels(bool on);                        // those of all devices, for the whole process

@@ -56,7 +56,7 @@ Result dispatch(
 
 bool fused_kernels() { return table(at::kCPU).attention.run != nullptr; }
 
-bool set_fused_kernels(bool on) { return enabled.exchange(on); }
+void set_fused_kernels(bool on) { enabled = on; }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
   return dispatch(&KernelTable::attention, compositions::attention, q, k, v, scale);

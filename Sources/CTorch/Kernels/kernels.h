@@ -17,9 +17,8 @@ namespace ctorch::kernels {
 /// True where the processor has kernels (AVX-512 with BF16) and nobody has switched the kernels off.
 bool fused_kernels();
 
-/// Switches the kernels of all devices on or off for the whole process and returns what it was before. For tests and
-/// benchmarks.
-bool set_fused_kernels(bool on);
+/// Switches the kernels of all devices on or off for the whole process. For tests and benchmarks.
+void set_fused_kernels(bool on);
 
 // MARK: Attention
 

@@ -132,7 +132,7 @@ let package = Package(
     .target(
       name: "ComputeCommands",
       dependencies: [
-        "Basics", "Parity", "Training", "ClipShards", "Generation", "Models", "NN", "Torch",
+        "Basics", "Parity", "Training", "Generation", "Models", "NN", "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .target(

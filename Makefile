@@ -1,4 +1,4 @@
-# The commands of this repository; `make help` lists them. Each one first gets what is missing (scripts/setup).
+# The commands of this repository; `make help` lists them. Those that build first get what is missing (scripts/setup).
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -42,7 +42,7 @@ serve: setup ## Talk to the bundled model in a browser: http://127.0.0.1:8080; o
 	@$(BUILD) build -c release --product livetalk $(FLAGS)
 	@exec "$$($(BUILD) build -c release --show-bin-path)/livetalk" serve --checkpoint "$(CHECKPOINT)" $(SERVE)
 
-test: setup lint ## Check the format and the layers, build, and run all tests
+test: setup lint ## Check the format and the layers, build, and run all tests but those of `make live`
 	@$(BUILD) build --build-tests $(FLAGS)
 	@# Tests run side by side already: more threads in each would wait for each other.
 	@OMP_NUM_THREADS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --skip '$(LIVE_TARGETS)'

@@ -99,24 +99,30 @@ package struct CheckpointFolders: Sendable {
           "Rank \(rank) sees another folder than rank 0 at \(partial.path): all ranks need the same disk.")
       }
     }
-    try flush(partial)
-    let aside = URL(fileURLWithPath: done.path + CheckpointFolders.replaced)
-    let isReplacing = FileManager.default.fileExists(atPath: done.path)
-    if isReplacing {
-      try? FileManager.default.removeItem(at: aside)
-      try move(done, to: aside)
-    }
-    try move(partial, to: done)
-    try flush(folder)
-    if isReplacing { try? FileManager.default.removeItem(at: aside) }
+    try CheckpointFolders.flush(partial)
+    try CheckpointFolders.replace(done, by: partial)
   }
 
-  private func move(_ url: URL, to other: URL) throws {
+  /// Replaces a folder; should the process be killed in between, the old one is still there under another name.
+  ///
+  /// - Throws: `FileError`.
+  static func replace(_ folder: URL, by whole: URL) throws {
+    let aside = URL(fileURLWithPath: folder.path + CheckpointFolders.replaced)
+    if FileManager.default.fileExists(atPath: folder.path) {
+      try? FileManager.default.removeItem(at: aside)
+      try move(folder, to: aside)
+    }
+    try move(whole, to: folder)
+    try flush(folder.deletingLastPathComponent())
+    try? FileManager.default.removeItem(at: aside)
+  }
+
+  private static func move(_ url: URL, to other: URL) throws {
     guard rename(url.path, other.path) == 0 else { throw FileError(other) }
   }
 
   /// Syncs a directory.
-  private func flush(_ folder: URL) throws {
+  private static func flush(_ folder: URL) throws {
     let descriptor = open(folder.path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError(folder) }
     defer { close(descriptor) }
@@ -128,7 +134,7 @@ package struct CheckpointFolders: Sendable {
     for entry in entries().dropLast(kept) {
       // An interrupted removal must not look like a damaged checkpoint.
       let unfinished = URL(fileURLWithPath: entry.url.path + CheckpointFolders.partial)
-      try? move(entry.url, to: unfinished)
+      try? CheckpointFolders.move(entry.url, to: unfinished)
       try? FileManager.default.removeItem(at: unfinished)
     }
   }

@@ -187,21 +187,6 @@ package final class Trainer {
     stage.adjust(&settings)
     try settings.write(to: partial)
     try stage.export(values, to: partial)
-    try replace(result, by: partial)
-  }
-
-  /// Replaces a folder; should the process be killed in between, the old one is still there under another name.
-  private func replace(_ folder: URL, by whole: URL) throws {
-    let aside = URL(fileURLWithPath: folder.path + ".replaced")
-    func move(_ url: URL, to other: URL) throws {
-      guard rename(url.path, other.path) == 0 else { throw FileError(other) }
-    }
-    let isReplacing = FileManager.default.fileExists(atPath: folder.path)
-    if isReplacing {
-      try? FileManager.default.removeItem(at: aside)
-      try move(folder, to: aside)
-    }
-    try move(whole, to: folder)
-    try? FileManager.default.removeItem(at: aside)
+    try CheckpointFolders.replace(result, by: partial)
   }
 }

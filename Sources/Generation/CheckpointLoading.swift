@@ -49,11 +49,11 @@ extension CheckpointFolder {
   /// What the adapter does to the weights of its base.
   ///
   /// The published code lets an adapter whose keys name no layer pass, and goes on with the base.
-  private func adapter(of base: [String: Tensor]) throws -> LowRankAdapter.Merging {
+  private func adapter(of base: [String: Tensor]) throws -> LoRAAdapter.Merging {
     let file = try require(.adapter)
     do {
-      let merging = try LowRankAdapter.Merging(
-        try readWeights(file), into: base, alpha: LowRankAdapter.publishedAlpha)
+      let merging = try LoRAAdapter.Merging(
+        try readWeights(file), into: base, alpha: LoRAAdapter.publishedAlpha)
       guard merging.layers > 0 else { throw FileError(file, "it names no layer, so that merging it changes nothing") }
       guard merging.layout.count == base.count else {
         throw FileError(file, "it holds \(merging.layout.count - base.count) tensors that are no factors of a layer")

@@ -12,7 +12,7 @@ package struct Linear: Sendable {
   private let weight: Weight
   private let bias: Tensor?  // [out]
   /// What training adds to the weight where the store adapts this layer.
-  private let factors: LowRankFactors?
+  private let factors: LoRAFactors?
 
   private init(_ weight: Weight, _ bias: Tensor?) {
     self.weight = weight
@@ -34,7 +34,7 @@ package struct Linear: Sendable {
     self.weight =
       packs && inputs % 2 == 0 && weight.count > 0
       ? .packed(weight.packedForLinear(), outputs: outputs) : .plain(weight)
-    factors = path.lowRankFactors(inputs, outputs)
+    factors = path.loraFactors(inputs, outputs)
   }
 
   /// Every tensor that may take part in a gradient.

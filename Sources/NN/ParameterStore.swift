@@ -46,7 +46,7 @@ package final class ParameterStore {
   /// Those of them that are trained: all, or what the adaptation names.
   package private(set) var trained: [(name: String, tensor: Tensor)] = []
   /// How a frozen base is adapted; nil where all parameters are trained.
-  package let adaptation: LowRankAdaptation?
+  package let adaptation: LoRAConfiguration?
   private let factorSource: RandomGenerator?
   /// Which linear layers are kept in 8 bits; nil for none.
   package let float8: Float8Layers?
@@ -68,7 +68,7 @@ package final class ParameterStore {
   ///     read, one tensor at a time. What it throws, `finish` throws.
   package init(
     weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
-    adaptation: (LowRankAdaptation, RandomGenerator)? = nil, float8: Float8Layers? = nil,
+    adaptation: (LoRAConfiguration, RandomGenerator)? = nil, float8: Float8Layers? = nil,
     transform: ((String, Tensor, Device) throws -> Tensor)? = nil
   ) {
     self.float8 = float8
@@ -140,7 +140,7 @@ package final class ParameterStore {
   }
 
   /// The factors of a layer that the adaptation names: those of the checkpoint, or new ones.
-  func lowRankFactors(_ layer: String, _ inputs: Int, _ outputs: Int) -> LowRankFactors? {
+  func loraFactors(_ layer: String, _ inputs: Int, _ outputs: Int) -> LoRAFactors? {
     guard let adaptation, adaptation.adapts(layer), let factorSource else { return nil }
     func factor(_ name: String, _ shape: [Int], _ initial: Initial) -> Tensor {
       let key = "\(layer).\(name).default.weight"
@@ -153,7 +153,7 @@ package final class ParameterStore {
       trained.append((key, tensor))
       return tensor
     }
-    return LowRankFactors(
+    return LoRAFactors(
       a: factor("lora_A", [adaptation.rank, inputs], .uniform(fanIn: inputs)),
       b: factor("lora_B", [outputs, adaptation.rank], .zeros), scale: adaptation.alpha / Double(adaptation.rank))
   }
@@ -243,7 +243,7 @@ package struct ParameterPath {
   /// Whether a linear layer here is kept in 8 bits.
   var quantizes: Bool { store.isFrozen && (store.float8?.contains(key) ?? false) }
 
-  func lowRankFactors(_ inputs: Int, _ outputs: Int) -> LowRankFactors? { store.lowRankFactors(key, inputs, outputs) }
+  func loraFactors(_ inputs: Int, _ outputs: Int) -> LoRAFactors? { store.loraFactors(key, inputs, outputs) }
 
   /// Whether the checkpoint holds `name` here.
   package func contains(_ name: String) -> Bool { store.contains((self / name).key) }

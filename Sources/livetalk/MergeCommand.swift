@@ -43,7 +43,7 @@ struct MergeCommand: ParsableCommand {
     guard output.pathExtension == "safetensors" else {
       throw LiveTalkError("The output \(out) cannot be written: its name must end in .safetensors.")
     }
-    let merging = try LowRankAdapter.Merging(
+    let merging = try LoRAAdapter.Merging(
       try readWeights(adapterFile), into: try readWeights(try baseFile()), alpha: try alpha ?? alphaBeside(adapterFile))
     guard merging.layers > 0 else {
       throw LiveTalkError("The file \(adapter) holds no LoRA weights (lora_A, lora_B).")

@@ -203,7 +203,7 @@ struct TinyLiveAvatar {
     let avatar = try #require(models as? LiveAvatarModels)
     #expect(avatar.transformer.config == LiveAvatarPreset.liveAvatarTiny.transformer)
     // By hand: one merged dictionary, then a model of it.
-    let merged = try LowRankAdapter.merge(
+    let merged = try LoRAAdapter.merge(
       readWeights(checkpoint.require(.adapter)), into: readWeights(checkpoint.require(.transformer)), alpha: 64)
     let store = ParameterStore(weights: merged, name: "merged", dtype: .float32, isFrozen: true)
     let byHand = try WanS2VTransformer(avatar.transformer.config, store.root)

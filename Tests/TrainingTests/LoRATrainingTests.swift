@@ -9,7 +9,7 @@ import Torch
 
 @Suite struct LoRATrainingTests {
   private let tiny: TinyTraining
-  private let adaptation = LowRankAdaptation(
+  private let adaptation = LoRAConfiguration(
     rank: 3, alpha: 6, targets: ["self_attn.q", "ffn.2"], whole: ["patch_embedding", "audio_cond_projs"])
   private let conditions: Conditions
   private let xt = RandomGenerator(seed: 1).normal([1, 16, 3, 4, 6])
@@ -24,7 +24,7 @@ import Torch
   }
 
   private func load(
-    _ adaptation: LowRankAdaptation?, from folder: String = "base", isTrained: Bool = true,
+    _ adaptation: LoRAConfiguration?, from folder: String = "base", isTrained: Bool = true,
     checkpointsLayers: Bool = false
   ) throws -> LoadedTransformer {
     var run = RunSettings()
@@ -100,7 +100,7 @@ import Torch
     }
     // The keys are those of PEFT: what merges published adapters merges these.
     let base = try readWeights(tiny.folder["base/LiveTalk-1.3B-V0.1/model.safetensors"])
-    let again = try LowRankAdapter.merge(Dictionary(uniqueKeysWithValues: values), into: base, alpha: 6)
+    let again = try LoRAAdapter.merge(Dictionary(uniqueKeysWithValues: values), into: base, alpha: 6)
     let written = try readWeights(file)
     #expect(Set(again.keys) == Set(base.keys) && Set(written.keys) == Set(base.keys))
     #expect(try again.allSatisfy { try #require(written[$0.key]).equals($0.value) })
@@ -109,9 +109,9 @@ import Torch
   }
 
   @Test func `a rank of 0 and unknown layers are refused`() throws {
-    #expect(message { _ = try load(LowRankAdaptation(rank: 0, alpha: 1, targets: ["q"])) }.contains("rank of 0"))
-    #expect(message { _ = try load(LowRankAdaptation(rank: 2, alpha: 1, targets: [])) }.contains("no layer"))
-    #expect(message { _ = try load(LowRankAdaptation(rank: 2, alpha: 1, targets: ["z"])) }.contains("match no layer"))
+    #expect(message { _ = try load(LoRAConfiguration(rank: 0, alpha: 1, targets: ["q"])) }.contains("rank of 0"))
+    #expect(message { _ = try load(LoRAConfiguration(rank: 2, alpha: 1, targets: [])) }.contains("no layer"))
+    #expect(message { _ = try load(LoRAConfiguration(rank: 2, alpha: 1, targets: ["z"])) }.contains("match no layer"))
   }
 
   @Test func `one seed gives the same LoRA weights`() throws {

@@ -34,11 +34,11 @@ import Torch
     #expect(resumed.metrics == whole.metrics)
     let (one, other) = (try tiny.weights("whole/final"), try tiny.weights("parts/final"))
     // The speech encoder comes with its phoneme head, a merged transformer with its LoRA weights.
-    let adapted: [TinyTraining.Kind] = [.teacherLowRank, .dmdLowRank, .dmdInHalf]
+    let adapted: [TinyTraining.Kind] = [.teacherLoRA, .dmdLoRA, .dmdInHalf]
     #expect(
       one == other && one.count == (part == .audioEncoder || part == .faceReader || adapted.contains(kind) ? 5 : 4))
     if adapted.contains(kind) {
-      let merged = try LowRankAdapter.merge(
+      let merged = try LoRAAdapter.merge(
         try readWeights(tiny.folder["parts/final/adapter/adapter.safetensors"]),
         into: try readWeights(tiny.folder["base/LiveTalk-1.3B-V0.1/model.safetensors"]), alpha: 4)
       for (name, tensor) in try readWeights(tiny.folder["parts/final/LiveTalk-1.3B-V0.1/model.safetensors"]) {
@@ -195,7 +195,7 @@ import Torch
     settings.rollout.framesPerBlock = 4
     #expect(message { _ = try ODEStage(settings) }.contains("blocks of 4"))
     settings.rollout = .livetalk
-    settings.lowRank = LowRankAdaptation(rank: 2, alpha: 1, targets: ["nothing"])
+    settings.lowRank = LoRAConfiguration(rank: 2, alpha: 1, targets: ["nothing"])
     #expect(message { _ = try ODEStage(settings) }.contains("match no layer"))
     #expect(!FileManager.default.fileExists(atPath: tiny.folder["run"].path))
   }

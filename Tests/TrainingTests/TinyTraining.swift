@@ -27,7 +27,7 @@ struct TinyTraining {
 
   /// Kinds of runs.
   enum Kind: String, CaseIterable {
-    case teacher, teacherInHalf, teacherLowRank, ode, dmd, dmdBlockwise, dmdLowRank, dmdLiteral, dmdInHalf
+    case teacher, teacherInHalf, teacherLoRA, ode, dmd, dmdBlockwise, dmdLoRA, dmdLiteral, dmdInHalf
     case vae, vaeInHalf, vaeDecoder, audio, audioInHalf, reader
   }
 
@@ -128,7 +128,7 @@ struct TinyTraining {
     return settings
   }
 
-  private static let lowRank = LowRankAdaptation(
+  private static let lora = LoRAConfiguration(
     rank: 2, alpha: 4, targets: ["q", "v", "ffn.0"], whole: ["patch_embedding", "audio_proj"])
 
   /// A stage and its settings as text.
@@ -136,7 +136,7 @@ struct TinyTraining {
     _ kind: Kind, _ out: String, edit: (inout RunSettings) -> Void = { _ in }
   ) throws -> (stage: any TrainingStage, settings: String) {
     switch kind {
-    case .teacher, .teacherInHalf, .teacherLowRank:
+    case .teacher, .teacherInHalf, .teacherLoRA:
       var settings = TeacherConfiguration()
       settings.run = run(out, try latents(), edit)
       settings.optimizer = optimizer
@@ -144,7 +144,7 @@ struct TinyTraining {
       (settings.sampleSteps, settings.textDropout, settings.audioDropout) = (2, 0.4, 0.4)
       settings.sampleGuidance = Guidance(text: 1, audio: 2)
       if kind == .teacherInHalf { settings.run.precision = .bfloat16 }
-      if kind == .teacherLowRank { settings.lowRank = Self.lowRank }
+      if kind == .teacherLoRA { settings.lowRank = Self.lora }
       return (try TeacherStage(settings), try settingsText(settings))
     case .ode:
       var settings = ODEConfiguration()
@@ -152,7 +152,7 @@ struct TinyTraining {
       settings.optimizer = optimizer
       settings.average = EMASettings(decay: 0.5, startStep: 1)
       return (try ODEStage(settings), try settingsText(settings))
-    case .dmd, .dmdBlockwise, .dmdLowRank, .dmdLiteral, .dmdInHalf:
+    case .dmd, .dmdBlockwise, .dmdLoRA, .dmdLiteral, .dmdInHalf:
       var settings = DMDConfiguration()
       settings.run = run(out, try latents(), edit)
       settings.run.checkpointLayers = kind != .dmd && kind != .dmdLiteral
@@ -162,7 +162,7 @@ struct TinyTraining {
       (settings.studentEvery, settings.blockwise) = (2, kind == .dmdBlockwise || kind == .dmdInHalf)
       settings.teacherGuidance = Guidance(text: 1, audio: 2)
       settings.rollout.sameStepInAllBlocks = kind != .dmdBlockwise
-      if kind == .dmdLowRank || kind == .dmdInHalf { settings.lowRank = Self.lowRank }
+      if kind == .dmdLoRA || kind == .dmdInHalf { settings.lowRank = Self.lora }
       if kind == .dmdLiteral {
         settings.rollout.historyGradient = .literal
         settings.criticMask = .channel

@@ -11,8 +11,8 @@ enum S2VWeightCases {
     let base = try golden.tensors("weights.safetensors")
     let adapter = try golden.tensors(try stated["file"].string())
     let alpha = try stated["alpha"].double()
-    let merged = try LowRankAdapter.merge(adapter, into: base, alpha: alpha)
-    let halved = try LowRankAdapter.merge(
+    let merged = try LoRAAdapter.merge(adapter, into: base, alpha: alpha)
+    let halved = try LoRAAdapter.merge(
       adapter.mapValues { $0.to(.bfloat16) }, into: base.mapValues { $0.to(.bfloat16) }, alpha: alpha)
     // The merged weights are those of a model of the stated sizes.
     _ = try LiveAvatarCases.model(merged, golden.config, golden)

@@ -18,7 +18,7 @@ struct LoadedTransformer {
   /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`, or `LiveTalkError` for LoRA settings that match no layer.
   init(
     _ folder: CheckpointFolder, _ run: RunSettings, device: Device, isTrained: Bool,
-    adaptation: LowRankAdaptation? = nil
+    adaptation: LoRAConfiguration? = nil
   ) throws {
     file = try folder.require(.transformer)
     if let problem = adaptation?.problem { throw LiveTalkError("The LoRA settings are invalid: \(problem).") }
@@ -48,7 +48,7 @@ struct LoadedTransformer {
       try writeSafetensors(tensors, metadata: ["format": "pt"], to: place)
       return
     }
-    let merging = try LowRankAdapter.Merging(
+    let merging = try LoRAAdapter.Merging(
       Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), into: try readWeights(file),
       alpha: adaptation.alpha)
     try writeSafetensors(merging.layout, metadata: ["format": "pt"], to: place) { try merging.tensor($0) }
@@ -58,7 +58,7 @@ struct LoadedTransformer {
   /// Writes the LoRA weights in PEFT's layout, as OmniAvatar publishes them: `<layer>.lora_A.default.weight`, fully trained tensors
   /// under their own keys, rank and alpha in `config.json`.
   private func writeAdapter(
-    _ values: [(name: String, tensor: Tensor)], _ adaptation: LowRankAdaptation, to folder: URL
+    _ values: [(name: String, tensor: Tensor)], _ adaptation: LoRAConfiguration, to folder: URL
   ) throws {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     try writeSafetensors(

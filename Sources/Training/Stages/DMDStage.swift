@@ -26,7 +26,7 @@ package struct DMDConfiguration: StageConfiguration {
   package var studentEvery = 5
   /// Whether the student's backward pass goes block by block, with the activations of one block in memory.
   package var blockwise = false
-  package var lowRank: LowRankAdaptation?
+  package var lowRank: LoRAConfiguration?
 
   package init() {}
 
@@ -91,7 +91,7 @@ package struct DMDConfiguration: StageConfiguration {
     settings.rollout.commit = .lastStep
     settings.rollout.windowFrames = 12
     settings.blockwise = true
-    settings.lowRank = LowRankAdaptation(rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"])
+    settings.lowRank = LoRAConfiguration(rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"])
     return settings
   }
 

@@ -15,7 +15,7 @@ package struct ODEConfiguration: StageConfiguration {
   package var rollout = RolloutSettings.livetalk
   /// Whether frame 0 is given clean.
   package var keepsFirstFrame = false
-  package var lowRank: LowRankAdaptation?
+  package var lowRank: LoRAConfiguration?
   /// Loss weights of latent elements.
   package var weighting = LatentWeighting()
 

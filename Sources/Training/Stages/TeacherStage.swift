@@ -19,7 +19,7 @@ package struct TeacherConfiguration: StageConfiguration {
   /// Probability of silence, independently.
   package var audioDropout = 0.1
   /// LoRA in place of full fine-tuning.
-  package var lowRank: LowRankAdaptation?
+  package var lowRank: LoRAConfiguration?
   /// Guidance and solver steps of sample videos.
   package var sampleGuidance = Guidance.paper
   package var sampleSteps = 25

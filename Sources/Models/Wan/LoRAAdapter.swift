@@ -5,7 +5,7 @@ package import Torch
 /// The file holds `<layer>.lora_A.default.weight` `[rank, in]` and `<layer>.lora_B.default.weight` `[out, rank]` (the
 /// layout of the PEFT library; `.default` may be absent), and whole tensors that replace or extend the base: the wider patch
 /// embedding, the audio layers. A merged weight is `W + alpha / rank · B·A`, product and sum in fp32, rounded once.
-package enum LowRankAdapter {
+package enum LoRAAdapter {
   /// The scale of OmniAvatar's adapters and of Live Avatar's, whose file does not tell it; their rank is 128.
   package static let publishedAlpha = 64.0
 

@@ -3,8 +3,8 @@ import Torch
 /// LoRA (Hu et al. 2021): which layers of a frozen base get A and B, and which parameters are fully trained.
 ///
 /// An adapted layer computes `x·Wᵀ + b + alpha / rank · (x·Aᵀ)·Bᵀ`. A starts random, B at zero, so that training starts at the
-/// base. Keys are PEFT's, which `LowRankAdapter` merges: `<layer>.lora_A.default.weight`.
-package struct LowRankAdaptation: Codable, Hashable, Sendable {
+/// base. Keys are PEFT's, which `LoRAAdapter` merges: `<layer>.lora_A.default.weight`.
+package struct LoRAConfiguration: Codable, Hashable, Sendable {
   package var rank: Int
   package var alpha: Double
   /// Suffixes of the keys of linear layers, such as `self_attn.q` or `ffn.0` (PEFT's `target_modules`).
@@ -13,7 +13,7 @@ package struct LowRankAdaptation: Codable, Hashable, Sendable {
   package var whole: [String]
 
   /// OmniAvatar's: every projection of attention and feed-forward; the audio layers and the patch embedding fully trained.
-  package static let omniAvatar = LowRankAdaptation(
+  package static let omniAvatar = LoRAConfiguration(
     rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"],
     whole: ["patch_embedding", "audio_proj", "audio_cond_projs"])
 
@@ -35,7 +35,7 @@ package struct LowRankAdaptation: Codable, Hashable, Sendable {
 }
 
 /// A and B of one layer.
-struct LowRankFactors: Sendable {
+struct LoRAFactors: Sendable {
   let a: Tensor  // [rank, in]
   let b: Tensor  // [out, rank]
   let scale: Double

@@ -2,14 +2,14 @@ import Models
 import Testing
 import Torch
 
-@Suite struct LowRankAdapterTests {
+@Suite struct LoRAAdapterTests {
   private func normal(_ shape: Int..., seed: UInt64) -> Tensor { RandomGenerator(seed: seed).normal(shape) }
 
   @Test(arguments: ["", "base_model.model."], [".default", ""])
   func `a merged weight is the base and alpha over rank times the factors`(prefix: String, name: String) throws {
     let base = ["a.q.weight": normal(6, 4, seed: 1), "a.q.bias": normal(6, seed: 2)]
     let (down, up) = (normal(2, 4, seed: 3), normal(6, 2, seed: 4))
-    let merged = try LowRankAdapter.merge(
+    let merged = try LoRAAdapter.merge(
       ["\(prefix)a.q.lora_A\(name).weight": down, "\(prefix)a.q.lora_B\(name).weight": up], into: base, alpha: 5)
     #expect(merged.keys.sorted() == ["a.q.bias", "a.q.weight"])
     let exact =
@@ -21,7 +21,7 @@ import Torch
   @Test func `a merged weight is rounded once, to the type of the base`() throws {
     let base = normal(6, 4, seed: 1).to(.bfloat16)
     let (down, up) = (normal(2, 4, seed: 3).to(.bfloat16), normal(6, 2, seed: 4).to(.bfloat16))
-    let merged = try LowRankAdapter.merge(
+    let merged = try LoRAAdapter.merge(
       ["l.lora_A.weight": down, "l.lora_B.weight": up], into: ["l.weight": base], alpha: 3)
     let weight = try #require(merged["l.weight"])
     #expect(weight.dtype == .bfloat16)
@@ -29,7 +29,7 @@ import Torch
   }
 
   @Test func `whole tensors replace those of the base or are added to it`() throws {
-    let merged = try LowRankAdapter.merge(
+    let merged = try LoRAAdapter.merge(
       ["patch.weight": Tensor.ones([9]), "base_model.model.audio.weight": Tensor.ones([2])],
       into: ["patch.weight": Tensor.zeros([4]), "other": Tensor.zeros([1])], alpha: 1)
     #expect(merged.keys.sorted() == ["audio.weight", "other", "patch.weight"])
@@ -38,7 +38,7 @@ import Torch
 
   @Test func `one error lists everything that does not fit`() {
     let error = #expect(throws: TorchError.self) {
-      try LowRankAdapter.merge(
+      try LoRAAdapter.merge(
         [
           "alone.lora_A.default.weight": Tensor.ones([2, 3]),
           "none.lora_A.default.weight": .ones([2, 3]), "none.lora_B.default.weight": .ones([4, 2]),

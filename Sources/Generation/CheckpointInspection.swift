@@ -95,19 +95,17 @@ package struct CheckpointInspection: Sendable, Codable {
   ) -> String? {
     switch part {
     case .transformer:
-      func text(_ dim: Int, _ layers: Int, _ heads: Int, _ ffnDim: Int, _ textDim: Int) -> String {
-        "width \(dim), \(layers) layers, \(heads) heads of \(dim / heads), feed-forward \(ffnDim), text \(textDim)"
+      func text(_ sizes: WanTrunkConfiguration) -> String {
+        "width \(sizes.dim), \(sizes.numLayers) layers, \(sizes.numHeads) heads of \(sizes.headDim), "
+          + "feed-forward \(sizes.ffnDim), text \(sizes.textDim)"
       }
       switch folder.family.kind {
       case .liveTalk:
         let sizes = try? WanTransformerConfiguration(readingFrom: weights, headDim: folder.settings.headDim)
-        return sizes.map { text($0.dim, $0.numLayers, $0.numHeads, $0.ffnDim, $0.textDim) }
+        return sizes.map { text($0.trunk) }
       case .liveAvatar:
         let sizes = try? folder.s2vConfiguration(weights)
-        return sizes.map {
-          text($0.dim, $0.numLayers, $0.numHeads, $0.ffnDim, $0.textDim)
-            + ", sound after \($0.audioLayers.count) layers"
-        }
+        return sizes.map { text($0.trunk) + ", sound after \($0.audioLayers.count) layers" }
       }
     case .textEncoder:
       guard let sizes = try? UMT5Configuration(readingFrom: weights, name: "") else { return nil }

@@ -20,8 +20,9 @@ package struct ModelPreset: Sendable {
   package static let laptop = ModelPreset(
     name: "laptop",
     transformer: WanTransformerConfiguration(
-      dim: 384, inDim: 33, ffnDim: 1536, outDim: 16, textDim: 512, freqDim: 256, numHeads: 4, numLayers: 8,
-      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 14 * 768, audioHiddenSize: 32),
+      trunk: WanTrunkConfiguration(
+        dim: 384, inDim: 33, ffnDim: 1536, textDim: 512, freqDim: 256, numHeads: 4, numLayers: 8),
+      audioInputDim: 14 * 768, audioHiddenSize: 32),
     vae: narrowVAE(width: 16),
     textEncoder: UMT5Configuration(
       vocabulary: 4096, width: 512, attentionWidth: 512, feedForwardWidth: 1024, heads: 8, layers: 6),
@@ -31,8 +32,9 @@ package struct ModelPreset: Sendable {
   package static let tiny = ModelPreset(
     name: "tiny",
     transformer: WanTransformerConfiguration(
-      dim: 96, inDim: 33, ffnDim: 192, outDim: 16, textDim: 64, freqDim: 64, numHeads: 2, numLayers: 6,
-      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 4 * 48, audioHiddenSize: 32),
+      trunk: WanTrunkConfiguration(
+        dim: 96, inDim: 33, ffnDim: 192, textDim: 64, freqDim: 64, numHeads: 2, numLayers: 6),
+      audioInputDim: 4 * 48, audioHiddenSize: 32),
     vae: narrowVAE(width: 8),
     textEncoder: UMT5Configuration(
       vocabulary: 1024, width: 64, attentionWidth: 64, feedForwardWidth: 128, heads: 4, layers: 2),
@@ -46,8 +48,9 @@ package struct ModelPreset: Sendable {
   package static let mini = ModelPreset(
     name: "mini",
     transformer: WanTransformerConfiguration(
-      dim: 256, inDim: 97, ffnDim: 1024, outDim: 48, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8,
-      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 6 * 96, audioHiddenSize: 128),
+      trunk: WanTrunkConfiguration(
+        dim: 256, inDim: 97, ffnDim: 1024, outDim: 48, textDim: 128, freqDim: 256, numHeads: 8, numLayers: 8),
+      audioInputDim: 6 * 96, audioHiddenSize: 128),
     vae: WanVAEConfiguration(
       width: 32, decoderWidth: 24, latentChannels: 48, widthMultipliers: [1, 2, 2], residualBlocks: 1,
       temporalDownsampling: [true, true], patchSize: 4, isResidual: true),

@@ -84,12 +84,12 @@ package struct RandomCheckpoint: Sendable {
       .textEncoder: Layout(dtype ?? .bfloat16) { _ = UMT5Encoder(preset.textEncoder, $0) },
       .audioEncoder: Self.audioLayout(preset.audioEncoder, letters: 33, dtype),
     ]
-    let sizes = preset.transformer
+    let (sizes, trunk) = (preset.transformer, preset.transformer.trunk)
     transformerConfiguration = [
-      "_class_name": "WanModel_S2V", "model_type": "s2v", "dim": sizes.dim, "ffn_dim": sizes.ffnDim,
-      "freq_dim": sizes.freqDim, "in_dim": sizes.inDim, "out_dim": sizes.outDim, "cond_dim": sizes.condDim,
-      "num_heads": sizes.numHeads, "num_layers": sizes.numLayers, "audio_dim": sizes.audioDim,
-      "audio_inject_layers": sizes.audioLayers, "num_audio_token": sizes.audioTokens, "eps": sizes.eps,
+      "_class_name": "WanModel_S2V", "model_type": "s2v", "dim": trunk.dim, "ffn_dim": trunk.ffnDim,
+      "freq_dim": trunk.freqDim, "in_dim": trunk.inDim, "out_dim": trunk.outDim, "cond_dim": sizes.condDim,
+      "num_heads": trunk.numHeads, "num_layers": trunk.numLayers, "audio_dim": sizes.audioDim,
+      "audio_inject_layers": sizes.audioLayers, "num_audio_token": sizes.audioTokens, "eps": trunk.eps,
       "enable_adain": true, "adain_mode": "attn_norm", "enable_framepack": true, "zero_timestep": true,
     ]
   }

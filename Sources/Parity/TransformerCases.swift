@@ -18,11 +18,8 @@ enum TransformerCases {
   /// The sizes that a case's configuration states.
   static func configuration(_ json: JSON) throws -> WanTransformerConfiguration {
     WanTransformerConfiguration(
-      dim: try json["dim"].int(), inDim: try json["in_dim"].int(), ffnDim: try json["ffn_dim"].int(),
-      outDim: try json["out_dim"].int(), textDim: try json["text_dim"].int(), freqDim: try json["freq_dim"].int(),
-      numHeads: try json["num_heads"].int(), numLayers: try json["num_layers"].int(),
-      patchSize: try json["patch_size"].ints(), eps: try json["eps"].double(),
-      audioInputDim: try json["audio_input_dim"].int(), audioHiddenSize: try json["audio_hidden_size"].int())
+      trunk: try WanTrunkConfiguration(json), audioInputDim: try json["audio_input_dim"].int(),
+      audioHiddenSize: try json["audio_hidden_size"].int())
   }
 
   private static func model(_ golden: ParityCase, dtype: DType = .float32) throws -> WanTransformer {
@@ -199,5 +196,17 @@ enum TransformerCases {
     let unused = expected.size(1) - rows.size(1)
     guard unused >= 0 else { throw LiveTalkError("'\(name)' has \(expected.size(1)) rows, ours \(rows.size(1))") }
     try compare(name, Tensor.cat([rows, expected.narrow(1, rows.size(1), unused).to(rows.dtype)], 1))
+  }
+}
+
+extension WanTrunkConfiguration {
+  /// The sizes that a case's configuration states, whichever family it is of.
+  init(_ json: JSON) throws {
+    self.init(
+      dim: try json["dim"].int(), inDim: try json["in_dim"].int(), ffnDim: try json["ffn_dim"].int(),
+      outDim: try json["out_dim"].int(), textDim: try json["text_dim"].int(), freqDim: try json["freq_dim"].int(),
+      numHeads: try json["num_heads"].int(), numLayers: try json["num_layers"].int(),
+      patchSize: try json["patch_size"].exists ? json["patch_size"].ints() : [1, 2, 2],
+      eps: try json["eps"].double())
   }
 }

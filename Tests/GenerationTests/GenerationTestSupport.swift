@@ -19,8 +19,9 @@ struct TinySystem {
     let generator = RandomGenerator(seed: seed)
     let store = ParameterStore(random: generator)
     let config = WanTransformerConfiguration(
-      dim: dim, inDim: 33, ffnDim: 2 * dim, outDim: 16, textDim: 8, freqDim: 16, numHeads: 1, numLayers: layers,
-      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: Self.featureWidth, audioHiddenSize: 8)
+      trunk: WanTrunkConfiguration(
+        dim: dim, inDim: 33, ffnDim: 2 * dim, textDim: 8, freqDim: 16, numHeads: 1, numLayers: layers),
+      audioInputDim: Self.featureWidth, audioHiddenSize: 8)
     transformer = try WanTransformer(config, store.root / "transformer")
     vae = WanVAE(
       WanVAEConfiguration(

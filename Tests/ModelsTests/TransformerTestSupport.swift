@@ -8,8 +8,9 @@ import Torch
 struct TinyTransformer {
   static func configuration(layers: Int = 4) -> WanTransformerConfiguration {
     WanTransformerConfiguration(
-      dim: 48, inDim: 33, ffnDim: 64, outDim: 16, textDim: 12, freqDim: 16, numHeads: 2, numLayers: layers,
-      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 10, audioHiddenSize: 8)
+      trunk: WanTrunkConfiguration(
+        dim: 48, inDim: 33, ffnDim: 64, textDim: 12, freqDim: 16, numHeads: 2, numLayers: layers),
+      audioInputDim: 10, audioHiddenSize: 8)
   }
 
   static let vae = WanVAEConfiguration(

@@ -7,8 +7,9 @@ import Torch
 /// A small Wan2.2-S2V transformer with random weights and everything that a pass needs.
 struct TinyS2V {
   static let configuration = WanS2VConfiguration(
-    dim: 32, ffnDim: 48, textDim: 12, freqDim: 16, numHeads: 2, numLayers: 3, audioStates: 5, audioDim: 6,
-    audioLayers: [0, 2])
+    trunk: WanTrunkConfiguration(
+      dim: 32, inDim: 16, ffnDim: 48, textDim: 12, freqDim: 16, numHeads: 2, numLayers: 3),
+    audioStates: 5, audioDim: 6, audioLayers: [0, 2])
 
   let model: WanS2VTransformer
   let picture: Tensor  // sink and motion, [1, 16, 20, 8, 8]

@@ -55,6 +55,7 @@ import Torch
 
 extension WanTransformerConfiguration {
   fileprivate static let tinyForClips = WanTransformerConfiguration(
-    dim: 48, inDim: 33, ffnDim: 64, outDim: 16, textDim: 8, freqDim: 16, numHeads: 1, numLayers: 1,
-    patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: 12, audioHiddenSize: 8)
+    trunk: WanTrunkConfiguration(
+      dim: 48, inDim: 33, ffnDim: 64, textDim: 8, freqDim: 16, numHeads: 1, numLayers: 1),
+    audioInputDim: 12, audioHiddenSize: 8)
 }

@@ -18,8 +18,9 @@ struct TinyModel {
 
   static func configuration(dim: Int = 24, layers: Int = 4) -> WanTransformerConfiguration {
     WanTransformerConfiguration(
-      dim: dim, inDim: 33, ffnDim: 2 * dim, outDim: 16, textDim: textDim, freqDim: 16, numHeads: dim / 24,
-      numLayers: layers, patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: audioInputDim, audioHiddenSize: 8)
+      trunk: WanTrunkConfiguration(
+        dim: dim, inDim: 33, ffnDim: 2 * dim, textDim: textDim, freqDim: 16, numHeads: dim / 24, numLayers: layers),
+      audioInputDim: audioInputDim, audioHiddenSize: 8)
   }
 
   init(seed: UInt64, dim: Int = 24, layers: Int = 4, checkpointsLayers: Bool = false) throws {

@@ -13,8 +13,9 @@ struct TinyTraining {
   static let preset = ModelPreset(
     name: "smallest",
     transformer: WanTransformerConfiguration(
-      dim: 24, inDim: 33, ffnDim: 48, outDim: 16, textDim: 8, freqDim: 16, numHeads: 1, numLayers: 4,
-      patchSize: [1, 2, 2], eps: 1e-6, audioInputDim: audio.featureWidth, audioHiddenSize: 8),
+      trunk: WanTrunkConfiguration(
+        dim: 24, inDim: 33, ffnDim: 48, textDim: 8, freqDim: 16, numHeads: 1, numLayers: 4),
+      audioInputDim: audio.featureWidth, audioHiddenSize: 8),
     vae: WanVAEConfiguration(
       width: 4, latentChannels: 16, widthMultipliers: [1, 2, 2, 2], residualBlocks: 1,
       temporalDownsampling: [false, true, true]),

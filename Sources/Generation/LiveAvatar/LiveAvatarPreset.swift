@@ -22,8 +22,9 @@ package struct LiveAvatarPreset: Sendable {
   package static let liveAvatarTiny = LiveAvatarPreset(
     name: "liveavatar-tiny",
     transformer: WanS2VConfiguration(
-      dim: 96, ffnDim: 192, textDim: 64, freqDim: 64, numHeads: 4, numLayers: 4, audioStates: 3, audioDim: 48,
-      audioLayers: [0, 2, 3]),
+      trunk: WanTrunkConfiguration(
+        dim: 96, inDim: 16, ffnDim: 192, textDim: 64, freqDim: 64, numHeads: 4, numLayers: 4),
+      audioStates: 3, audioDim: 48, audioLayers: [0, 2, 3]),
     rank: 4, vae: ModelPreset.tiny.vae, textEncoder: ModelPreset.tiny.textEncoder,
     audioEncoder: Wav2Vec2Configuration(
       width: 48, layers: 2, heads: 4, feedForwardWidth: 96, convolutionWidths: Array(repeating: 32, count: 7),

@@ -3,20 +3,6 @@ package import Torch
 
 // B batch, F latent frames, H and W latent pixels, h and w tokens along a side, T = h·w tokens of a frame, L tokens, C width.
 
-/// Sizes of what every Wan transformer has.
-package struct WanTrunkConfiguration: Hashable, Sendable {
-  package var dim: Int
-  package var inDim: Int
-  package var ffnDim: Int
-  package var outDim: Int
-  package var textDim: Int
-  package var freqDim: Int
-  package var numHeads: Int
-  package var numLayers: Int
-  package var patchSize: [Int]
-  package var eps: Double
-}
-
 /// What the Wan transformers have in common: patches, text, timesteps, layers and head. A family adds how picture and sound come in.
 struct WanTrunk: Sendable {
   let config: WanTrunkConfiguration
@@ -100,7 +86,7 @@ struct WanTrunk: Sendable {
 
   func memoryShape(for latents: Tensor) -> MemoryShape {
     MemoryShape(
-      layers: config.numLayers, heads: config.numHeads, headDim: config.dim / config.numHeads,
+      layers: config.numLayers, heads: config.numHeads, headDim: config.headDim,
       tokensPerFrame: grid(of: latents).reduce(1, *), batch: latents.size(0), dtype: latents.dtype,
       device: latents.device)
   }

@@ -45,11 +45,8 @@ struct DistillCase {
     let folder = folder ?? golden.directory
     let json = try JSON(contentsOf: folder.appendingPathComponent("case.json"))["config"]["models"][name]
     let config = WanTransformerConfiguration(
-      dim: try json["dim"].int(), inDim: try json["in_dim"].int(), ffnDim: try json["ffn_dim"].int(),
-      outDim: try json["out_dim"].int(), textDim: try json["text_dim"].int(), freqDim: try json["freq_dim"].int(),
-      numHeads: try json["num_heads"].int(), numLayers: try json["num_layers"].int(),
-      patchSize: try json["patch_size"].ints(), eps: try json["eps"].double(),
-      audioInputDim: try json["audio_in_dim"].int(), audioHiddenSize: try json["audio_hidden_size"].int())
+      trunk: try WanTrunkConfiguration(json), audioInputDim: try json["audio_in_dim"].int(),
+      audioHiddenSize: try json["audio_hidden_size"].int())
     let weights = try readWeights(folder.appendingPathComponent(file))
     // Copies: the steps of an optimiser must not reach the mapped file.
     let store = ParameterStore(weights: weights.mapValues { $0.clone() }, name: file, device: golden.device)

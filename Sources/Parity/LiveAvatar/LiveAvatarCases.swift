@@ -31,10 +31,7 @@ enum LiveAvatarCases {
   /// The sizes that a case's configuration states.
   static func configuration(_ json: JSON) throws -> WanS2VConfiguration {
     WanS2VConfiguration(
-      dim: try json["dim"].int(), inDim: try json["in_dim"].int(), outDim: try json["out_dim"].int(),
-      condDim: try json["cond_dim"].int(), ffnDim: try json["ffn_dim"].int(), textDim: try json["text_dim"].int(),
-      freqDim: try json["freq_dim"].int(), numHeads: try json["num_heads"].int(),
-      numLayers: try json["num_layers"].int(), eps: try json["eps"].double(), audioStates: 25,
+      trunk: try WanTrunkConfiguration(json), condDim: try json["cond_dim"].int(), audioStates: 25,
       audioDim: try json["audio_dim"].int(), audioTokens: try json["num_audio_token"].int(),
       audioLayers: try json["audio_inject_layers"].ints())
   }

@@ -45,9 +45,7 @@ package struct AvatarModels: SessionModels {
     transformer = try WanTransformer(preset.transformer, store.root / "transformer")
     vae = WanVAE(preset.vae, store.root / "vae")
     audioEncoder = Wav2Vec2(preset.audioEncoder, store.root / "wav2vec2")
-    settings = CheckpointSettings(
-      headDim: preset.transformer.headDim, imageSizes: [preset.size], provenance: "random weights",
-      textLength: preset.textLength)
+    settings = preset.settings(provenance: "random weights")
   }
 
   /// The encoded picture that a session begins with, `[1, C, 1, h, w]`.

@@ -71,21 +71,15 @@ package struct ModelPreset: Sendable {
 
   package static let all = [livetalk1_3B, laptop, mini, tiny]
 
+  func settings(provenance: String) -> CheckpointSettings {
+    CheckpointSettings(
+      headDim: transformer.headDim, imageSizes: [size], provenance: provenance, textLength: textLength)
+  }
+}
+
+extension ModelPreset {
   package init?(named name: String) {
     guard let preset = ModelPreset.all.first(where: { $0.name == name }) else { return nil }
     self = preset
-  }
-
-  init(
-    name: String, transformer: WanTransformerConfiguration, vae: WanVAEConfiguration, textEncoder: UMT5Configuration,
-    audioEncoder: Wav2Vec2Configuration, size: ReferencePicture.Size, textLength: Int? = nil
-  ) {
-    self.textLength = textLength
-    self.name = name
-    self.transformer = transformer
-    self.vae = vae
-    self.textEncoder = textEncoder
-    self.audioEncoder = audioEncoder
-    self.size = size
   }
 }

@@ -50,9 +50,7 @@ package struct RandomCheckpoint: Sendable {
     family = .liveTalk
     self.seed = seed
     (audioEncoder, vocabulary) = (preset.audioEncoder, preset.textEncoder.vocabulary)
-    settings = CheckpointSettings(
-      headDim: preset.transformer.headDim, imageSizes: [preset.size],
-      provenance: Self.provenance(preset.name, seed), textLength: preset.textLength)
+    settings = preset.settings(provenance: Self.provenance(preset.name, seed))
     layouts = [
       .transformer: try Layout(dtype ?? .float32) { _ = try WanTransformer(preset.transformer, $0) },
       .vae: Layout(dtype ?? .float32) { _ = WanVAE(preset.vae, $0) },

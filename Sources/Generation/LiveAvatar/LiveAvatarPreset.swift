@@ -33,27 +33,15 @@ package struct LiveAvatarPreset: Sendable {
 
   package static let all = [liveAvatar14B, liveAvatarTiny]
 
-  package init?(named name: String) {
-    guard let preset = LiveAvatarPreset.all.first(where: { $0.name == name }) else { return nil }
-    self = preset
-  }
-
-  init(
-    name: String, transformer: WanS2VConfiguration, rank: Int, vae: WanVAEConfiguration, textEncoder: UMT5Configuration,
-    audioEncoder: Wav2Vec2Configuration, size: ReferencePicture.Size, textLength: Int? = nil
-  ) {
-    self.name = name
-    self.transformer = transformer
-    self.rank = rank
-    self.vae = vae
-    self.textEncoder = textEncoder
-    self.audioEncoder = audioEncoder
-    self.size = size
-    self.textLength = textLength
-  }
-
   func settings(provenance: String) -> CheckpointSettings {
     CheckpointSettings(
       headDim: transformer.headDim, imageSizes: [size], provenance: provenance, textLength: textLength)
+  }
+}
+
+extension LiveAvatarPreset {
+  package init?(named name: String) {
+    guard let preset = LiveAvatarPreset.all.first(where: { $0.name == name }) else { return nil }
+    self = preset
   }
 }

@@ -32,7 +32,7 @@ package actor DeviceEngine: AvatarEngine {
     sizes = first.settings.imageSizes
     prompts = PromptReader(encodePrompt)
     self.memoryBudget = memoryBudget ?? (first.device.isCPU ? availableMemory() : nil)
-    let geometry = LatentGeometry.livetalk.over(first.vae.configuration)
+    let geometry = first.geometry
     let worker = workers[0]
     information = EngineInformation(
       model: name, provenance: first.settings.provenance, devices: models.map { "\($0.device)" },

@@ -70,7 +70,7 @@ package actor DeviceSession: EngineSession {
   ) async throws {
     computer = BlockComputer(worker)
     decoder = BlockDecoder(worker)
-    geometry = LatentGeometry.livetalk.over(worker.models.vae.configuration)
+    geometry = worker.models.geometry
     framesPerBlock = worker.options.framesPerBlock
     seed = request.seed
     self.encodePrompt = encodePrompt

@@ -118,15 +118,17 @@ extension CheckpointFolder {
     return configuration
   }
 
-  /// What the transformer takes from the models around it, whichever family it is of.
-  private func transformerSizes() throws -> (latentChannels: Int, audioFeatures: Int, textWidth: Int) {
+  /// The sizes of the transformer, whichever family it is of, and which width of the speech encoder its audio features have.
+  private func transformerSizes() throws -> (
+    trunk: WanTrunkConfiguration, audioInputDim: Int, audioWidth: KeyPath<Wav2Vec2Configuration, Int>
+  ) {
     switch family.kind {
     case .liveTalk:
       let sizes = try transformerWeights().2
-      return (sizes.outDim, sizes.audioInputDim, sizes.textDim)
+      return (sizes.trunk, sizes.audioInputDim, \Wav2Vec2Configuration.featureWidth)
     case .liveAvatar:
       let sizes = try s2vConfiguration(try readWeights(try require(.transformer)))
-      return (sizes.outDim, sizes.audioInputDim, sizes.textDim)
+      return (sizes.trunk, sizes.audioInputDim, \Wav2Vec2Configuration.statesWidth)
     }
   }
 
@@ -189,14 +191,12 @@ extension CheckpointFolder {
         throw FileError(root, "its \(part.title) gives \(given) \(what) but the transformer takes \(takes)")
       }
     }
-    try check(.vae, { try vaeWeights().2.latentChannels }, sizes.latentChannels, "latent channels")
+    try check(.vae, { try vaeWeights().2.latentChannels }, sizes.trunk.outDim, "latent channels")
     try check(
-      .audioEncoder,
-      { family.kind == .liveTalk ? try audioConfiguration().featureWidth : try audioConfiguration().statesWidth },
-      sizes.audioFeatures, "features a frame")
+      .audioEncoder, { try audioConfiguration()[keyPath: sizes.audioWidth] }, sizes.audioInputDim, "features a frame")
     try check(
       .textEncoder, { try UMT5Configuration(readingFrom: try readWeights(try require(.textEncoder)), name: "").width },
-      sizes.textWidth, "values a word")
+      sizes.trunk.textDim, "values a word")
   }
 
   /// Checks the weights of every part that generation needs and that they fit each other. The tokenizer takes seconds to read and is

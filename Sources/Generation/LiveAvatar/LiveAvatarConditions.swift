@@ -24,18 +24,15 @@ package struct LiveAvatarConditions: Sendable {
     func still(_ frames: Int) -> Tensor {
       vae.encode(video: image.expand(1, 3, frames, image.size(3), image.size(4)))
     }
+    let (videoFrames, latentFrames) = (WanS2VTransformer.motionVideoFrames, WanS2VTransformer.motionLatentFrames)
     switch encoding {
-    case .oneFrame: self.init(sink: vae.encode(image: image), motion: still(Self.motionVideoFrames))
+    case .oneFrame: self.init(sink: vae.encode(image: image), motion: still(videoFrames))
     case .fiveFrames:
-      let before = still(5 * Self.motionVideoFrames)
+      let before = still(5 * videoFrames)
       self.init(
-        sink: still(5).narrow(2, 1, 1),
-        motion: before.narrow(2, before.size(2) - Self.motionLatentFrames, Self.motionLatentFrames))
+        sink: still(5).narrow(2, 1, 1), motion: before.narrow(2, before.size(2) - latentFrames, latentFrames))
     }
   }
-
-  /// Frames that stand still before a video, and what they are encoded to.
-  package static let (motionVideoFrames, motionLatentFrames) = (73, 19)
 
   /// Both, as the transformer reads them.
   var reference: Tensor { Tensor.cat([sink, motion], 2) }

@@ -56,8 +56,8 @@ package struct WanS2VTransformer: Sendable {
     let masks: Tensor?
   }
 
-  /// Video frames of the block's first features that stand before it, in place of earlier sound.
-  static let audioContextFrames = 73
+  /// Video frames that stand before a video, in picture and sound, and the latent frames that they are encoded to.
+  package static let (motionVideoFrames, motionLatentFrames) = (73, MotionTokens.frames)
 
   /// Reads the audio features of a block, `[A, N, audioInputDim]`, N = 4n.
   ///
@@ -66,7 +66,7 @@ package struct WanS2VTransformer: Sendable {
   ///   count. Without masks every clip of a batch has a speaker of its own.
   package func read(audioFeatures: Tensor, masks: Tensor? = nil) -> AudioContext {
     let first = audioFeatures.narrow(1, 0, 1)
-    let before = first.expand(first.size(0), Self.audioContextFrames, first.size(2))
+    let before = first.expand(first.size(0), Self.motionVideoFrames, first.size(2))
     let (local, global) = audioEncoder(Tensor.cat([before, audioFeatures], 1))
     let frames = audioFeatures.size(1) / 4
     func newest(_ x: Tensor) -> Tensor { x.narrow(1, x.size(1) - frames, frames).to(dtype) }

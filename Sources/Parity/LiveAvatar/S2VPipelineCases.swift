@@ -108,11 +108,11 @@ enum S2VPipelineCases {
       options.adaptiveSink = .never
       let rollout = try LiveAvatarRollout(
         transformer: transformer, conditions: conditions, textEmbedding: text, options: options, noise: source)
-      var history = image.expand(1, 3, 5 * LiveAvatarConditions.motionVideoFrames, image.size(3), image.size(4))
+      var history = image.expand(1, 3, 5 * WanS2VTransformer.motionVideoFrames, image.size(3), image.size(4))
       var before = vae.encode(video: history)
       var (clips, video): ([Tensor], [Tensor]) = ([], [])
       func tail(_ latents: Tensor) -> Tensor {
-        let count = LiveAvatarConditions.motionLatentFrames
+        let count = WanS2VTransformer.motionLatentFrames
         return latents.narrow(2, latents.size(2) - count, count)
       }
       func decodeClip(_ clip: Tensor) {

@@ -79,7 +79,7 @@ package struct BenchSessionCommand: ParsableCommand {
     if let folder {
       guard preset == nil else { throw ValidationError("Give a preset or a checkpoint, not both.") }
       models = try folder.loadModels(device: device, dtype: dtype, float8: float8) { note("loading the \($0)") }
-      textEncoding = { try AvatarModels.encodeText("A person speaks.", in: folder, device: device, dtype: dtype) }
+      textEncoding = { try folder.encodeText("A person speaks.", device: device, dtype: dtype) }
     } else {
       note("making random weights for \(name)")
       let sizes: UMT5Configuration

@@ -60,7 +60,7 @@ package actor DeviceEngine: AvatarEngine {
       models: models, name: folder.root.lastPathComponent, options: options, maxSessions: maxSessions,
       memoryBudget: memoryBudget,
       encodePrompt: {
-        try AvatarModels.encodeText($0, in: folder, device: device, dtype: PromptEncoder.type(for: dtype))
+        try folder.encodeText($0, device: device, dtype: PromptEncoder.type(for: dtype))
       })
   }
 

@@ -4,7 +4,7 @@ package import Models
 import NN
 package import Torch
 
-/// The models of a session that stay in memory. The text encoder does not: see `encodeText`.
+/// The models of a session that stay in memory. The text encoder does not: see `CheckpointFolder.encodeText`.
 package struct AvatarModels: SessionModels {
   package let transformer: WanTransformer
   package let vae: WanVAE
@@ -70,17 +70,6 @@ package struct AvatarModels: SessionModels {
     try AvatarSession(
       transformer: transformer, vae: vae, referenceLatent: referenceLatent, textEmbedding: text, options: options,
       noise: noise, tap: tap)
-  }
-
-  /// Reads a prompt with the checkpoint's text encoder, which is loaded for it and let go after it.
-  ///
-  /// On the CPU its weights are pages of the mapped file; elsewhere one layer at a time is on the device.
-  /// - Returns: `[1, textRows, textDim]` in `dtype`; rows past the prompt are 0.
-  /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
-  package static func encodeText(_ prompt: String, in folder: CheckpointFolder, device: Device, dtype: DType) throws
-    -> Tensor
-  {
-    try PromptEncoder(loading: folder, device: device, dtype: dtype).encode(prompt).context
   }
 
   package func session(

@@ -38,3 +38,13 @@ package struct PromptEncoder: Sendable {
     return (context.narrow(1, 0, rows), min(text.count, rows))
   }
 }
+
+extension CheckpointFolder {
+  /// Reads a prompt with the checkpoint's text encoder, which is loaded for it and let go after it.
+  ///
+  /// - Returns: `[1, textRows, textDim]` in `dtype`; rows past the prompt are 0.
+  /// - Throws: `FileError`, `CheckpointMismatch`, or what the tokeniser's file is not.
+  package func encodeText(_ prompt: String, device: Device, dtype: DType) throws -> Tensor {
+    try PromptEncoder(loading: self, device: device, dtype: dtype).encode(prompt).context
+  }
+}

@@ -18,7 +18,7 @@ enum PipelineCases {
     let latentTolerance = try golden.tolerance("latents")
 
     let prompt = try golden.config["prompt"].string()
-    let text = try AvatarModels.encodeText(prompt, in: folder, device: golden.device, dtype: .float32)
+    let text = try folder.encodeText(prompt, device: golden.device, dtype: .float32)
     try recorder.compareIntermediate("prompt_embeds", text, outputs["prompt_embeds"], latentTolerance)
 
     let reference = try referenceLatent(golden, models, outputs, recorder, latentTolerance)

@@ -71,8 +71,7 @@ struct GenerationJob {
     report.status("Checking the weights", isShort: true)
     try folder.verifyWeights()
     report.status("Reading the prompt")
-    let text = try AvatarModels.encodeText(
-      prompt, in: folder, device: device, dtype: PromptEncoder.type(for: dtype))
+    let text = try folder.encodeText(prompt, device: device, dtype: PromptEncoder.type(for: dtype))
     let models = try folder.loadModels(device: device, dtype: dtype, float8: float8) {
       report.status("Loading the \($0)")
     }

@@ -164,7 +164,7 @@ import Torch
       for (stored, prompt) in [
         (try clips.tensor(0, "text"), "A man speaks."), (try clips.shared("negativeText"), "blurred"),
       ] {
-        let context = try AvatarModels.encodeText(prompt, in: folder, device: .cpu, dtype: .float32)
+        let context = try folder.encodeText(prompt, device: .cpu, dtype: .float32)
         let rows = stored.size(0)
         #expect(rows > 0 && rows < 512)
         #expect(stored.maxAbsDifference(context.squeeze(0).narrow(0, 0, rows)) == 0)

@@ -113,9 +113,7 @@ package final class AvatarSession: BlockSession {
 
   /// Decodes latents on the session's decoding stream.
   package func decode(_ latents: Tensor) -> PendingFrames {
-    decoding.wait(for: .current(latents.device))
-    decoding.keep(latents)
-    return decoding.run { PendingFrames(pixels: WanVAE.pixels(decoder.decode(latents)), stream: decoding) }
+    PendingFrames(of: latents, on: decoding) { decoder.decode($0) }
   }
 
   /// Changes the direction from the next block on.
@@ -134,8 +132,11 @@ package struct PendingFrames {
   private let pixels: Tensor  // [T, H, W, 3], bytes
   private let stream: Stream
 
-  init(pixels: Tensor, stream: Stream) {
-    self.pixels = pixels
+  /// Decodes latents of the current stream on another one.
+  init(of latents: Tensor, on stream: Stream, decode: (Tensor) -> Tensor) {
+    stream.wait(for: .current(latents.device))
+    stream.keep(latents)
+    pixels = stream.run { WanVAE.pixels(decode(latents)) }
     self.stream = stream
   }
 

@@ -52,9 +52,7 @@ package final class LiveAvatarSession: BlockSession {
 
   /// Decodes latents on the session's decoding stream.
   package func decode(_ latents: Tensor) -> PendingFrames {
-    decoding.wait(for: .current(latents.device))
-    decoding.keep(latents)
-    return decoding.run { PendingFrames(pixels: WanVAE.pixels(decoder.decode(latents)), stream: decoding) }
+    PendingFrames(of: latents, on: decoding) { decoder.decode($0) }
   }
 
   /// Changes the direction from the next block on.

@@ -94,6 +94,10 @@ extension CheckpointFolder {
   // MARK: - Sizes
 
   private func transformerWeights() throws -> (file: URL, [String: Tensor], WanTransformerConfiguration) {
+    let taken = ModelFamily.liveTalk
+    guard family.kind == taken.kind else {
+      throw FileError(root, "it is a checkpoint of \(family.name), and this takes one of \(taken.name)")
+    }
     let file = try require(.transformer)
     let weights = try readWeights(file)
     let configuration = try WanTransformerConfiguration(readingFrom: weights, headDim: settings.headDim)

@@ -214,6 +214,13 @@ struct TinyLiveAvatar {
         avatar.transformer.read(text: text).keysAndValues(layer: 1).keys))
   }
 
+  @Test func `what takes LiveTalk's models says so of a folder with Live Avatar's`() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try made(folder)
+    let refusal = message { _ = try AvatarModels(loading: checkpoint, device: .cpu, dtype: .float32) }
+    #expect(refusal.contains("of Live Avatar, and this takes one of LiveTalk"))
+  }
+
   @Test func `an adapter that names no layer, of another base, or with more than factors is refused`() throws {
     let folder = try TemporaryFolder()
     let checkpoint = try made(folder)

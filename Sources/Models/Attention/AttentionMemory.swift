@@ -25,7 +25,7 @@ package protocol AttentionMemory: AnyObject {
     keys: Tensor, values: Tensor
   )
 
-  /// A layer's keys, rotated, and values from the oldest token to the newest, `[B, rows, C]`; for inspection.
+  /// A layer's keys, as the memory keeps them, and values from the oldest token to the newest, `[B, rows, C]`; for inspection.
   func ordered(layer: Int) -> (keys: Tensor, values: Tensor)
 }
 

@@ -9,7 +9,8 @@ package import Torch
 /// they are read, so that the tokens' time positions may change while a video goes on (Rolling RoPE of Live Avatar, arXiv 2512.04677).
 /// It does not change afterwards: all steps of a rollout share it.
 package final class ConditionMemory: AttentionMemory {
-  package private(set) var endFrame = 0
+  /// It holds no block.
+  package let endFrame = 0
   private var layers: [(keys: Tensor, values: Tensor)] = []  // [B, M, H, D]
 
   package init() {}

@@ -102,6 +102,18 @@ package final class ParityRecorder {
     record(name, difference: actual.count == 0 ? 0 : difference.max().item, tolerance, passed: passed)
   }
 
+  /// Compares every output with what was computed under its name.
+  ///
+  /// - Throws: `LiveTalkError` where nothing was, or in another shape.
+  package func compareAll(
+    _ actual: [String: Tensor], _ outputs: [String: Tensor], tolerance: (_ name: String) throws -> Tolerance
+  ) throws {
+    for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) {
+      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
+      try compare(name, value, expected, try tolerance(name))
+    }
+  }
+
   /// Compares in the statistics that bf16 results are judged by: the largest and the mean difference.
   package func compareStatistics(
     _ name: String, _ actual: Tensor, _ expected: Tensor?, maximum: Double, mean: Double

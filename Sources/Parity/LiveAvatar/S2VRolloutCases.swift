@@ -44,10 +44,7 @@ enum S2VRolloutCases {
         (0..<blocks).map { block in withGradients(false) { other.next(audio: system.audio(block)) } }, 2
       ).squeeze(0)
     }
-    for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) {
-      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
-      try recorder.compare(name, value, expected, tolerance)
-    }
+    try recorder.compareAll(actual, outputs) { _ in tolerance }
   }
 
   /// The same rollout by four stages with one step each, and one that decodes: here one after the other. What they send each other is
@@ -86,10 +83,7 @@ enum S2VRolloutCases {
     for (step, sent) in messages.enumerated() { actual["message.\(step)to\(step + 1)"] = Tensor.cat(sent, 0) }
     actual["broadcast.sink"] = first
     actual["latents"] = Tensor.cat(messages[steps - 1], 2).squeeze(0)
-    for (name, expected) in outputs.sorted(by: { $0.key < $1.key }) {
-      guard let value = actual[name] else { throw LiveTalkError("nothing computes the output '\(name)'") }
-      try recorder.compare(name, value, expected, tolerance)
-    }
+    try recorder.compareAll(actual, outputs) { _ in tolerance }
   }
 
   /// Layer 0 of every step's memory in the order of its rows, `[steps, window tokens, H, D]`, rows that are not written yet 0.

@@ -51,6 +51,24 @@ enum LiveAvatarCases {
     return model
   }
 
+  /// The weights of a model of which a case holds a part; the rest is random and takes no part in what is compared.
+  ///
+  /// - Parameter build: makes the model, for its keys and shapes.
+  static func weights(
+    heldInPartBy golden: ParityCase, _ build: (ParameterPath) throws -> Void
+  ) throws -> [String: Tensor] {
+    let held = try golden.tensors("weights.safetensors")
+    let shapes = ParameterStore.shapes()
+    try build(shapes.root)
+    let generator = RandomGenerator(seed: 1)
+    let weights = shapes.layout.map { entry in
+      (entry.name, held[entry.name] ?? entry.initial.tensor(entry.shape, .float32, generator).to(golden.device))
+    }
+    let unknown = Set(held.keys).subtracting(shapes.layout.map(\.name))
+    guard unknown.isEmpty else { throw LiveTalkError("the case holds \(unknown.sorted()), which the model lacks") }
+    return Dictionary(uniqueKeysWithValues: weights)
+  }
+
   static func input(_ inputs: [String: Tensor], _ name: String) throws -> Tensor {
     guard let tensor = inputs[name] else { throw LiveTalkError("the case has no input '\(name)'") }
     return tensor

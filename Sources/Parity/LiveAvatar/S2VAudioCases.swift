@@ -45,15 +45,7 @@ enum S2VAudioCases {
   /// The transformer, of which the case holds what reads sound; the rest is random and takes no part.
   private static func model(_ golden: ParityCase) throws -> WanS2VTransformer {
     let config = try LiveAvatarCases.configuration(golden.config)
-    let held = try golden.tensors("weights.safetensors")
-    let shapes = ParameterStore.shapes()
-    _ = try WanS2VTransformer(config, shapes.root)
-    let generator = RandomGenerator(seed: 1)
-    let weights = shapes.layout.map { entry in
-      (entry.name, held[entry.name] ?? entry.initial.tensor(entry.shape, .float32, generator).to(golden.device))
-    }
-    let unknown = Set(held.keys).subtracting(shapes.layout.map(\.name))
-    guard unknown.isEmpty else { throw LiveTalkError("the case holds \(unknown.sorted()), which the model lacks") }
-    return try LiveAvatarCases.model(Dictionary(uniqueKeysWithValues: weights), golden.config, golden)
+    let weights = try LiveAvatarCases.weights(heldInPartBy: golden) { _ = try WanS2VTransformer(config, $0) }
+    return try LiveAvatarCases.model(weights, golden.config, golden)
   }
 }

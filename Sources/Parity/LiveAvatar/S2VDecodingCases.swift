@@ -42,19 +42,10 @@ enum S2VDecodingCases {
   /// The autoencoder, of which a case may hold only what decodes; the rest is random and takes no part.
   static func vae(_ golden: ParityCase) throws -> WanVAE {
     let configuration = try VAECases.configuration(golden.config)
-    let held = try golden.tensors("weights.safetensors")
-    let shapes = ParameterStore.shapes()
-    _ = WanVAE(configuration, shapes.root)
-    let generator = RandomGenerator(seed: 1)
-    let weights = shapes.layout.map { entry in
-      (entry.name, held[entry.name] ?? entry.initial.tensor(entry.shape, .float32, generator).to(golden.device))
-    }
-    let store = ParameterStore(
-      weights: Dictionary(uniqueKeysWithValues: weights), name: "weights.safetensors", device: golden.device)
+    let weights = try LiveAvatarCases.weights(heldInPartBy: golden) { _ = WanVAE(configuration, $0) }
+    let store = ParameterStore(weights: weights, name: "weights.safetensors", device: golden.device)
     let vae = WanVAE(configuration, store.root)
     try store.finish()
-    let unknown = Set(held.keys).subtracting(shapes.layout.map(\.name))
-    guard unknown.isEmpty else { throw LiveTalkError("the case holds \(unknown.sorted()), which the model lacks") }
     return vae
   }
 }

@@ -112,7 +112,7 @@ final class FakeServer: Sendable {
   /// The requests so far.
   var requests: [Request] { log.requests.withLock { $0 } }
 
-  /// - Parameter socket: nil refuses WebSockets.
+  /// - Parameter socket: nil answers those who want a WebSocket like everybody else.
   init(http: @escaping HTTPHandler = { _, answer in try await answer.answer(404, "{}") }, socket: SocketHandler? = nil)
     async throws
   {
@@ -121,15 +121,21 @@ final class FakeServer: Sendable {
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
+          guard let socket else {
+            // Not an upgrader that declines: NIO's forgets the head of the request that it declines.
+            try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+            try channel.pipeline.syncOperations.addHandler(RequestReader(log, http))
+            return
+          }
           let upgrader = NIOTypedWebSocketServerUpgrader<Void>(
             maxFrameSize: 1 << 24,
-            shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture(socket == nil ? nil : HTTPHeaders()) },
+            shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture(HTTPHeaders()) },
             upgradePipelineHandler: { channel, head in
               channel.eventLoop.makeCompletedFuture {
                 let (messages, continuation) = AsyncStream.makeStream(of: String.self)
                 try channel.pipeline.syncOperations.addHandler(SocketReader(continuation))
                 let peer = Socket(channel, head, messages)
-                if let socket { Task { try? await socket(peer) } }
+                Task { try? await socket(peer) }
               }
             })
           let configuration = NIOTypedHTTPServerUpgradeConfiguration(upgraders: [upgrader]) { channel in
@@ -173,10 +179,7 @@ private final class RequestReader: ChannelInboundHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     switch unwrapInboundIn(data) {
-    case .head(let head):
-      (self.head, body) = (head, [])
-      // What asks for a WebSocket has no body, and its end may not be told.
-      if head.headers.contains(name: "upgrade") { answer(context) }
+    case .head(let head): (self.head, body) = (head, [])
     case .body(let bytes): body += bytes.readableBytesView
     case .end: answer(context)
     }

@@ -328,6 +328,19 @@ extension NetworkTests {
           == "The model at ws://127.0.0.1:\(port) cannot be reached (connection refused): see that it runs.")
     }
 
+    @Test func `a server that opens no WebSocket refuses, and is asked again only where it is busy`() async throws {
+      for (status, isBusy) in [(401, false), (503, true)] {
+        let server = try await FakeServer(http: { _, answer in try await answer.answer(status, "{}") })
+        let refused = await Answer(try dialogue(Self.json(server.port)).responder().respond(to: request()))
+        #expect(
+          refused.failure?.message
+            == "The model at ws://127.0.0.1:\(server.port) refuses the connection (\(status)): check the address and the key."
+        )
+        // Once or twice when it is opened in the background, three times when it is busy.
+        #expect(isBusy ? server.requests.count >= 3 : server.requests.count <= 2)
+      }
+    }
+
     @Test func `a server that does not say hello, or does not answer, is timed out`() async throws {
       let mute = try await FakeServer(socket: { _ in try await Task.sleep(for: .seconds(90)) })
       let silent = await Answer(try dialogue(Self.json(mute.port), connect: 0.5).responder().respond(to: request()))

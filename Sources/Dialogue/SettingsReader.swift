@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Reads the fields of one JSON object of a settings file. Fields that nobody asked for are refused when it is finished.
@@ -93,7 +94,7 @@ final class SettingsReader {
   /// - Throws: `DialogueError` for the first field that is not one of those read.
   func finish() throws {
     guard let unknown = fields.keys.sorted().first(where: { !known.contains($0) }) else { return }
-    let list = known.sorted().map { "'\($0)'" }.joined(separator: ", ")
-    throw error(unknown, "is no setting here: there are \(list)")
+    let text = unknownKeyText(full(unknown), known: known)
+    throw DialogueError("\(file): \(text)\(text.hasSuffix("?") ? "" : ".")")
   }
 }

@@ -63,11 +63,11 @@ import Testing
     (#"{"kind": "sing"}"#, "dialogue.json: 'kind' is not one of 'say', 'mirror', 'pipeline', 'omni', 'realtime'."),
     (
       #"{"kind": "say", "voicee": {}}"#,
-      "dialogue.json: 'voicee' is no setting here: there are 'kind', 'recognition', 'timeouts', 'voice'."
+      "dialogue.json: unknown key 'voicee'; did you mean 'voice'?"
     ),
     (
       #"{"kind": "say", "voice": {"kind": "espeak-ng", "speed": 3}}"#,
-      "dialogue.json: 'voice.speed' is no setting here: there are 'kind', 'name', 'pitch', 'rate'."
+      "dialogue.json: unknown key 'voice.speed'; known are 'kind', 'name', 'pitch', 'rate'."
     ),
     (
       #"{"kind": "say", "voice": {"kind": "espeak-ng", "name": "-w x"}}"#,
@@ -100,7 +100,7 @@ import Testing
     ),
     (
       #"{"kind": "mirror", "recognition": {"url": "http://x/v1", "model": "m"}}"#,
-      "dialogue.json: 'recognition' is no setting here: there are 'kind', 'timeouts', 'voice'."
+      "dialogue.json: unknown key 'recognition'; known are 'kind', 'timeouts', 'voice'."
     ),
   ])
   func `every mistake is one sentence that names its place`(json: String, sentence: String) {

@@ -1,15 +1,17 @@
-/// An engine without a model, for trying transports and for load: a bar that moves with time and a square as bright as the sound is loud.
+@testable import Session
+
+/// An engine without a model: a bar that moves with time and a square as bright as the sound is loud.
 ///
 /// Everything else is as a real engine does it: blocks on request, places, sound that leaves with the pictures it drove.
-package actor TestPatternEngine: AvatarEngine {
-  package nonisolated let information: EngineInformation
+actor TestPatternEngine: AvatarEngine {
+  nonisolated let information: EngineInformation
   private var open = 0
   private let computeSeconds: Double
   private let clock: any SessionClock
 
   /// - Parameters:
   ///   - computeSeconds: how long a block takes.
-  package init(
+  init(
     size: VideoSize = VideoSize(width: 64, height: 64), sampleRate: Int = 48_000, maxSessions: Int = 1000,
     computeSeconds: Double = 0,
     clock: any SessionClock = SystemClock()
@@ -21,11 +23,11 @@ package actor TestPatternEngine: AvatarEngine {
       videoSizes: [size], memoryPerSession: 3 * size.width * size.height, maxSessions: maxSessions)
   }
 
-  package func load() -> EngineLoad {
+  func load() -> EngineLoad {
     EngineLoad(isReady: true, sessions: open, free: information.maxSessions - open, memory: 0)
   }
 
-  package func open(_ request: AvatarRequest) throws -> any EngineSession {
+  func open(_ request: AvatarRequest) throws -> any EngineSession {
     guard open < information.maxSessions else { throw AdmissionError.full(sessions: open, retryAfter: 5) }
     open += 1
     return TestPatternSession(
@@ -38,8 +40,8 @@ package actor TestPatternEngine: AvatarEngine {
 }
 
 /// A session of the test pattern.
-package actor TestPatternSession: EngineSession {
-  package nonisolated let size: VideoSize
+actor TestPatternSession: EngineSession {
+  nonisolated let size: VideoSize
   private let information: EngineInformation
   private let computeSeconds: Double
   private let clock: any SessionClock
@@ -64,17 +66,17 @@ package actor TestPatternSession: EngineSession {
   private var lookAhead: Double { 0.4 }
   private var blockSeconds: Double { Double(information.framesPerBlock) / Double(information.framesPerSecond) }
 
-  package func append(_ sound: PCM, to utterance: UtteranceID) {
+  func append(_ sound: PCM, to utterance: UtteranceID) {
     let samples = resampled(sound)
     queue.append(samples, drive: samples, to: utterance)
   }
 
-  package func finish(_ utterance: UtteranceID) { queue.finish(utterance) }
-  package func interrupt() { queue.interrupt() }
-  package var pending: Double { queue.seconds }
-  package var hasSpeechReady: Bool { queue.isReady(for: blockSeconds + lookAhead) }
+  func finish(_ utterance: UtteranceID) { queue.finish(utterance) }
+  func interrupt() { queue.interrupt() }
+  var pending: Double { queue.seconds }
+  var hasSpeechReady: Bool { queue.isReady(for: blockSeconds + lookAhead) }
 
-  package func nextBlock() async throws -> OutputBlock {
+  func nextBlock() async throws -> OutputBlock {
     let start = clock.now
     guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
     let pieces = queue.next(
@@ -94,10 +96,10 @@ package actor TestPatternSession: EngineSession {
         seconds: clock.now - start, duration: blockSeconds, steps: 4, framesPerSecond: information.framesPerSecond))
   }
 
-  package func setPrompt(_ prompt: String) {}
-  package func setAvatar(_ picture: RGBImage) {}
+  func setPrompt(_ prompt: String) {}
+  func setAvatar(_ picture: RGBImage) {}
 
-  package func close() async {
+  func close() async {
     let back = giveBack
     giveBack = nil
     await back?()

@@ -260,7 +260,7 @@ actor RealtimeResponder: Responder {
   private static func isWorthAnotherTry(_ error: any Error) -> Bool {
     switch error {
     case is CancellationError: false
-    case WebSocket.Failure.refused(let status): status.map { [429, 502, 503, 504].contains($0) } ?? true
+    case WebSocket.Failure.refused(let status): [429, 502, 503, 504].contains(status)
     default: true
     }
   }
@@ -268,11 +268,9 @@ actor RealtimeResponder: Responder {
   private func unreachable(_ error: any Error) -> SessionError {
     let place = settings.server.place
     switch error {
-    case WebSocket.Failure.refused(let status?):
+    case WebSocket.Failure.refused(let status):
       return SessionError(
         .responderFailed, "The model at \(place) refuses the connection (\(status)): check the address and the key.")
-    case WebSocket.Failure.refused(nil):
-      return SessionError(.responderFailed, "The model at \(place) opens no WebSocket: check the address.")
     case is Watchdog.Expired, WebSocket.Failure.timedOut:
       return SessionError(.responderTimedOut, "The model at \(place) does not answer: see that it runs.")
     default:

@@ -9,7 +9,7 @@ import NIOWebSocket
 final class WebSocket: Sendable {
   enum Failure: Error, Hashable {
     /// The server answers, but not with a WebSocket.
-    case refused(status: Int?)
+    case refused(status: Int)
     case timedOut
     /// The connection ended without a close frame, or nothing came for too long.
     case dropped
@@ -71,7 +71,7 @@ final class WebSocket: Sendable {
         }
       switch try await upgrade.get() {
       case .socket(let socket): return socket
-      case .refused(let status): throw Failure.refused(status: try? await status.get())
+      case .refused(let status): throw Failure.refused(status: try await status.get())
       }
     } catch  where ContinuousClock.now - start >= .seconds(seconds) {
       throw Failure.timedOut

@@ -1,3 +1,5 @@
+import Session
+
 /// Cuts a text that comes in pieces into sentences, so that the first can be spoken before the last is written.
 ///
 /// A sentence ends at `.`, `!`, `?`, `…` or `:` before white space where the next word does not go on with a small letter, at their
@@ -72,12 +74,5 @@ struct SentenceSplitter {
     var end = index
     while end < text.count, Self.closers.contains(text[end]) || Self.enders.contains(text[end]) { end += 1 }
     return end
-  }
-}
-
-extension String {
-  /// Without white space around it.
-  var trimmed: String {
-    String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
   }
 }

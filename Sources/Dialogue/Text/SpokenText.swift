@@ -1,3 +1,5 @@
+import Session
+
 /// Takes from a language model's text what is not to be spoken.
 struct SpokenText {
   private static let opening = "<think>"

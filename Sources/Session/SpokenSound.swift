@@ -77,6 +77,4 @@ struct Readers<Value: Sendable> {
     for continuation in continuations.values { continuation.finish() }
     continuations = [:]
   }
-
-  var isEmpty: Bool { continuations.isEmpty }
 }

@@ -275,19 +275,3 @@ package actor LiveSession: SessionHandle {
     tell(.metrics(metrics))
   }
 }
-
-extension Gain {
-  static func factor(decibels: Double) -> Float {
-    // 10^(x/20) by squaring: the standard library alone has no power.
-    var (result, base, rest) = (1.0, 1.0, decibels / 20)
-    let tenth = 1.258925411794167  // 10^0.1
-    let isNegative = rest < 0
-    rest = rest.magnitude
-    while rest >= 0.1 {
-      base *= tenth
-      rest -= 0.1
-    }
-    result = base * (1 + rest * 2.302585092994046)
-    return Float(isNegative ? 1 / result : result)
-  }
-}

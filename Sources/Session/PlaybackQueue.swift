@@ -1,3 +1,5 @@
+import Foundation
+
 /// What was generated and waits to be played: at most the block that was asked for ahead of time.
 struct PlaybackQueue {
   struct Frame {
@@ -67,6 +69,8 @@ struct Gain {
   private let step: Float
 
   init(rate: Int) { step = 50 / Float(rate) }
+
+  static func factor(decibels: Double) -> Float { Float(pow(10, decibels / 20)) }
 
   mutating func apply(to samples: inout [Float]) {
     if value == target, value == 1 { return }

@@ -142,8 +142,7 @@ package actor DeviceSession: EngineSession {
       let pictures = try await decoder.frames(denoised, of: avatar)
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
       let duration = Double(pictures.count) / Double(made.plan.level.framesPerSecond)
-      let elapsed = ContinuousClock.now - start
-      let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
       if block > 0 { pace.take(seconds, lasting: duration) }
       defer { block += 1 }
       return OutputBlock(

@@ -11,13 +11,9 @@ package struct SystemClock: SessionClock {
 
   package init() {}
 
-  package var now: Double { seconds(ContinuousClock.now - start) }
+  package var now: Double { (ContinuousClock.now - start) / .seconds(1) }
 
   package func sleep(until time: Double) async throws {
     try await Task.sleep(until: start + .seconds(time), tolerance: .milliseconds(2), clock: .continuous)
-  }
-
-  private func seconds(_ duration: Duration) -> Double {
-    Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
   }
 }

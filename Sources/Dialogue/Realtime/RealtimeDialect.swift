@@ -15,14 +15,8 @@ enum RealtimeDialect: Hashable, Sendable {
     let session = event["session"]
     if session["audio"].exists || session["output_modalities"].exists || session["type"].text == "realtime" {
       self = .released
-    } else if session["modalities"].exists || session["input_audio_format"].exists || session["turn_detection"].exists
-      || session["object"].text == "realtime.session"
-    {
-      self = .flat
-    } else if session.exists {
-      self = .flat
     } else {
-      self = .committed
+      self = session.exists ? .flat : .committed
     }
   }
 

@@ -29,6 +29,15 @@ extension NetworkTests.RealtimeTests {
     #expect(failed.contains { if case .failed = $0 { true } else { false } })
   }
 
+  @Test func `a server's words are told on one line and without the key`() {
+    var state = RealtimeProtocol(Self.settings(), key: "sesame")
+    _ = state.receive(Script(dialect: .flat).created)
+    _ = state.respond(UtteranceID(rawValue: 1), text: "Hi")
+    let actions = state.receive(#"{"type": "error", "error": {"message": "Wrong\nkey sesame."}}"#)
+    let messages: [String] = actions.compactMap { if case .failed(let error) = $0 { error.message } else { nil } }
+    #expect(messages.count == 1 && messages[0].hasSuffix("reports: Wrong key …."))
+  }
+
   @Test func `an answer that is cancelled before its name is known is not taken for the next one`() {
     var state = Self.ready(.released)
     _ = state.respond(UtteranceID(rawValue: 1), text: "One")

@@ -189,10 +189,16 @@ struct APIServer: Sendable {
   }
 
   /// A server's words: one line, not too long, without the key.
-  private func shown(_ message: String) -> String {
+  static func words(_ message: String, without key: String?) -> String {
     var text = message.split(whereSeparator: \.isWhitespace).joined(separator: " ")
     if let key { text = text.replacingOccurrences(of: key, with: "…") }
     if text.count > 200 { text = text.prefix(200) + "…" }
+    return text
+  }
+
+  /// Those words as a sentence's end.
+  private func shown(_ message: String) -> String {
+    let text = Self.words(message, without: key)
     return text.hasSuffix(".") || text.hasSuffix("…") ? text : text + "."
   }
 

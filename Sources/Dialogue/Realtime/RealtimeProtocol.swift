@@ -32,6 +32,8 @@ struct RealtimeProtocol {
 
   private let settings: RealtimeSettings
   private let place: String
+  /// What no message may show.
+  private let key: String?
   private(set) var dialect: RealtimeDialect?
   /// Whether the server decides when a turn is over.
   private(set) var serverTakesTurns: Bool
@@ -50,8 +52,9 @@ struct RealtimeProtocol {
   /// Whether the server has heard the end of a turn that was not answered yet.
   private var hasServerTurn = false
 
-  init(_ settings: RealtimeSettings) {
+  init(_ settings: RealtimeSettings, key: String? = nil) {
     self.settings = settings
+    self.key = key
     place = settings.server.place
     dialect = RealtimeDialect(settings.dialect)
     serverTakesTurns = settings.turns == .server
@@ -324,7 +327,7 @@ struct RealtimeProtocol {
     switch response["status"].text {
     case "failed":
       let message = response["status_details"].errorMessage ?? "it failed"
-      return fail("did not answer (\(message.prefix(200)))")
+      return fail("did not answer (\(APIServer.words(message, without: key)))")
     case "cancelled":
       // The server's own doing; what has come is all there is.
       return finish()
@@ -355,12 +358,12 @@ struct RealtimeProtocol {
       return []
     }
     guard answer != nil || cause == "session.update" else { return [] }
-    return fail("reports: \((event.errorMessage ?? "an error").prefix(200).trimmingSuffix("."))")
+    return fail("reports: \(APIServer.words(event.errorMessage ?? "an error", without: key).trimmingSuffix("."))")
   }
 }
 
-extension Substring {
+extension String {
   fileprivate func trimmingSuffix(_ suffix: String) -> String {
-    hasSuffix(suffix) ? String(dropLast(suffix.count)) : String(self)
+    hasSuffix(suffix) ? String(dropLast(suffix.count)) : self
   }
 }

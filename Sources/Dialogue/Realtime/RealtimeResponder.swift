@@ -281,7 +281,7 @@ actor RealtimeResponder: Responder {
 
   /// Reads the socket until the server has said hello, and goes on reading.
   private func greet(_ socket: WebSocket) async throws {
-    let connection = Connection(socket, RealtimeProtocol(settings))
+    let connection = Connection(socket, RealtimeProtocol(settings, key: key))
     let (greetings, greeting) = AsyncStream.makeStream(of: Void.self)
     connection.task = Task {
       do {

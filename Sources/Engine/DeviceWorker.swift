@@ -29,7 +29,8 @@ final class DeviceWorker: Sendable {
     let (height, width) = (size.height / vae.spatialStride, size.width / vae.spatialStride)
     let latent = Tensor.zeros([1, vae.latentChannels, 1, height, width])
     let shape = models.transformer.memoryShape(for: latent)
-    let window = options.policy.window
+    // A policy without a window has no endless session.
+    let window = options.policy.window(clipFrames: nil) ?? 0
     // Two frames of history before every convolution; two in a residual block, in the decoder one block more than stated.
     var features = 0
     let levels = vae.widthMultipliers.count
@@ -39,16 +40,6 @@ final class DeviceWorker: Sendable {
       features += 2 * convolutions * pixels * multiplier * vae.decoderWidth * models.dtype.size
     }
     return shape.byteCount(frames: window) + features
-  }
-}
-
-extension KVCachePolicy {
-  /// Latent frames that an endless session keeps.
-  var window: Int {
-    switch self {
-    case .full: 0
-    case .rolling(let window), .anchorHeavy(_, let window): window
-    }
   }
 }
 

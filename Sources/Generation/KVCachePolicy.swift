@@ -38,7 +38,7 @@ package enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
   var sinks: Int { if case .anchorHeavy(let sinks, _) = self { sinks } else { 0 } }
 
   /// Frames that the cache must hold for a clip of the given length; nil where only the clip's length tells and there is none.
-  func window(clipFrames: Int?) -> Int? {
+  package func window(clipFrames: Int?) -> Int? {
     switch self {
     case .full: clipFrames
     case .rolling(let window), .anchorHeavy(_, let window): window

@@ -6,7 +6,7 @@ import Torch
 @testable import Generation
 @testable import Session
 
-/// A conversation over the real engine, on a simulated clock: five minutes, or as many as LIVETALK_LIVE_MINUTES says.
+/// A conversation over the real engine, on a simulated clock: three minutes, or as many as LIVETALK_LIVE_MINUTES says.
 @Suite struct EndlessLiveTests {
   @Test func `sound and picture stay together, and memory does not grow`() async throws {
     let minutes = ProcessInfo.processInfo.environment["LIVETALK_LIVE_MINUTES"].flatMap(Int.init) ?? 3

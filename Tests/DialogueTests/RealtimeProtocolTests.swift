@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Session
 import Testing
@@ -66,7 +67,7 @@ extension NetworkTests.RealtimeTests {
   }
 
   @Test func `any events in any order end in no crash and at most one end`() {
-    var generator = SystemRandomNumberGenerator()
+    var generator = SeededRandom(seed: 1)
     let parts =
       Dialect.allCases.flatMap {
         [Script(dialect: $0).created] + Script(dialect: $0).answer + Script(dialect: $0, number: 2).answer
@@ -77,13 +78,13 @@ extension NetworkTests.RealtimeTests {
         #"{"type": "session.updated", "session": {"turn_detection": {"type": "server_vad"}}}"#,
       ]
     for _ in 0..<60 {
-      var state = RealtimeProtocol(Self.settings(turns: Bool.random() ? .session : .server))
+      var state = RealtimeProtocol(Self.settings(turns: Bool.random(using: &generator) ? .session : .server))
       var open = 0
       for step in 0..<60 {
         let actions: [RealtimeProtocol.Action]
         switch Int.random(in: 0..<12, using: &generator) {
         case 0 where open == 0:
-          actions = state.respond(UtteranceID(rawValue: step), text: Bool.random() ? "Hi" : nil)
+          actions = state.respond(UtteranceID(rawValue: step), text: Bool.random(using: &generator) ? "Hi" : nil)
           open = 1
         case 1:
           actions = state.cancel()
@@ -91,7 +92,8 @@ extension NetworkTests.RealtimeTests {
         case 2: actions = state.append(Self.heard) + state.insist()
         case 3:
           actions =
-            state.truncate(UtteranceID(rawValue: max(step - 3, 0)), playedSeconds: .random(in: -1...2))
+            state.truncate(
+              UtteranceID(rawValue: max(step - 3, 0)), playedSeconds: .random(in: -1...2, using: &generator))
             + state.clear()
         default: actions = state.receive(parts.randomElement(using: &generator) ?? "")
         }

@@ -1,3 +1,4 @@
+import Basics
 import Session
 import Testing
 
@@ -65,13 +66,17 @@ import Testing
   }
 
   @Test func `any bytes at all give samples or an error`() {
-    var generator = SystemRandomNumberGenerator()
+    var generator = SeededRandom(seed: 1)
     for _ in 0..<500 {
-      var bytes = (0..<Int.random(in: 0...80, using: &generator)).map { _ in UInt8.random(in: .min ... .max) }
-      if Bool.random() {
+      var bytes = (0..<Int.random(in: 0...80, using: &generator)).map { _ in
+        UInt8(truncatingIfNeeded: generator.next())
+      }
+      if Bool.random(using: &generator) {
         bytes.replaceSubrange(0..<min(12, bytes.count), with: Self.sound.wav.prefix(min(12, bytes.count)))
       }
-      if Bool.random() { bytes = Array(Self.sound.wav.prefix(Int.random(in: 0...60))) + bytes }
+      if Bool.random(using: &generator) {
+        bytes = Array(Self.sound.wav.prefix(Int.random(in: 0...60, using: &generator))) + bytes
+      }
       var decoder = SoundDecoder(rate: 24_000)
       _ = try? decoder.piece(bytes)
       var stream = SoundDecoder(rate: 24_000)

@@ -16,15 +16,14 @@ extension NetworkTests.RealtimeTests {
   }
 
   @Test func `a server that opens no WebSocket refuses, and is asked again only where it is busy`() async throws {
-    for (status, isBusy) in [(401, false), (503, true)] {
+    for (status, advice) in [(401, "check the address and the key"), (503, "ask again later")] {
       let server = try await FakeServer(http: { _, answer in try await answer.answer(status, "{}") })
       let refused = await Answer(try dialogue(Self.json(server.port)).responder().respond(to: request()))
       #expect(
         refused.failure?.message
-          == "The model at ws://127.0.0.1:\(server.port) refuses the connection (\(status)): check the address and the key."
-      )
+          == "The model at ws://127.0.0.1:\(server.port) refuses the connection (\(status)): \(advice).")
       // Once or twice when it is opened in the background, three times when it is busy.
-      #expect(isBusy ? server.requests.count >= 3 : server.requests.count <= 2)
+      #expect(status == 503 ? server.requests.count >= 3 : server.requests.count <= 2)
     }
   }
 

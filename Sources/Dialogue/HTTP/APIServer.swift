@@ -177,12 +177,15 @@ struct APIServer: Sendable {
     SessionError(failed, "The \(role) at \(settings.place) reports: \(shown(message))")
   }
 
+  /// Whether a server that refuses with this status may take the same request a little later.
+  static func isBusy(_ status: Int) -> Bool { [429, 502, 503, 504].contains(status) }
+
   private func refusal(_ response: HTTPClientResponse, _ body: Body) async throws -> any Error {
     let text = String(decoding: (try? await body.collect(upTo: 4096)) ?? [], as: UTF8.self)
     let message = JSONObject(text)?.errorMessage.map { ": \(shown($0))" } ?? "."
     let status = "\(response.status.code) \(response.status.reasonPhrase)"
     let error = SessionError(failed, "The \(role) at \(settings.place) refuses the request (\(status))\(message)")
-    guard [429, 502, 503, 504].contains(response.status.code) else { return error }
+    guard Self.isBusy(Int(response.status.code)) else { return error }
     let after = response.headers.first(name: "retry-after").flatMap(Double.init) ?? 0
     // Nobody waits longer than this in a conversation.
     return after <= 3 ? Retry(reason: error, after: after) : error

@@ -260,7 +260,7 @@ actor RealtimeResponder: Responder {
   private static func isWorthAnotherTry(_ error: any Error) -> Bool {
     switch error {
     case is CancellationError: false
-    case WebSocket.Failure.refused(let status): [429, 502, 503, 504].contains(status)
+    case WebSocket.Failure.refused(let status): APIServer.isBusy(status)
     default: true
     }
   }
@@ -269,8 +269,8 @@ actor RealtimeResponder: Responder {
     let place = settings.server.place
     switch error {
     case WebSocket.Failure.refused(let status):
-      return SessionError(
-        .responderFailed, "The model at \(place) refuses the connection (\(status)): check the address and the key.")
+      let advice = APIServer.isBusy(status) ? "ask again later" : "check the address and the key"
+      return SessionError(.responderFailed, "The model at \(place) refuses the connection (\(status)): \(advice).")
     case is Watchdog.Expired, WebSocket.Failure.timedOut:
       return SessionError(.responderTimedOut, "The model at \(place) does not answer: see that it runs.")
     default:

@@ -50,17 +50,7 @@ package actor DeviceSession: EngineSession {
     }
 
     func push(_ samples: [Float]?) throws -> (heard: [Float], drive: [Float]) {
-      var (heardSamples, drive): ([Float], [Float]) = ([], [])
-      if let samples {
-        try samples.withUnsafeBufferPointer {
-          try heard.push($0, into: &heardSamples)
-          try driving.push($0, into: &drive)
-        }
-      } else {
-        try heard.push(nil, into: &heardSamples)
-        try driving.push(nil, into: &drive)
-      }
-      return (heardSamples, drive)
+      (try heard.push(samples), try driving.push(samples))
     }
   }
 

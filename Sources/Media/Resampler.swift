@@ -58,4 +58,15 @@ package final class Resampler {
       place += max(count, 0)
     }
   }
+
+  /// Resamples a piece and returns what is ready; nil ends the sound and gives the rest.
+  package func push(_ samples: [Float]?) throws -> [Float] {
+    var output: [Float] = []
+    if let samples {
+      try samples.withUnsafeBufferPointer { try push($0, into: &output) }
+    } else {
+      try push(nil, into: &output)
+    }
+    return output
+  }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Media
 import Session
 
 /// A model behind the Realtime WebSocket protocol. One connection lasts as long as the session; one that drops is opened again for the
@@ -19,7 +20,7 @@ actor RealtimeResponder: Responder {
   private final class Connection {
     let socket: WebSocket
     var state: RealtimeProtocol
-    var resampler: SoundResampler?
+    var resampler: Resampler?
     var task: Task<Void, Never>?
     /// Whether the conversation so far is known to the server.
     var knowsHistory = false
@@ -152,7 +153,8 @@ actor RealtimeResponder: Responder {
   private func flush(_ connection: Connection) throws {
     guard let resampler = connection.resampler else { return }
     connection.resampler = nil
-    perform(connection.state.append(try resampler.push(nil)), connection)
+    let rest = PCM(try resampler.push(nil), rate: connection.state.inputRate)
+    perform(connection.state.append(rest), connection)
   }
 
   private func seconds(_ connection: Connection) -> Double {
@@ -162,9 +164,9 @@ actor RealtimeResponder: Responder {
   private func append(_ sound: PCM, _ connection: Connection) throws -> [RealtimeProtocol.Action] {
     let rate = connection.state.inputRate
     guard sound.rate != rate else { return connection.state.append(sound) }
-    let resampler = try connection.resampler ?? SoundResampler(from: sound.rate, to: rate)
+    let resampler = try connection.resampler ?? Resampler(from: sound.rate, to: rate)
     connection.resampler = resampler
-    return connection.state.append(try resampler.push(sound.samples))
+    return connection.state.append(PCM(try resampler.push(sound.samples), rate: rate))
   }
 
   /// Waits until the answer takes too long, and ends it then.

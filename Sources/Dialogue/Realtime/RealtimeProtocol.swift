@@ -324,15 +324,12 @@ struct RealtimeProtocol {
     let id = response["id"].text
     if let id, dropped.remove(id) != nil { return [] }
     guard let answer, id == nil || answer.response == nil || answer.response == id else { return [] }
-    switch response["status"].text {
-    case "failed":
+    if response["status"].text == "failed" {
       let message = response["status_details"].errorMessage ?? "it failed"
       return fail("did not answer (\(APIServer.words(message, without: key)))")
-    case "cancelled":
-      // The server's own doing; what has come is all there is.
-      return finish()
-    default: return finish()
     }
+    // Of an answer that the server cancelled by itself, what has come is all there is.
+    return finish()
   }
 
   /// Errors that need nothing to be done: the answer was over before it was cancelled, nothing was said, a server that cannot truncate.

@@ -150,9 +150,18 @@ struct ServeCommand: ParsableCommand {
     let token = settings.token
     try waitFor {
       // The page is there while the models warm up; sessions are taken when they have.
-      async let warm: Void = engine.prepare()
-      try await server.run { port in announce(port, token) }
+      let (stops, stop) = AsyncStream.makeStream(of: Void.self)
+      async let warm: Void = Self.warmUp(engine, orElse: stop)
+      try await server.run(stop: stops) { port in announce(port, token) }
       try await warm
+    }
+  }
+
+  /// An engine that cannot make a block never takes a session: the server ends, and says why.
+  private static func warmUp(_ engine: DeviceEngine, orElse stop: AsyncStream<Void>.Continuation) async throws {
+    do { try await engine.prepare() } catch {
+      stop.yield()
+      throw error
     }
   }
 

@@ -149,6 +149,10 @@ struct ServeCommand: ParsableCommand {
     }
     let token = settings.token
     try waitFor {
+      // The first connection need not wait for GStreamer's parts; without them all but WebRTC works.
+      DispatchQueue.global().async {
+        do { try Peer.warmUp() } catch { Terminal.error("\(error)") }
+      }
       // The page is there while the models warm up; sessions are taken when they have.
       let (stops, stop) = AsyncStream.makeStream(of: Void.self)
       async let warm: Void = Self.warmUp(engine, orElse: stop)

@@ -71,7 +71,7 @@ package final class Peer: Sendable {
   package static func warmUp() throws {
     var settings = PeerSettings()
     settings.isLoopbackOnly = true
-    let offer = Offer.example
+    let offer = try Offer(Offer.example, role: .conversation, codecs: [.vp8])
     let graph = try Graph(
       Pipelines.peer(offer, settings: settings),
       connection: Connection(settings: settings, streamName: "warm", receives: [false, true]), handlers: .init())

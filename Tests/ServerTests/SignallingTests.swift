@@ -35,12 +35,13 @@ import Testing
     try await RunningServer.with(change: { $0.webRTC.isLoopbackOnly = true }) { server in
       let id = try await server.session()
       let path = "/v1/sessions/\(id)/webrtc"
-      let reply = try await server.send("POST", path, Array(Offer.example.text.utf8), type: "application/sdp")
+      let offer = try Offer(Offer.example, role: .conversation, codecs: [.vp8])
+      let reply = try await server.send("POST", path, Array(Offer.example.utf8), type: "application/sdp")
       #expect(reply.status == 201 && reply.headers["content-type"] == "application/sdp", "\(reply.text)")
       #expect(reply.text.hasPrefix("v=0") && reply.text.contains("a=candidate:"))
       let location = try #require(reply.headers["location"])
       let tag = try #require(reply.headers["etag"])
-      let fragment = Array("a=ice-ufrag:\(Offer.example.userFragment)\r\na=ice-pwd:\(Offer.example.password)\r\n".utf8)
+      let fragment = Array("a=ice-ufrag:\(offer.userFragment)\r\na=ice-pwd:\(offer.password)\r\n".utf8)
       let type = "application/trickle-ice-sdpfrag"
       #expect(try await server.send("PATCH", location, fragment, type: type).status == 428)
       #expect(

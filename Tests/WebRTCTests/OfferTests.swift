@@ -5,7 +5,7 @@ import Testing
 
 struct OfferTests {
   private func offer(_ change: (String) -> String = { $0 }, role: PeerRole = .conversation) throws -> Offer {
-    try Offer(change(Offer.example.text), role: role, codecs: [.vp8, .h264])
+    try Offer(change(Offer.example), role: role, codecs: [.vp8, .h264])
   }
 
   private func refusal(_ change: @escaping (String) -> String, role: PeerRole = .conversation) -> WebRTCError.Reason? {
@@ -53,7 +53,7 @@ struct OfferTests {
       a=rtpmap:104 H264/90000\r
       a=fmtp:104 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r
       """
-    let text = Offer.example.text
+    let text = Offer.example
       .replacing("SAVPF 96", with: "SAVPF 100 102 104")
       .replacing("a=rtpmap:96 VP8/90000", with: lines)
       .replacing("\r\r", with: "\r")
@@ -89,14 +89,14 @@ struct OfferTests {
       ("a=rtpmap:96", "a=rtpmap:9999999999999999999999", .unsupported),
     ])
   func mistakes(old: String, new: String, reason: WebRTCError.Reason) {
-    #expect(Offer.example.text.contains(old))
+    #expect(Offer.example.contains(old))
     #expect(refusal { $0.replacing(old, with: new) } == reason, "\(old) → \(new)")
   }
 
   @Test("Offers that are cut off, garbled or huge are refused or read, and never end the process")
   func fuzz() {
     var random = SystemRandomNumberGenerator()
-    let bytes = Array(Offer.example.text.utf8)
+    let bytes = Array(Offer.example.utf8)
     for length in stride(from: 0, to: bytes.count, by: 7) {
       _ = refusal { _ in String(decoding: bytes.prefix(length), as: UTF8.self) }
     }
@@ -137,7 +137,7 @@ struct OfferTests {
     try Graph.load()
     var settings = loopback()
     settings.gathering = 0.2
-    let lines = Offer.example.text.components(separatedBy: "\r\n").dropLast()
+    let lines = Offer.example.components(separatedBy: "\r\n").dropLast()
     var answered = 0
     for (index, line) in lines.enumerated() {
       let digits = String(line.map { $0.isNumber ? "9" : $0 })

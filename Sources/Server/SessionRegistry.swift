@@ -156,11 +156,6 @@ package actor SessionRegistry: Service {
     counter("blocks", new.blocks - old.blocks)
     counter("missed_deadlines", new.missedDeadlines - old.missedDeadlines)
     counter("held_frames", new.heldFrames - old.heldFrames)
-    if new.blocks > old.blocks {
-      histogram("block_p50", new.blockP50)
-      histogram("block_p99", new.blockP99)
-      histogram("queued", new.queued)
-    }
     if let first = new.timeToFirstFrame, old.timeToFirstFrame == nil { histogram("first_frame", first) }
     if let latency = new.responseLatency, latency != old.responseLatency { histogram("response_latency", latency) }
   }
@@ -169,13 +164,20 @@ package actor SessionRegistry: Service {
   func gauges() async -> [(String, Double)] {
     let load = await engine.load()
     let open = index.all
-    let rates = open.compactMap { $0.metrics?.framesPerSecond }
+    let metrics = open.compactMap { $0.metrics }
+    // Of the session that is worst off.
+    let p50: Double = metrics.map { $0.blockP50 }.max() ?? 0
+    let p99: Double = metrics.map { $0.blockP99 }.max() ?? 0
+    let queued: Double = metrics.map { $0.queued }.min() ?? 0
+    let rate: Int = metrics.map { $0.framesPerSecond }.min() ?? 0
+    let steps: Int = metrics.map { $0.steps }.min() ?? 0
     return [
       ("livetalk_sessions", Double(open.count)), ("livetalk_sessions_free", Double(load.free)),
       ("livetalk_connections", Double(open.reduce(0) { $0 + $1.connections })),
       ("livetalk_engine_memory_bytes", Double(load.memory)), ("livetalk_engine_ready", load.isReady ? 1 : 0),
-      ("livetalk_frames_per_second_least", Double(rates.min() ?? 0)),
-      ("livetalk_steps_least", Double(open.compactMap { $0.metrics?.steps }.min() ?? 0)),
+      ("livetalk_block_p50_seconds", p50), ("livetalk_block_p99_seconds", p99),
+      ("livetalk_queued_seconds_least", queued), ("livetalk_frames_per_second_least", Double(rate)),
+      ("livetalk_steps_least", Double(steps)),
     ]
   }
 

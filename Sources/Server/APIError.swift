@@ -96,7 +96,9 @@ enum JSON {
 
   /// - Throws: `APIError` that names the first field that is wrong.
   static func read<Value: Decodable>(_ type: Value.Type, _ bytes: some Sequence<UInt8>) throws(APIError) -> Value {
-    do { return try JSONDecoder().decode(type, from: Data(bytes)) } catch let error as DecodingError {
+    do { return try JSONDecoder().decode(type, from: Data(bytes)) } catch let error as APIError {
+      throw error
+    } catch let error as DecodingError {
       throw APIError(.invalidJSON, sentence(error))
     } catch { throw APIError(.invalidJSON, "The JSON cannot be read.") }
   }

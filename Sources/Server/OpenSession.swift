@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Session
 import Synchronization
@@ -26,6 +27,8 @@ package struct NewSession: Sendable, Decodable {
 }
 
 /// A spelling mistake in a field's name is told, not passed over.
+///
+/// - Throws: `APIError`.
 func refuseUnknownKeys(_ decoder: any Decoder, _ known: [String]) throws {
   struct AnyKey: CodingKey {
     var stringValue: String
@@ -33,13 +36,9 @@ func refuseUnknownKeys(_ decoder: any Decoder, _ known: [String]) throws {
     init(stringValue: String) { self.stringValue = stringValue }
     init?(intValue: Int) { nil }
   }
-  let fields = try decoder.container(keyedBy: AnyKey.self)
-  if let unknown = fields.allKeys.first(where: { !known.contains($0.stringValue) }) {
-    throw DecodingError.dataCorrupted(
-      .init(
-        codingPath: [unknown],
-        debugDescription: "there is no such field; there are \(known.joined(separator: ", ")).")
-    )
+  let keys = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
+  if let unknown = unknownKeyText(in: keys, known: known) {
+    throw APIError(.invalidJSON, "The JSON has the \(unknown).")
   }
 }
 

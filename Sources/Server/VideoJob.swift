@@ -1,5 +1,5 @@
+import Basics
 import Foundation
-import Session
 
 /// A video that is to be made, and what became of it. As JSON it has the shape that vLLM-Omni documents for `/v1/videos`.
 package struct VideoJob: Sendable, Codable, Equatable {
@@ -52,7 +52,7 @@ struct VideoFolder: Sendable {
   /// - Parameter id: made here, or checked by `load` when it was read; never text of a request.
   func url(_ id: String, _ ending: String) -> URL { folder.appendingPathComponent("\(id).\(ending)") }
 
-  func save(_ job: VideoJob) throws { try Data(JSON.text(job).utf8).write(to: url(job.id, "json"), options: .atomic) }
+  func save(_ job: VideoJob) throws { try writeAtomically(Data(JSON.text(job).utf8), to: url(job.id, "json")) }
 
   func remove(_ id: String, _ endings: [String] = ["json", "jpg", "wav", "mp4"]) {
     for ending in endings { try? FileManager.default.removeItem(at: url(id, ending)) }

@@ -22,9 +22,9 @@ struct SessionRoutes: Sendable {
       Route(.get, "/v1/sessions") { _, _ in
         .json(List(data: registry.index.all.map(description)))
       },
-      Route(.get, "/v1/sessions/{id}") { _, context in .json(description(try find(context))) },
+      Route(.get, "/v1/sessions/{id}") { _, context in .json(description(try registry.find(context))) },
       Route(.delete, "/v1/sessions/{id}") { _, context in
-        await registry.close(try find(context))
+        await registry.close(try registry.find(context))
         return Response(status: .noContent)
       },
       Route(.post, "/v1/sessions/{id}/say") { request, context in
@@ -40,10 +40,10 @@ struct SessionRoutes: Sendable {
         let command = try await request.json(SessionCommand.self, settings.limits)
         return try await send(command, context)
       },
-      Route(.get, "/v1/sessions/{id}/events") { request, context in try await events(request, try find(context)) },
+      Route(.get, "/v1/sessions/{id}/events") { _, context in try await events(try registry.find(context)) },
       // Reached only by what asked for no WebSocket: `WebSocketChannel` takes the others.
       Route(.get, "/v1/sessions/{id}/stream") { _, context in
-        _ = try find(context)
+        _ = try registry.find(context)
         throw APIError(.upgradeRequired, "This is a WebSocket: connect to it with one, version 13.")
       },
     ]
@@ -97,20 +97,13 @@ struct SessionRoutes: Sendable {
       metrics: conversation.metrics)
   }
 
-  private func find(_ context: LiveContext) throws(APIError) -> OpenSession {
-    guard let conversation = registry.index.find(context.parameters.get("id") ?? "") else {
-      throw APIError(.notFound, "There is no such session: it may be over.")
-    }
-    return conversation
-  }
-
   private func send(_ command: SessionCommand, _ context: LiveContext) async throws -> Response {
-    try await find(context).send(command)
+    try await registry.find(context).send(command)
     return Response.json(["accepted": true], status: .accepted)
   }
 
   /// Server-sent events: each event's JSON, named by its type. A comment every few seconds finds out whether anybody listens.
-  private func events(_ request: Request, _ conversation: OpenSession) async throws -> Response {
+  private func events(_ conversation: OpenSession) async throws -> Response {
     let events = await conversation.handle.events()
     let interval = Duration.seconds(settings.limits.silentSeconds)
     return Response(
@@ -138,6 +131,18 @@ struct SessionRoutes: Sendable {
         }
         try await writer.finish(nil)
       })
+  }
+}
+
+extension SessionRegistry {
+  /// The session that a request's path names.
+  ///
+  /// - Throws: `APIError` where there is none.
+  nonisolated func find(_ context: LiveContext) throws(APIError) -> OpenSession {
+    guard let conversation = index.find(context.parameters.get("id") ?? "") else {
+      throw APIError(.notFound, "There is no such session: it may be over.")
+    }
+    return conversation
   }
 }
 

@@ -23,11 +23,11 @@ struct WebRTCRoutes: Sendable {
     let path = "/v1/sessions/{id}/\(name)"
     return [
       Route(.options, path) { _, context in
-        _ = try conversation(context)
+        _ = try registry.find(context)
         return Response(status: .ok, headers: [.acceptPost: "application/sdp"])
       },
       Route(.post, path) { request, context in
-        let conversation = try conversation(context)
+        let conversation = try registry.find(context)
         let offer = try await text(request, "application/sdp")
         let (connection, answer) = try await gateway.connect(conversation, offer: offer, role: role)
         return Response(
@@ -58,15 +58,8 @@ struct WebRTCRoutes: Sendable {
     return Response(status: .noContent)
   }
 
-  private func conversation(_ context: LiveContext) throws(APIError) -> OpenSession {
-    guard let conversation = registry.index.find(context.parameters.get("id") ?? "") else {
-      throw APIError(.notFound, "There is no such session: it may be over.")
-    }
-    return conversation
-  }
-
   private func connection(_ context: LiveContext) async throws -> WebRTCGateway.Connection {
-    try await gateway.find(context.parameters.get("connection") ?? "", of: try conversation(context).id)
+    try await gateway.find(context.parameters.get("connection") ?? "", of: try registry.find(context).id)
   }
 
   private func text(_ request: Request, _ type: String) async throws -> String {

@@ -33,9 +33,8 @@ package actor SessionRegistry: Service {
   func create(_ request: NewSession, client: String) async throws -> OpenSession {
     guard !isDraining else { throw APIError(.draining, "The server is being stopped.", retryAfter: 30) }
     let name = request.avatar ?? avatars.all.first?.id ?? ""
-    guard let avatar = avatars.avatar(name), let picture = try avatars.picture(name) else {
-      throw APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
-    }
+    let unknown = APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
+    guard let avatar = avatars.avatar(name) else { throw unknown }
     let prompt = request.prompt ?? avatar.prompt
     guard prompt.count <= NewSession.longestPrompt else {
       throw APIError(.tooLarge, "A prompt has at most \(NewSession.longestPrompt) characters.")
@@ -47,6 +46,7 @@ package actor SessionRegistry: Service {
         .tooManySessions, "You have \(mine) sessions open, and one client may have \(limits.sessionsPerClient).",
         retryAfter: 5)
     }
+    guard let picture = try avatars.picture(name) else { throw unknown }
     opening[client, default: 0] += 1
     let handle: any SessionHandle
     do {

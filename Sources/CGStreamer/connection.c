@@ -114,7 +114,6 @@ static void set_up_ice(cgst_graph *graph, const cgst_connection *connection) {
     gboolean added = FALSE;
     cgst.g_signal_emit_by_name(webrtc, "add-turn-server", *server, &added);
   }
-  if (connection->relay_only) cgst.gst_util_set_object_arg(webrtc, "ice-transport-policy", "relay");
   cgst.g_object_get(webrtc, "ice-agent", &ice, NULL);
   if (!ice) return;
   if (connection->first_port && connection->last_port) {

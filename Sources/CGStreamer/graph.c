@@ -177,10 +177,3 @@ void cgst_want_key_frame(cgst_graph *graph) {
   cgst.gst_pad_push_event(pad, event);
   cgst.gst_object_unref(pad);
 }
-
-void cgst_set(cgst_graph *graph, const char *element, const char *property, const char *value) {
-  GstElement *const found = cgst.gst_bin_get_by_name((GstBin *)graph->pipeline, element);
-  if (!found) return;
-  cgst.gst_util_set_object_arg((GObject *)(found), property, value);
-  cgst.gst_object_unref(found);
-}

@@ -2,9 +2,6 @@
 struct Multipart {
   struct Part {
     var name: String
-    /// As the client calls it; never used as a path.
-    var fileName: String?
-    var contentType: String?
     var body: ArraySlice<UInt8>
   }
 
@@ -45,18 +42,14 @@ struct Multipart {
 
   private static func part(_ head: String, _ body: ArraySlice<UInt8>) -> Part? {
     var disposition: String?
-    var type: String?
     for line in head.split(whereSeparator: { $0.isNewline }) {
       guard let colon = line.firstIndex(of: ":") else { continue }
-      let value = line[line.index(after: colon)...].trimmingWhitespace()
-      switch line[..<colon].lowercased() {
-      case "content-disposition": disposition = value
-      case "content-type": type = value
-      default: break
+      if line[..<colon].lowercased() == "content-disposition" {
+        disposition = line[line.index(after: colon)...].trimmingWhitespace()
       }
     }
     guard let disposition, let name = parameter("name", of: disposition) else { return nil }
-    return Part(name: name, fileName: parameter("filename", of: disposition), contentType: type, body: body)
+    return Part(name: name, body: body)
   }
 
   /// The value of `name=value` or `name="value"` in a header field.

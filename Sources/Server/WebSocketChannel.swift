@@ -19,7 +19,6 @@ struct WebSocketChannel: ServerChildChannel, HTTPChannelHandler {
   struct Request: Sendable {
     var path: String
     var headers: HTTPHeaders
-    var address: String
 
     var protocols: [String] {
       headers["Sec-WebSocket-Protocol"].flatMap { $0.split(separator: ",") }.map { $0.trimmingWhitespace() }
@@ -85,7 +84,7 @@ struct WebSocketChannel: ServerChildChannel, HTTPChannelHandler {
     NIOTypedWebSocketServerUpgrader(
       maxFrameSize: StreamLimits.messageBytes,
       shouldUpgrade: { channel, head in
-        let request = Request(head, channel)
+        let request = Request(head)
         guard accept(request) != nil else { return channel.eventLoop.makeSucceededFuture(nil) }
         var headers = HTTPHeaders()
         if request.protocols.contains(Authorization.subprotocol) {
@@ -95,7 +94,7 @@ struct WebSocketChannel: ServerChildChannel, HTTPChannelHandler {
       },
       upgradePipelineHandler: { channel, head in
         channel.eventLoop.makeCompletedFuture {
-          guard let handler = accept(Request(head, channel)) else { throw ChannelError.ioOnClosedChannel }
+          guard let handler = accept(Request(head)) else { throw ChannelError.ioOnClosedChannel }
           try channel.pipeline.syncOperations.addHandlers([
             ClientFrameCheck(),
             NIOWebSocketFrameAggregator(
@@ -122,10 +121,9 @@ struct WebSocketChannel: ServerChildChannel, HTTPChannelHandler {
 }
 
 extension WebSocketChannel.Request {
-  init(_ head: HTTPRequestHead, _ channel: any Channel) {
+  init(_ head: HTTPRequestHead) {
     path = head.uri
     headers = head.headers
-    address = channel.remoteAddress?.ipAddress ?? "local"
   }
 }
 
@@ -158,7 +156,7 @@ private final class UpgradeFilter: ChannelInboundHandler, RemovableChannelHandle
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     guard case .head(var head) = unwrapInboundIn(data) else { return context.fireChannelRead(data) }
-    if !isUpgrade(head, context.channel) {
+    if !isUpgrade(head) {
       head.headers.remove(name: "Upgrade")
       head.headers.remove(name: "HTTP2-Settings")
     }
@@ -166,13 +164,13 @@ private final class UpgradeFilter: ChannelInboundHandler, RemovableChannelHandle
     context.pipeline.syncOperations.removeHandler(self, promise: nil)
   }
 
-  private func isUpgrade(_ head: HTTPRequestHead, _ channel: any Channel) -> Bool {
+  private func isUpgrade(_ head: HTTPRequestHead) -> Bool {
     let headers = head.headers
     return head.method == .GET && head.version == .http1_1
       && headers[canonicalForm: "Upgrade"].map { $0.lowercased() } == ["websocket"]
       && headers["Sec-WebSocket-Key"].count == 1 && headers["Sec-WebSocket-Version"] == ["13"]
       && !headers.contains(name: "Transfer-Encoding") && (headers.first(name: "Content-Length") ?? "0") == "0"
-      && accept(WebSocketChannel.Request(head, channel)) != nil
+      && accept(WebSocketChannel.Request(head)) != nil
   }
 }
 

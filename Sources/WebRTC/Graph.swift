@@ -102,10 +102,6 @@ final class Graph: Sendable {
 
   func wantKeyFrame() { running.withLock { if let running = $0 { cgst_want_key_frame(running.graph) } } }
 
-  func set(_ property: String, of element: String, to value: String) {
-    running.withLock { if let running = $0 { cgst_set(running.graph, element, property, value) } }
-  }
-
   /// Blocks until ICE candidates are there.
   func answer(_ offer: String, gatherMilliseconds: Int) throws -> String {
     try answering.withLock { _ in
@@ -191,7 +187,6 @@ struct Connection: Sendable {
       var structure = cgst_connection()
       structure.stun_server = copy(settings.stunServer)
       structure.turn_servers = servers.baseAddress
-      structure.relay_only = settings.isRelayOnly ? 1 : 0
       structure.loopback_only = settings.isLoopbackOnly ? 1 : 0
       structure.first_port = Int32(settings.ports?.lowerBound ?? 0)
       structure.last_port = Int32(settings.ports?.upperBound ?? 0)

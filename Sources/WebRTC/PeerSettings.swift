@@ -4,8 +4,6 @@ package struct PeerSettings: Sendable, Equatable {
   package var stunServer: String?
   /// `turn://user:password@host:port` or `turns://…`, to be reached where nothing else gets through.
   package var turnServers: [String] = []
-  /// Only what TURN servers relay.
-  package var isRelayOnly = false
   /// Only this machine can connect.
   package var isLoopbackOnly = false
   /// UDP ports to use, such as those that a firewall lets through.

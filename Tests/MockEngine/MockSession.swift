@@ -16,8 +16,6 @@ package actor MockSession: SessionHandle {
   private var index = 0
   private var isClosed = false
   private var metrics = SessionMetrics()
-  /// All that was asked, for tests.
-  package private(set) var commands: [SessionCommand] = []
 
   package static func open(_ engine: MockEngine, _ request: AvatarRequest) async throws -> MockSession {
     let session = MockSession(try await engine.open(request), engine.information)
@@ -32,8 +30,6 @@ package actor MockSession: SessionHandle {
   }
 
   package func send(_ command: SessionCommand) async {
-    if case .played = command {} else { commands.append(command) }
-    if commands.count > 1_000 { commands.removeFirst() }
     switch command {
     case .text(let text), .say(let text):
       let utterance = UtteranceID(rawValue: nextUtterance)

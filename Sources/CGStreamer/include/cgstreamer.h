@@ -48,7 +48,6 @@ typedef struct {
   const char *stun_server;
   /// NULL-terminated: turn(s)://user:password@host:port.
   const char *const *turn_servers;
-  int32_t relay_only;
   int32_t loopback_only;
   /// 0 and 0 for any.
   int32_t first_port, last_port;
@@ -76,9 +75,6 @@ int cgst_push(cgst_graph *graph, int32_t source, const void *bytes, size_t lengt
 
 /// Asks the encoder in front of sink0 to make its next picture one that needs no other.
 void cgst_want_key_frame(cgst_graph *graph);
-
-/// Sets a property of a named element by its text.
-void cgst_set(cgst_graph *graph, const char *element, const char *property, const char *value);
 
 /// The answer to an offer, once ICE candidates are gathered or `gather_milliseconds` have passed. Blocks. `answer` is new, for free().
 int cgst_answer(

@@ -1,3 +1,4 @@
+import Basics
 import CoreMetrics
 import HTTPTypes
 import Hummingbird
@@ -20,7 +21,7 @@ struct SystemRoutes: Sendable {
         for (name, value) in await registry.gauges() {
           metrics.makeMeter(label: name, dimensions: []).set(value)
         }
-        metrics.makeMeter(label: "process_resident_memory_bytes", dimensions: []).set(Int64(ProcessMemory.resident))
+        metrics.makeMeter(label: "process_resident_memory_bytes", dimensions: []).set(Int64(residentBytes()))
         return Response(
           status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8", .cacheControl: "no-store"],
           body: .init(byteBuffer: ByteBuffer(string: metrics.page())))

@@ -1,5 +1,5 @@
+import Basics
 import CTorch
-import Foundation
 
 /// Memory in use, in bytes.
 package struct MemoryUse: Sendable, Codable {
@@ -37,34 +37,4 @@ extension Device {
   package func releaseCachedMemory() {
     if !isCPU { check(ct_release_cached_memory(c)) }
   }
-}
-
-private func peakResidentBytes() -> Int {
-  #if os(Linux)
-    // What getrusage gives has the memory of the program that started this one in it.
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    if let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-      let kibibytes = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
-    {
-      return kibibytes * 1024
-    }
-  #endif
-  var usage = rusage()
-  #if os(Linux)
-    guard getrusage(RUSAGE_SELF.rawValue, &usage) == 0 else { return 0 }
-    return usage.ru_maxrss * 1024  // KiB on Linux
-  #else
-    guard getrusage(RUSAGE_SELF, &usage) == 0 else { return 0 }
-    return usage.ru_maxrss
-  #endif
-}
-
-private func residentBytes() -> Int {
-  #if os(Linux)
-    guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
-    let fields = text.split(separator: " ")
-    return fields.count > 1 ? (Int(fields[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) : 0
-  #else
-    return peakResidentBytes()
-  #endif
 }

@@ -71,9 +71,3 @@ func sine(_ frequency: Double, seconds: Double, rate: Int, amplitude: Double = 0
     Float(amplitude * sin(2 * .pi * frequency * Double($0) / Double(rate)))
   }
 }
-
-/// Bytes of memory this process holds now (Linux); zero elsewhere.
-func residentBytes() -> Int {
-  guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
-  return (Int(text.split(separator: " ")[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE)))
-}

@@ -9,8 +9,6 @@ package struct NewSession: Sendable, Decodable {
   package var prompt: String?
   package var seed: UInt64?
 
-  static let longestPrompt = 1_000
-
   private enum Key: String, CodingKey, CaseIterable { case avatar, prompt, seed }
 
   package init(avatar: String? = nil, prompt: String? = nil, seed: UInt64? = nil) {
@@ -23,6 +21,22 @@ package struct NewSession: Sendable, Decodable {
     avatar = try fields.decodeIfPresent(String.self, forKey: .avatar)
     prompt = try fields.decodeIfPresent(String.self, forKey: .prompt)
     seed = try fields.decodeIfPresent(UInt64.self, forKey: .seed)
+  }
+}
+
+/// How long what a client writes may be.
+enum TextLimits {
+  private static let textBytes = 4_096
+  private static let promptCharacters = 1_000
+
+  static func check(text: String) throws(APIError) {
+    guard text.utf8.count <= textBytes else { throw APIError(.tooLarge, "A text has at most \(textBytes) bytes.") }
+  }
+
+  static func check(prompt: String) throws(APIError) {
+    guard prompt.count <= promptCharacters else {
+      throw APIError(.tooLarge, "A prompt has at most \(promptCharacters) characters.")
+    }
   }
 }
 
@@ -118,14 +132,11 @@ final class OpenSession: Sendable {
   private func check(_ command: SessionCommand) throws(APIError) {
     switch command {
     case .text(let text), .say(let text), .userTranscript(let text, _):
-      guard text.utf8.count <= 4_096 else { throw APIError(.tooLarge, "A text has at most 4096 bytes.") }
+      try TextLimits.check(text: text)
       guard text.contains(where: { !$0.isWhitespace }) else {
         throw APIError(.badRequest, "The text is empty.")
       }
-    case .setPrompt(let prompt):
-      guard prompt.count <= NewSession.longestPrompt else {
-        throw APIError(.tooLarge, "A prompt has at most \(NewSession.longestPrompt) characters.")
-      }
+    case .setPrompt(let prompt): try TextLimits.check(prompt: prompt)
     default: break
     }
   }

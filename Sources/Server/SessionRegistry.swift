@@ -36,9 +36,7 @@ package actor SessionRegistry: Service {
     let unknown = APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
     guard let avatar = avatars.avatar(name) else { throw unknown }
     let prompt = request.prompt ?? avatar.prompt
-    guard prompt.count <= NewSession.longestPrompt else {
-      throw APIError(.tooLarge, "A prompt has at most \(NewSession.longestPrompt) characters.")
-    }
+    try TextLimits.check(prompt: prompt)
     let mine = index.all.count { $0.client == client } + opening[client, default: 0]
     guard mine < limits.sessionsPerClient else {
       count("refused", "too_many_sessions")

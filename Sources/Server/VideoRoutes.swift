@@ -46,9 +46,7 @@ struct VideoRoutes: Sendable {
     let form = try Multipart(
       try await request.bytes(limits.soundBytes + limits.pictureBytes + 65_536), contentType: type)
     let prompt = form.text("prompt")
-    if let prompt, prompt.count > NewSession.longestPrompt {
-      throw APIError(.tooLarge, "A prompt has at most \(NewSession.longestPrompt) characters.")
-    }
+    if let prompt { try TextLimits.check(prompt: prompt) }
     var seed: UInt64 = 0
     if let text = form.text("seed") {
       guard let number = UInt64(text) else { throw APIError(.badRequest, "The field 'seed' is a whole number.") }
@@ -103,7 +101,7 @@ struct VideoRoutes: Sendable {
     guard let text = form.text("text"), text.contains(where: { !$0.isWhitespace }) else {
       throw APIError(.badRequest, "The form needs a recording as 'audio', or a 'text' to be read aloud.")
     }
-    guard text.utf8.count <= 4_096 else { throw APIError(.tooLarge, "A text has at most 4096 bytes.") }
+    try TextLimits.check(text: text)
     do { return try await maker.sound(of: text) } catch let error as SessionError {
       throw APIError(.internalError, error.message)
     }

@@ -8,7 +8,7 @@ package struct LiveSettings: Hashable, Sendable, Codable {
   /// The longest utterance.
   package var longestUtterance = 600.0
   /// The longest text of one command, in characters.
-  package var longestText = 4000
+  package var longestText = 4096
   /// User's sound that may wait to be heard.
   package var longestUserSound = 10.0
   /// A client that told what it played and does not for so long is taken to play what it is sent.

@@ -43,7 +43,7 @@ package actor VideoQueue: Service {
     guard jobs.count(where: { $0.status == .queued }) < limits.queuedJobs else {
       throw APIError(.full, "\(limits.queuedJobs) videos wait already.", retryAfter: 30)
     }
-    let size = engineSize(picture)
+    let size = size(for: picture)
     let job = VideoJob(
       id: "video_\(Identifier.make())", model: maker.engine.information.model,
       createdAt: Int(Date().timeIntervalSince1970),
@@ -109,7 +109,7 @@ package actor VideoQueue: Service {
           contentsOf: folder.url(job.id, "wav").path, sampleRate: maker.engine.information.sampleRate)
         let request = AvatarRequest(
           picture: RGBImage(width: picture.width, height: picture.height, bytes: picture.bytes), prompt: job.prompt,
-          seed: job.seed)
+          seed: job.seed, size: size(for: picture))
         try await makeWhenFree(request, sound, job.id)
         finish(job.id, nil)
       } catch is CancellationError {
@@ -171,8 +171,8 @@ package actor VideoQueue: Service {
     }
   }
 
-  /// The size that the engine will choose: the closest in shape.
-  private func engineSize(_ picture: Picture) -> VideoSize {
+  /// The size of a picture's video: of the engine's the closest in shape.
+  private func size(for picture: Picture) -> VideoSize {
     let shape = Double(picture.width) / Double(picture.height)
     return maker.engine.information.videoSizes.min { one, other in
       abs(log(Double(one.width) / Double(one.height) / shape))

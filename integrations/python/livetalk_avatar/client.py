@@ -188,5 +188,14 @@ class Avatar:
                 yield json.loads(message.data)
 
 
+def mono(pcm: bytes, channels: int) -> bytes:
+    """The mean of interleaved 16-bit channels."""
+    if channels == 1:
+        return pcm
+    import numpy as np
+
+    return np.frombuffer(pcm, dtype=np.int16).reshape(-1, channels).mean(axis=1).astype(np.int16).tobytes()
+
+
 def _message(body: Any) -> str | None:
     return body.get("error", {}).get("message") if isinstance(body, dict) else None

@@ -18,7 +18,7 @@ from livekit.agents.voice.avatar import (
     VideoGenerator,
 )
 
-from .client import Avatar, Frame
+from .client import Avatar, Frame, mono
 
 
 class LiveTalkVideoGenerator(VideoGenerator):
@@ -40,7 +40,7 @@ class LiveTalkVideoGenerator(VideoGenerator):
         if isinstance(frame, AudioSegmentEnd):
             await self._avatar.end_of_speech()
             return
-        await self._avatar.speak(_mono(frame), frame.sample_rate)
+        await self._avatar.speak(mono(bytes(frame.data), frame.num_channels), frame.sample_rate)
 
     async def clear_buffer(self) -> None:
         # The end of what is interrupted is told by who interrupts: it is not to come twice.
@@ -84,12 +84,3 @@ async def run_avatar_worker(
             await runner.wait_for_complete()
         finally:
             await asyncio.shield(runner.aclose())
-
-
-def _mono(frame: rtc.AudioFrame) -> bytes:
-    if frame.num_channels == 1:
-        return bytes(frame.data)
-    import numpy as np
-
-    samples = np.frombuffer(frame.data, dtype=np.int16).reshape(-1, frame.num_channels)
-    return samples.mean(axis=1).astype(np.int16).tobytes()

@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.ai_service import AIService
 
-from .client import Avatar, AvatarError, Frame as AvatarFrame
+from .client import Avatar, AvatarError, Frame as AvatarFrame, mono
 
 
 class LiveTalkVideoService(AIService):
@@ -67,7 +67,7 @@ class LiveTalkVideoService(AIService):
             if not self._is_open:
                 pass
             elif isinstance(frame, TTSAudioRawFrame):
-                await self._avatar.speak(_mono(frame), frame.sample_rate)
+                await self._avatar.speak(mono(frame.audio, frame.num_channels), frame.sample_rate)
                 return
             elif isinstance(frame, TTSStartedFrame):
                 return
@@ -108,12 +108,3 @@ class LiveTalkVideoService(AIService):
         image = OutputImageRawFrame(image=pixels, size=(width, height), format="RGB")
         image.pts = frame.sample * 1_000_000_000 // rate
         await self.push_frame(image)
-
-
-def _mono(frame: TTSAudioRawFrame) -> bytes:
-    if frame.num_channels == 1:
-        return frame.audio
-    import numpy as np
-
-    samples = np.frombuffer(frame.audio, dtype=np.int16).reshape(-1, frame.num_channels)
-    return samples.mean(axis=1).astype(np.int16).tobytes()

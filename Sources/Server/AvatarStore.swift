@@ -85,30 +85,38 @@ package final class AvatarStore: Sendable {
     return RGBImage(width: picture.width, height: picture.height, bytes: picture.bytes)
   }
 
-  /// Takes in a picture: decoded, turned upright, made smaller, and encoded anew, so that nothing of the file remains.
+  /// A client's picture: decoded, turned upright and made smaller.
   ///
   /// - Throws: `APIError`.
-  func add(_ file: [UInt8], name: String?) throws(APIError) -> Avatar {
+  static func uploaded(_ file: [UInt8], _ limits: ServerLimits) throws(APIError) -> Picture {
     guard file.count <= limits.pictureBytes else {
       throw APIError(.tooLarge, "A picture has at most \(limits.pictureBytes >> 20) MiB.")
     }
+    let picture: Picture
+    do { picture = try Picture(decoding: file, name: "upload", mostPixels: limits.picturePixels) } catch {
+      throw APIError(.invalidPicture, "\(error)")
+    }
+    let (short, long) = (min(picture.width, picture.height), max(picture.width, picture.height))
+    guard short >= 64, long <= 4 * short else {
+      throw APIError(
+        .invalidPicture,
+        "The picture is \(picture.width) × \(picture.height) pixels: it needs 64 a side, and no side four times the other."
+      )
+    }
+    return picture.reduced(to: longestSide)
+  }
+
+  /// Takes in a picture, encoded anew, so that nothing of the file remains.
+  ///
+  /// - Throws: `APIError`.
+  func add(_ file: [UInt8], name: String?) throws(APIError) -> Avatar {
+    let picture = try Self.uploaded(file, limits)
+    // The name is shown, never used.
+    let shown = name.map { String($0.filter { !$0.isNewline }.prefix(40)) }.flatMap { $0.isEmpty ? nil : $0 }
     let entry: Entry
     do {
-      let picture = try Picture(decoding: file, name: "upload", mostPixels: limits.picturePixels)
-      let (short, long) = (min(picture.width, picture.height), max(picture.width, picture.height))
-      guard short >= 64, long <= 4 * short else {
-        throw APIError(
-          .invalidPicture,
-          "The picture is \(picture.width) × \(picture.height) pixels: it needs 64 a side, and no side four times the other."
-        )
-      }
-      // The name is shown, never used.
-      let shown = name.map { String($0.filter { !$0.isNewline }.prefix(40)) }.flatMap { $0.isEmpty ? nil : $0 }
       entry = try Self.entry(
-        picture.reduced(to: Self.longestSide), id: "upload-\(Identifier.make())", name: shown ?? "Your picture",
-        kind: .upload, prompt: nil)
-    } catch let error as APIError {
-      throw error
+        picture, id: "upload-\(Identifier.make())", name: shown ?? "Your picture", kind: .upload, prompt: nil)
     } catch {
       throw APIError(.invalidPicture, "\(error)")
     }

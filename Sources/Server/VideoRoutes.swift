@@ -63,15 +63,7 @@ struct VideoRoutes: Sendable {
   private func picture(_ form: Multipart) throws(APIError) -> (Picture, prompt: String) {
     // vLLM-Omni calls the picture `input_reference`.
     if let image = form["image"] ?? form["input_reference"] {
-      guard image.body.count <= limits.pictureBytes else {
-        throw APIError(.tooLarge, "A picture has at most \(limits.pictureBytes >> 20) MiB.")
-      }
-      do {
-        return (
-          try Picture(decoding: Array(image.body), name: "image", mostPixels: limits.picturePixels).reduced(to: 1_024),
-          AvatarStore.usualPrompt
-        )
-      } catch { throw APIError(.invalidPicture, "\(error)") }
+      return (try AvatarStore.uploaded(Array(image.body), limits), AvatarStore.usualPrompt)
     }
     guard let name = form.text("avatar") else {
       throw APIError(.badRequest, "The form needs a picture as 'image', or the name of an 'avatar'.")

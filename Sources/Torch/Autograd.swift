@@ -27,7 +27,8 @@ extension Tensor {
   /// The same storage, outside the graph.
   package func detach() -> Tensor { Tensor { ct_detach(c, $0) } }
 
-  /// The gradients of `outputs` with respect to `inputs`; nil for an input that takes no part.
+  /// The gradients of `outputs` with respect to `inputs`; nil for an input that takes no part. A graph of the gradients themselves
+  /// needs the one that they came from: `createGraph` retains it.
   package static func gradients(
     of outputs: [Tensor], with inputs: [Tensor], outputGradients: [Tensor]? = nil, retainGraph: Bool = false,
     createGraph: Bool = false
@@ -37,7 +38,7 @@ extension Tensor {
       check(
         ct_gradients(
           outputs.map(\.c), Int32(outputs.count), inputs.map(\.c), Int32(inputs.count), outputGradients?.map(\.c),
-          retainGraph, createGraph, &results))
+          retainGraph || createGraph, createGraph, &results))
     }
     return results.map { $0.map(Tensor.init(owning:)) }
   }

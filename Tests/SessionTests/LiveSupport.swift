@@ -126,10 +126,15 @@ final class Stage {
     }
   }
 
-  /// Lets what was begun beside the session come to an end.
+  /// Lets what was begun beside the session come to an end: until no sound has come in for 50 ms of real time.
   func settle() async {
-    for _ in 0..<50 { await Task.yield() }
-    try? await Task.sleep(for: .milliseconds(5))
+    var (pending, quiet) = (await engine.pending, 0)
+    while quiet < 5 {
+      try? await Task.sleep(for: .milliseconds(10))
+      let now = await engine.pending
+      quiet = now == pending ? quiet + 1 : 0
+      pending = now
+    }
   }
 
   func allEvents() async -> [SessionEvent] {

@@ -211,7 +211,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
-    .testTarget(name: "SessionTests", dependencies: ["Session"]),
+    .testTarget(name: "SessionTests", dependencies: ["MockEngine", "Session"]),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Session", "Generation", "Media", "Models", "Torch"]),
     .testTarget(

@@ -1,197 +1,160 @@
 package import Session
 import Synchronization
 
-/// An engine that computes nothing: its avatar opens a drawn mouth as far as its sound is loud.
+/// An engine without a model, for what stands above an engine: a bar that moves with time and a square as bright as the sound is loud.
+///
+/// Everything else is as a real engine does it: blocks on request, places, sound that leaves with the pictures it drove.
 package final class MockEngine: AvatarEngine {
   package struct Faults: Sendable {
-    /// Seconds that a block takes.
+    /// How long a block takes.
     package var blockSeconds = 0.0
     /// Whether a session fails when it is to speak.
     package var failsOnSpeech = false
     package init() {}
   }
 
-  package static let sampleRate = 16_000
-  package static let framesPerSecond = 16
-  package static let framesPerBlock = 12
-
   package let information: EngineInformation
   private let faults: Faults
+  private let clock: any SessionClock
   private let sessions = Mutex(0)
   private let isReady = Mutex(true)
 
-  package init(maxSessions: Int = 4, side: Int = 64, faults: Faults = Faults()) {
-    self.faults = faults
+  package init(
+    side: Int = 64, sampleRate: Int = 48_000, maxSessions: Int = 1000, faults: Faults = Faults(),
+    clock: any SessionClock = SystemClock()
+  ) {
+    (self.faults, self.clock) = (faults, clock)
     information = EngineInformation(
-      model: "mock", devices: ["cpu"], framesPerSecond: Self.framesPerSecond, sampleRate: Self.sampleRate,
-      framesPerBlock: Self.framesPerBlock, videoSizes: [VideoSize(width: side, height: side)],
-      memoryPerSession: 1_000_000, maxSessions: maxSessions)
+      model: "mock", devices: ["none"], framesPerSecond: 16, sampleRate: sampleRate, framesPerBlock: 12,
+      videoSizes: [VideoSize(width: side, height: side)], memoryPerSession: 3 * side * side, maxSessions: maxSessions)
   }
 
   package var openSessions: Int { sessions.withLock { $0 } }
 
   package func setReady(_ ready: Bool) { isReady.withLock { $0 = ready } }
 
-  package func load() async -> EngineLoad {
+  package func load() -> EngineLoad {
     let count = openSessions
     return EngineLoad(
-      isReady: isReady.withLock { $0 }, sessions: count, free: information.maxSessions - count,
-      memory: count * 1_000_000)
+      isReady: isReady.withLock { $0 }, sessions: count, free: information.maxSessions - count, memory: 0)
   }
 
-  package func open(_ request: AvatarRequest) async throws -> any EngineSession {
+  package func open(_ request: AvatarRequest) throws -> any EngineSession {
     guard isReady.withLock({ $0 }) else { throw AdmissionError.warmingUp(retryAfter: 1) }
     let most = information.maxSessions
-    let isTaken = sessions.withLock { count in
+    let hasPlace = sessions.withLock { count in
       guard count < most else { return false }
       count += 1
       return true
     }
-    guard isTaken else { throw AdmissionError.full(sessions: most, retryAfter: 3) }
-    return MockEngineSession(request.picture, size: information.videoSizes[0], faults: faults) {
-      self.sessions.withLock { $0 -= 1 }
-    }
+    guard hasPlace else { throw AdmissionError.full(sessions: most, retryAfter: 3) }
+    return MockEngineSession(
+      information: information, size: request.size ?? information.videoSizes[0], faults: faults, clock: clock
+    ) { self.sessions.withLock { $0 -= 1 } }
   }
 }
 
-/// A session of the mock: sound in, the picture with a mouth out.
-final class MockEngineSession: EngineSession {
-  private struct State {
-    var picture: RGBImage
-    var sound: [(utterance: UtteranceID, samples: [Float], place: Int)] = []
-    var finished: Set<UtteranceID> = []
-    var last = UtteranceID(rawValue: 0)
-    var ignoredUpTo = UtteranceID(rawValue: 0)
-    var block = 0
-    var isClosed = false
-  }
-
-  let size: VideoSize
+/// A session of the mock.
+package actor MockEngineSession: EngineSession {
+  package nonisolated let size: VideoSize
+  private let information: EngineInformation
   private let faults: MockEngine.Faults
-  private let state: Mutex<State>
-  private let onClose: @Sendable () -> Void
-  private static let samplesPerFrame = MockEngine.sampleRate / MockEngine.framesPerSecond
+  private let clock: any SessionClock
+  private var giveBack: (@Sendable () -> Void)?
+  private var queue: SpeechQueue
+  private var block = 0
+  /// Pictures of each brightness, made once: a thousand sessions share one processor.
+  private var pictures: [Int: RGBImage] = [:]
 
-  init(_ picture: RGBImage, size: VideoSize, faults: MockEngine.Faults, onClose: @escaping @Sendable () -> Void) {
-    (self.size, self.faults, self.onClose) = (size, faults, onClose)
-    state = Mutex(State(picture: picture.scaled(to: size)))
+  init(
+    information: EngineInformation, size: VideoSize, faults: MockEngine.Faults, clock: any SessionClock,
+    giveBack: @escaping @Sendable () -> Void
+  ) {
+    self.information = information
+    self.size = size
+    self.faults = faults
+    self.clock = clock
+    self.giveBack = giveBack
+    queue = SpeechQueue(rate: information.sampleRate, driveRate: information.sampleRate)
   }
 
-  func append(_ sound: PCM, to utterance: UtteranceID) async {
-    state.withLock { state in
-      guard utterance > state.ignoredUpTo else { return }
-      state.last = max(state.last, utterance)
-      let samples = sound.resampled(to: MockEngine.sampleRate)
-      if let index = state.sound.firstIndex(where: { $0.utterance == utterance }) {
-        state.sound[index].samples += samples
-      } else {
-        state.sound.append((utterance, samples, 0))
-      }
+  private var lookAhead: Double { 0.4 }
+  private var blockSeconds: Double { Double(information.framesPerBlock) / Double(information.framesPerSecond) }
+
+  package func append(_ sound: PCM, to utterance: UtteranceID) {
+    let samples = resampled(sound)
+    queue.append(samples, drive: samples, to: utterance)
+  }
+
+  package func finish(_ utterance: UtteranceID) { queue.finish(utterance) }
+  package func interrupt() { queue.interrupt() }
+  package var pending: Double { queue.seconds }
+  package var hasSpeechReady: Bool { queue.isReady(for: blockSeconds + lookAhead) }
+
+  package func nextBlock() async throws -> OutputBlock {
+    let start = clock.now
+    guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
+    let pieces = queue.next(
+      information.framesPerBlock, driveSamples: information.sampleRate / information.framesPerSecond,
+      readyFor: blockSeconds + lookAhead)
+    if faults.failsOnSpeech, pieces.contains(where: { $0.utterance != nil }) {
+      throw SessionError(.engineFailed, "The mock was told to fail.", isFatal: true)
     }
-  }
-
-  func finish(_ utterance: UtteranceID) async { state.withLock { _ = $0.finished.insert(utterance) } }
-
-  func interrupt() async {
-    state.withLock { state in
-      state.ignoredUpTo = max(state.ignoredUpTo, state.last)
-      state.sound = []
+    if faults.blockSeconds > 0 { try await clock.sleep(until: start + faults.blockSeconds) }
+    guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
+    let frames = pieces.enumerated().map { index, piece in
+      OutputFrame(
+        picture: picture(number: block * pieces.count + index, piece.samples), samples: piece.samples,
+        utterance: piece.utterance, offset: piece.offset, endsUtterance: piece.endsUtterance)
     }
+    defer { block += 1 }
+    return OutputBlock(
+      index: block, frames: frames,
+      metrics: BlockMetrics(
+        seconds: clock.now - start, duration: blockSeconds, steps: 4, framesPerSecond: information.framesPerSecond))
   }
 
-  var pending: Double {
-    get async {
-      state.withLock { $0.sound.reduce(0) { $0 + Double($1.samples.count - $1.place) } / Double(MockEngine.sampleRate) }
-    }
+  package func setPrompt(_ prompt: String) {}
+  package func setAvatar(_ picture: RGBImage) {}
+
+  package func close() async {
+    giveBack?()
+    giveBack = nil
   }
 
-  var hasSpeechReady: Bool {
-    get async {
-      state.withLock { state in
-        guard let first = state.sound.first else { return false }
-        return state.finished.contains(first.utterance)
-          || first.samples.count - first.place >= Self.samplesPerFrame * MockEngine.framesPerBlock
-      }
-    }
-  }
-
-  func nextBlock() async throws -> OutputBlock {
-    if faults.blockSeconds > 0 { try await Task.sleep(for: .seconds(faults.blockSeconds)) }
-    return try state.withLock { state in
-      guard !state.isClosed else { throw SessionError(.closed, "The session is over.", isFatal: true) }
-      if faults.failsOnSpeech, !state.sound.isEmpty {
-        throw SessionError(.engineFailed, "The mock was told to fail.", isFatal: true)
-      }
-      let frames = (0..<MockEngine.framesPerBlock).map { _ in frame(&state) }
-      state.block += 1
-      return OutputBlock(
-        index: state.block - 1, frames: frames,
-        metrics: BlockMetrics(
-          seconds: faults.blockSeconds,
-          duration: Double(MockEngine.framesPerBlock) / Double(MockEngine.framesPerSecond), steps: 4,
-          framesPerSecond: MockEngine.framesPerSecond))
-    }
-  }
-
-  private func frame(_ state: inout State) -> OutputFrame {
-    guard let first = state.sound.first else {
-      return OutputFrame(picture: state.picture, samples: Array(repeating: 0, count: Self.samplesPerFrame))
-    }
-    var samples = Array(first.samples[first.place..<min(first.place + Self.samplesPerFrame, first.samples.count)])
-    let isLast = first.place + samples.count >= first.samples.count && state.finished.contains(first.utterance)
-    let loudness = (samples.reduce(0) { $0 + $1 * $1 } / Float(max(1, samples.count))).squareRoot()
-    samples += Array(repeating: 0, count: Self.samplesPerFrame - samples.count)
-    state.sound[0].place = min(first.place + Self.samplesPerFrame, first.samples.count)
-    if isLast { state.sound.removeFirst() }
-    return OutputFrame(
-      picture: state.picture.withMouth(loudness), samples: samples, utterance: first.utterance, offset: first.place,
-      endsUtterance: isLast)
-  }
-
-  func setPrompt(_ prompt: String) async throws {}
-
-  func setAvatar(_ picture: RGBImage) async throws { state.withLock { $0.picture = picture.scaled(to: size) } }
-
-  func close() async {
-    let isFirst = state.withLock { state in
-      defer { state.isClosed = true }
-      return !state.isClosed
-    }
-    if isFirst { onClose() }
-  }
-}
-
-extension PCM {
-  /// By the nearest sample: for a mock.
-  func resampled(to rate: Int) -> [Float] {
-    guard rate != self.rate else { return samples }
-    return (0..<(samples.count * rate / self.rate)).map { samples[$0 * self.rate / rate] }
-  }
-}
-
-extension RGBImage {
-  func scaled(to size: VideoSize) -> RGBImage {
-    var bytes = [UInt8](repeating: 0, count: 3 * size.width * size.height)
+  /// A bar at the picture's number, and a square in the middle as bright as the sound is loud.
+  private func picture(number: Int, _ samples: [Float]) -> RGBImage {
+    var loudest: Float = 0
+    for index in stride(from: 0, to: samples.count, by: 10) { loudest = max(loudest, samples[index].magnitude) }
+    let level = Int(min(loudest, 1) * 15)
+    let column = number % min(size.width, 16)
+    let key = level * 1000 + column
+    if let known = pictures[key] { return known }
+    var bytes = [UInt8](repeating: 32, count: 3 * size.width * size.height)
     for y in 0..<size.height {
       for x in 0..<size.width {
-        let source = 3 * (y * height / size.height * width + x * width / size.width)
-        for channel in 0..<3 { bytes[3 * (y * size.width + x) + channel] = self.bytes[source + channel] }
+        let isSquare =
+          (size.width / 4..<3 * size.width / 4).contains(x) && (size.height / 4..<3 * size.height / 4).contains(y)
+        let isBar = x * 16 / size.width == column
+        guard isSquare || isBar else { continue }
+        let value = isSquare ? UInt8(level * 17) : 200
+        for channel in 0..<3 { bytes[3 * (y * size.width + x) + channel] = value }
       }
     }
-    return RGBImage(width: size.width, height: size.height, bytes: bytes)
+    let picture = RGBImage(width: size.width, height: size.height, bytes: bytes)
+    pictures[key] = picture
+    return picture
   }
 
-  /// A dark bar below the middle, as high as the sound is loud.
-  func withMouth(_ loudness: Float) -> RGBImage {
-    var bytes = bytes
-    let top = height * 68 / 100
-    let rows = Int(min(1, loudness * 4) * Float(height) / 10) + 1
-    for y in top..<min(height, top + rows) {
-      for x in (width * 2 / 5)..<(width * 3 / 5) {
-        let place = 3 * (y * width + x)
-        (bytes[place], bytes[place + 1], bytes[place + 2]) = (60, 10, 20)
-      }
+  /// At the engine's rate, by linear interpolation: enough for a mock.
+  private func resampled(_ sound: PCM) -> [Float] {
+    guard sound.rate != information.sampleRate else { return sound.samples }
+    let count = Int((Double(sound.samples.count) * Double(information.sampleRate) / Double(sound.rate)).rounded())
+    guard let last = sound.samples.indices.last else { return [] }
+    return (0..<count).map { index in
+      let place = Double(index) * Double(sound.rate) / Double(information.sampleRate)
+      let (whole, share) = (min(Int(place), last), Float(place - place.rounded(.down)))
+      return sound.samples[whole] * (1 - share) + sound.samples[min(whole + 1, last)] * share
     }
-    return RGBImage(width: width, height: height, bytes: bytes)
   }
 }

@@ -20,12 +20,12 @@ enum ServerProbe {
     settings.trustsProxy = true
     settings.token = arguments.count > 5 ? arguments[5] : nil
     let sessions = arguments.count > 4 ? Int(arguments[4]) ?? 4 : 4
-    let engine = MockEngine(maxSessions: sessions, side: 256)
+    let engine = MockEngine(side: 256, maxSessions: sessions)
     let avatars = try AvatarStore(folder: URL(fileURLWithPath: arguments[2]), limits: settings.limits)
     let server = try LiveServer(
-      settings: settings, engine: engine, avatars: avatars, voice: MockVoice(),
+      settings: settings, engine: engine, avatars: avatars, voice: HummingVoice(),
       videoFolder: URL(fileURLWithPath: arguments[3]), metrics: PrometheusRegistry(), logger: Logger(label: "probe")
-    ) { try await MockSession.open(engine, $0) }
+    ) { try openMockSession(engine, $0) }
     try await server.run { port in print("The mock avatar listens on http://127.0.0.1:\(port)") }
   }
 }

@@ -40,9 +40,9 @@ struct RunningServer: Sendable {
     logger.logLevel = .critical
     let server = try LiveServer(
       settings: settings, engine: engine, avatars: AvatarStore(folder: people, limits: settings.limits),
-      voice: MockVoice(), videoFolder: home.appendingPathComponent("videos"), metrics: PrometheusRegistry(),
+      voice: HummingVoice(), videoFolder: home.appendingPathComponent("videos"), metrics: PrometheusRegistry(),
       logger: logger
-    ) { try await MockSession.open(engine, $0) }
+    ) { try openMockSession(engine, $0) }
     let (ports, port) = AsyncStream.makeStream(of: Int.self)
     try await withThrowingTaskGroup(of: Void.self) { group in
       let (stops, stop) = AsyncStream.makeStream(of: Void.self)

@@ -11,12 +11,12 @@ import Testing
       let socket = try await server.stream(id)
       let hello = try await socket.event("session")
       let format = try #require(hello["format"] as? [String: Any])
-      #expect(format["sampleRate"] as? Int == 16_000 && hello["prompt"] as? String == "A woman nods.")
+      #expect(format["sampleRate"] as? Int == 48_000 && hello["prompt"] as? String == "A woman nods.")
       try await socket.send(#"{"type": "say", "text": "Good morning."}"#)
       let started = try await socket.event("playback.started")
       let begin = try #require(started["sample"] as? Int)
       var (samples, next, pictures, loudest) = (0, nil as Int?, 0, 0 as Int16)
-      while samples < 16_000 {
+      while samples < 48_000 {
         guard case .binary(let data) = try #require(try await socket.next()) else { continue }
         func number(_ from: Int, _ count: Int) -> Int {
           data[from..<(from + count)].reversed().reduce(0) { $0 << 8 | Int($1) }

@@ -1,3 +1,4 @@
+import MockEngine
 import Synchronization
 import Testing
 
@@ -214,8 +215,8 @@ import Testing
 
   @Test func `a slow engine holds the picture and the sound, and both stay together`() async throws {
     let clock = MockClock()
-    let host = TestPatternEngine(clock: clock)
-    let engine = try await host.open(
+    let host = MockEngine(clock: clock)
+    let engine = try host.open(
       AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: ""))
     let session = LiveSession(
       engine: engine, information: host.information, parts: LiveParts(responder: Echo()), clock: clock, starts: false)
@@ -251,8 +252,8 @@ import Testing
   }
 
   @Test func `a session plays by itself in real time`() async throws {
-    let host = TestPatternEngine()
-    let engine = try await host.open(
+    let host = MockEngine()
+    let engine = try host.open(
       AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: ""))
     let session = LiveSession(
       engine: engine, information: host.information, parts: LiveParts(responder: Echo(), voice: Beep()))
@@ -269,7 +270,7 @@ import Testing
     let first = try #require(speaking)
     #expect(took > .seconds(1) && first <= 8, "silence gave way to speech")
     await session.close(.client)
-    #expect(await host.load().sessions == 0)
+    #expect(host.openSessions == 0)
   }
 }
 

@@ -1,3 +1,4 @@
+import MockEngine
 import Synchronization
 
 @testable import Session
@@ -85,7 +86,7 @@ func tone(_ seconds: Double, rate: Int = 48_000) -> PCM {
 /// A session that is stepped picture by picture, and all that left it.
 final class Stage {
   let clock = MockClock()
-  let engine: TestPatternSession
+  let engine: MockEngineSession
   let session: LiveSession
   let echo: Echo
   private let eventStream: AsyncStream<SessionEvent>
@@ -99,9 +100,9 @@ final class Stage {
     echo: Echo = Echo(), voice: (any Voice)? = Beep(), transcriber: (any Transcriber)? = nil,
     settings: LiveSettings = LiveSettings(), sampleRate: Int = 48_000
   ) async throws {
-    let host = TestPatternEngine(sampleRate: sampleRate, clock: clock)
+    let host = MockEngine(sampleRate: sampleRate, clock: clock)
     let request = AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: "")
-    engine = try await host.open(request) as! TestPatternSession
+    engine = try host.open(request) as! MockEngineSession
     self.echo = echo
     session = LiveSession(
       engine: engine, information: host.information,

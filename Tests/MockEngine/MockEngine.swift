@@ -18,6 +18,7 @@ package final class MockEngine: AvatarEngine {
   private let clock: any SessionClock
   private let sessions = Mutex(0)
   private let isReady = Mutex(true)
+  private let pattern = TestPattern()
 
   package init(
     side: Int = 64, sampleRate: Int = 48_000, maxSessions: Int = 1000, faults: Faults = Faults(),
@@ -49,7 +50,8 @@ package final class MockEngine: AvatarEngine {
     }
     guard hasPlace else { throw AdmissionError.full(sessions: most, retryAfter: 3) }
     return MockEngineSession(
-      information: information, size: request.size ?? information.videoSizes[0], faults: faults, clock: clock
+      information: information, size: request.size ?? information.videoSizes[0], pattern: pattern, faults: faults,
+      clock: clock
     ) { self.sessions.withLock { $0 -= 1 } }
   }
 }
@@ -58,20 +60,20 @@ package final class MockEngine: AvatarEngine {
 package actor MockEngineSession: EngineSession {
   package nonisolated let size: VideoSize
   private let information: EngineInformation
+  private let pattern: TestPattern
   private let faults: MockEngine.Faults
   private let clock: any SessionClock
   private var giveBack: (@Sendable () -> Void)?
   private var queue: SpeechQueue
   private var block = 0
-  /// Pictures of each brightness, made once: a thousand sessions share one processor.
-  private var pictures: [Int: RGBImage] = [:]
 
   init(
-    information: EngineInformation, size: VideoSize, faults: MockEngine.Faults, clock: any SessionClock,
-    giveBack: @escaping @Sendable () -> Void
+    information: EngineInformation, size: VideoSize, pattern: TestPattern, faults: MockEngine.Faults,
+    clock: any SessionClock, giveBack: @escaping @Sendable () -> Void
   ) {
     self.information = information
     self.size = size
+    self.pattern = pattern
     self.faults = faults
     self.clock = clock
     self.giveBack = giveBack
@@ -104,8 +106,8 @@ package actor MockEngineSession: EngineSession {
     guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
     let frames = pieces.enumerated().map { index, piece in
       OutputFrame(
-        picture: picture(number: block * pieces.count + index, piece.samples), samples: piece.samples,
-        utterance: piece.utterance, offset: piece.offset, endsUtterance: piece.endsUtterance)
+        picture: pattern.picture(number: block * pieces.count + index, piece.samples, size: size),
+        samples: piece.samples, utterance: piece.utterance, offset: piece.offset, endsUtterance: piece.endsUtterance)
     }
     defer { block += 1 }
     return OutputBlock(
@@ -122,14 +124,35 @@ package actor MockEngineSession: EngineSession {
     giveBack = nil
   }
 
+  /// At the engine's rate, by linear interpolation: enough for a mock.
+  private func resampled(_ sound: PCM) -> [Float] {
+    guard sound.rate != information.sampleRate else { return sound.samples }
+    let count = Int((Double(sound.samples.count) * Double(information.sampleRate) / Double(sound.rate)).rounded())
+    guard let last = sound.samples.indices.last else { return [] }
+    return (0..<count).map { index in
+      let place = Double(index) * Double(sound.rate) / Double(information.sampleRate)
+      let (whole, share) = (min(Int(place), last), Float(place - place.rounded(.down)))
+      return sound.samples[whole] * (1 - share) + sound.samples[min(whole + 1, last)] * share
+    }
+  }
+}
+
+/// The pictures of all sessions, each made once: a thousand sessions share one processor.
+final class TestPattern: Sendable {
+  private struct Key: Hashable {
+    var size: VideoSize
+    var level, column: Int
+  }
+  private let pictures = Mutex<[Key: RGBImage]>([:])
+
   /// A bar at the picture's number, and a square in the middle as bright as the sound is loud.
-  private func picture(number: Int, _ samples: [Float]) -> RGBImage {
+  func picture(number: Int, _ samples: [Float], size: VideoSize) -> RGBImage {
     var loudest: Float = 0
     for index in stride(from: 0, to: samples.count, by: 10) { loudest = max(loudest, samples[index].magnitude) }
     let level = Int(min(loudest, 1) * 15)
     let column = number % min(size.width, 16)
-    let key = level * 1000 + column
-    if let known = pictures[key] { return known }
+    let key = Key(size: size, level: level, column: column)
+    if let known = pictures.withLock({ $0[key] }) { return known }
     var bytes = [UInt8](repeating: 32, count: 3 * size.width * size.height)
     for y in 0..<size.height {
       for x in 0..<size.width {
@@ -142,19 +165,7 @@ package actor MockEngineSession: EngineSession {
       }
     }
     let picture = RGBImage(width: size.width, height: size.height, bytes: bytes)
-    pictures[key] = picture
+    pictures.withLock { $0[key] = picture }
     return picture
-  }
-
-  /// At the engine's rate, by linear interpolation: enough for a mock.
-  private func resampled(_ sound: PCM) -> [Float] {
-    guard sound.rate != information.sampleRate else { return sound.samples }
-    let count = Int((Double(sound.samples.count) * Double(information.sampleRate) / Double(sound.rate)).rounded())
-    guard let last = sound.samples.indices.last else { return [] }
-    return (0..<count).map { index in
-      let place = Double(index) * Double(sound.rate) / Double(information.sampleRate)
-      let (whole, share) = (min(Int(place), last), Float(place - place.rounded(.down)))
-      return sound.samples[whole] * (1 - share) + sound.samples[min(whole + 1, last)] * share
-    }
   }
 }

@@ -123,11 +123,11 @@ enum Benchmark {
       _ = pending?.read()
       pending = frames
       let now = ContinuousClock.now
-      blockTimes.append((now - last).milliseconds)
+      blockTimes.append((now - last) / .milliseconds(1))
       last = now
     }
     _ = pending?.read()
-    let total = (ContinuousClock.now - start).milliseconds
+    let total = (ContinuousClock.now - start) / .milliseconds(1)
     let frameCount = plan.blocks * plan.options.framesPerBlock * live.geometry.temporalStride
 
     progress("stages")
@@ -195,7 +195,7 @@ private final class PassClock {
     let result = body()
     let stamps = ticks ?? []
     ticks = nil
-    return (result, zip(stamps.dropFirst(), stamps).map { ($0 - $1).milliseconds })
+    return (result, zip(stamps.dropFirst(), stamps).map { ($0 - $1) / .milliseconds(1) })
   }
 }
 
@@ -205,9 +205,5 @@ func milliseconds(_ device: Device, _ body: () throws -> Void) rethrows -> Doubl
   let start = ContinuousClock.now
   try body()
   device.synchronize()
-  return (ContinuousClock.now - start).milliseconds
-}
-
-extension Duration {
-  var milliseconds: Double { Double(components.seconds) * 1000 + Double(components.attoseconds) / 1e15 }
+  return (ContinuousClock.now - start) / .milliseconds(1)
 }

@@ -32,8 +32,8 @@ package struct LiveServer: Sendable {
     (self.settings, self.metrics, self.logger) = (settings, metrics, logger)
     registry = SessionRegistry(
       engine: engine, avatars: avatars, limits: settings.limits, metrics: metrics, logger: logger, open: open)
-    videos = try VideoQueue(
-      folder: videoFolder, engine: engine, voice: voice, limits: settings.limits, logger: logger)
+    let maker = VideoMaker(engine: engine, voice: voice)
+    videos = try VideoQueue(folder: videoFolder, maker: maker, limits: settings.limits, logger: logger)
     routes =
       SystemRoutes(registry: registry, metrics: metrics, page: WebPage(folder: settings.webFolder)).all
       + SessionRoutes(registry: registry, settings: settings).all
@@ -41,9 +41,7 @@ package struct LiveServer: Sendable {
         gateway: WebRTCGateway(settings: settings.webRTC, logger: logger), registry: registry, settings: settings
       ).all
       + AvatarRoutes(avatars: avatars, limits: settings.limits).all
-      + VideoRoutes(
-        queue: videos, maker: VideoMaker(engine: engine, voice: voice), avatars: avatars, limits: settings.limits
-      ).all
+      + VideoRoutes(queue: videos, maker: maker, avatars: avatars, limits: settings.limits).all
   }
 
   /// Serves until a signal to stop; then lets answers end, and returns.

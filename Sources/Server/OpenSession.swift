@@ -159,9 +159,9 @@ final class OpenSession: Sendable {
   func overdue(_ limits: ServerLimits, now: ContinuousClock.Instant = .now) -> CloseReason? {
     if Date().timeIntervalSince(created) > limits.sessionSeconds { return .expired }
     return state.withLock { state in
-      if state.connections == 0, (now - state.lastConnected).seconds > limits.abandonedSeconds { return .idle }
+      if state.connections == 0, now - state.lastConnected > .seconds(limits.abandonedSeconds) { return .idle }
       let isQuiet = state.conversation == .idle || state.conversation == .listening
-      return isQuiet && (now - state.lastActive).seconds > limits.idleSeconds ? .idle : nil
+      return isQuiet && now - state.lastActive > .seconds(limits.idleSeconds) ? .idle : nil
     }
   }
 }

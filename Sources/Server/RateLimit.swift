@@ -14,16 +14,10 @@ struct RateLimit: Sendable {
 
   /// Whether `count` tokens are there; they are taken if so.
   mutating func take(_ count: Double = 1, now: ContinuousClock.Instant = .now) -> Bool {
-    tokens = min(burst, tokens + (now - last).seconds * perSecond)
+    tokens = min(burst, tokens + (now - last) / .seconds(1) * perSecond)
     last = now
     guard tokens >= count else { return false }
     tokens -= count
     return true
-  }
-}
-
-extension Duration {
-  var seconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) * 1e-18
   }
 }

@@ -133,7 +133,7 @@ struct RequestMetrics: RouterMiddleware {
     ]
     Counter(label: "livetalk_http_requests", dimensions: labels, factory: metrics).increment()
     Metrics.Timer(label: "livetalk_http_request", dimensions: [labels[0]], factory: metrics)
-      .recordSeconds((ContinuousClock.now - start).seconds)
+      .recordSeconds((ContinuousClock.now - start) / .seconds(1))
     return response
   }
 }

@@ -137,7 +137,7 @@ package actor SessionRegistry: Service {
       factory: metrics
     ).increment()
     Metrics.Timer(label: "livetalk_session_length", dimensions: [], factory: metrics)
-      .recordSeconds((ContinuousClock.now - start).seconds)
+      .recordSeconds((ContinuousClock.now - start) / .seconds(1))
   }
 
   private func count(_ what: String, _ code: String) {

@@ -191,7 +191,7 @@ struct StreamConnection {
     let interval = Duration.seconds(limits.silentSeconds / 3)
     while true {
       try await Task.sleep(for: interval)
-      guard (ContinuousClock.now - lastHeard.time.withLock { $0 }).seconds < limits.silentSeconds else {
+      guard ContinuousClock.now - lastHeard.time.withLock({ $0 }) < .seconds(limits.silentSeconds) else {
         // Writers wait for the dead socket; closing it wakes them.
         channel.close(promise: nil)
         return Ending(code: .goingAway, reason: "Nothing was heard from the client.")

@@ -23,7 +23,7 @@ struct VideoMaker: Sendable {
   }
 
   /// - Parameters:
-  ///   - file: written whole or not at all.
+  ///   - file: written whole or not at all; as long as the sound to within half a picture.
   ///   - progress: the share that is done, after every block.
   /// - Throws: what the engine or the encoder says; `CancellationError` when cancelled.
   func make(
@@ -55,7 +55,7 @@ struct VideoMaker: Sendable {
       await session.append(PCM(piece, rate: sound.sampleRate), to: utterance)
     }
     await session.finish(utterance)
-    let wanted = max(1, Int((sound.seconds * Double(information.framesPerSecond)).rounded(.up)))
+    let wanted = max(1, Int((sound.seconds * Double(information.framesPerSecond)).rounded()))
     var made = 0
     while made < wanted {
       try Task.checkCancellation()

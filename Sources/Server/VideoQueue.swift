@@ -1,8 +1,8 @@
-package import Foundation
-package import Logging
+import Foundation
+import Logging
 import Media
 import ServiceLifecycle
-package import Session
+import Session
 
 /// Makes videos one after the other. Jobs lie on the disk: those that a stop broke off are made when the server runs again.
 package actor VideoQueue: Service {
@@ -16,12 +16,9 @@ package actor VideoQueue: Service {
   private var news: AsyncStream<Void>.Continuation?
 
   /// - Parameter folder: of the server's own; made if it is not there.
-  package init(
-    folder: URL, engine: any AvatarEngine, voice: (any Voice)?, limits: ServerLimits, logger: Logger
-  ) throws {
+  init(folder: URL, maker: VideoMaker, limits: ServerLimits, logger: Logger) throws {
     self.folder = try VideoFolder(folder)
-    maker = VideoMaker(engine: engine, voice: voice)
-    (self.limits, self.logger) = (limits, logger)
+    (self.maker, self.limits, self.logger) = (maker, limits, logger)
     jobs = self.folder.load()
     for index in jobs.indices where jobs[index].status == .inProgress {
       jobs[index].status = .queued

@@ -1,7 +1,8 @@
 // A session over its WebSocket: sound is played by a worklet, pictures are shown when their sound is heard.
 
 const HEADER_BYTES = 24;
-const RECONNECT_DELAYS = [250, 500, 1000, 2000, 2000, 4000, 4000, 8000];
+/** Milliseconds before each try to connect again; a session waits for its client for 30 seconds. */
+export const RECONNECT_DELAYS = [250, 500, 1000, 2000, 2000, 4000, 4000, 8000];
 
 /** Asks the server; throws an Error with `code` and `retryAfter` for what it refuses. */
 export async function request(method, path, body, token) {

@@ -1,6 +1,10 @@
 // A session over WebRTC: the browser plays picture and sound in step; commands and events go over a data channel.
 
+import { RECONNECT_DELAYS } from "/stream.js";
+
 const CONNECTING_MS = 5000;
+const MEASURE_MS = 500;
+const SILENT_MS = 2000;
 
 /** The same face as SessionStream: events "event", "status" and "stats"; `send`, `audible`, `openMicrophone`, `end`. */
 export class SessionConnection extends EventTarget {
@@ -10,6 +14,9 @@ export class SessionConnection extends EventTarget {
     this.token = token;
     this.video = video;
     this.isEnding = false;
+    this.isOpen = false;
+    this.attempts = 0;
+    this.silence = 0;
     this.anchor = null; // {sample, time}: what was heard when
     this.waiting = [];
   }
@@ -17,9 +24,16 @@ export class SessionConnection extends EventTarget {
   /** Must be called from a click or a key. Throws where no connection comes about: then there is the WebSocket. */
   async start() {
     this.tell("status", "connecting");
+    await this.connect();
+    this.timer = setInterval(() => this.measure(), MEASURE_MS);
+    this.ticker = setInterval(() => this.tell("stats", this.figures ?? {}), 100);
+  }
+
+  async connect() {
     const peer = new RTCPeerConnection();
     this.peer = peer;
     this.audioSender = peer.addTransceiver("audio", { direction: "sendrecv" }).sender;
+    if (this.microphone) await this.audioSender.replaceTrack(this.microphone.stream.getAudioTracks()[0]);
     peer.addTransceiver("video", { direction: "recvonly" });
     this.channel = peer.createDataChannel("session");
     this.channel.onmessage = ({ data }) => this.take(JSON.parse(data));
@@ -36,27 +50,47 @@ export class SessionConnection extends EventTarget {
       setTimeout(() => reject(new Error("No connection came about.")), CONNECTING_MS);
       peer.onconnectionstatechange = () => {
         if (peer.connectionState === "connected") resolve();
-        if (peer.connectionState === "failed") {
+        if (["disconnected", "failed"].includes(peer.connectionState)) {
           reject(new Error("The connection failed."));
-          this.end("closed");
+          this.lost(peer);
         }
-        if (peer.connectionState === "disconnected") this.tell("status", "lost");
       };
     });
     connected.catch(() => {});
     await peer.setLocalDescription();
     await gathered(peer);
-    const path = this.session.stream.replace(/stream$/, "webrtc");
-    const headers = { "Content-Type": "application/sdp" };
-    if (this.token) headers.Authorization = `Bearer ${this.token}`;
-    const response = await fetch(path, { method: "POST", headers, body: peer.localDescription.sdp });
-    if (!response.ok) throw new Error(`The server takes no WebRTC (${response.status}).`);
+    const response = await fetch(this.session.stream.replace(/stream$/, "webrtc"), {
+      method: "POST", headers: { ...this.authorization(), "Content-Type": "application/sdp" },
+      body: peer.localDescription.sdp, signal: AbortSignal.timeout(CONNECTING_MS),
+    });
+    if (!response.ok) {
+      throw Object.assign(new Error(`The server takes no WebRTC (${response.status}).`), { status: response.status });
+    }
     this.location = response.headers.get("Location");
     await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
     await connected;
+    this.isOpen = true;
+    this.attempts = 0;
+    this.silence = 0;
     this.tell("status", "open");
-    this.timer = setInterval(() => this.measure(), 500);
-    this.ticker = setInterval(() => this.tell("stats", this.figures ?? {}), 100);
+  }
+
+  /** The session waits for its client: connects to it anew until it is gone. */
+  async lost(peer) {
+    if (this.isEnding || !this.isOpen || peer !== this.peer) return;
+    this.isOpen = false;
+    this.tell("status", "lost");
+    while (!this.isEnding && !this.isOpen) {
+      this.peer.close();
+      if (this.attempts >= RECONNECT_DELAYS.length) return this.end("closed");
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_DELAYS[this.attempts]));
+      this.attempts += 1;
+      try {
+        if (!this.isEnding) await this.connect();
+      } catch (error) {
+        if (error.status === 404) return this.end("closed");
+      }
+    }
   }
 
   take(event) {
@@ -73,8 +107,15 @@ export class SessionConnection extends EventTarget {
   }
 
   async measure() {
+    if (!this.isOpen) {
+      this.figures = { framesPerSecond: 0, delay: 0 };
+      return;
+    }
+    const peer = this.peer;
     const figures = { framesPerSecond: 0, delay: 0 };
-    for (const report of (await this.peer.getStats()).values()) {
+    let received = 0;
+    for (const report of (await peer.getStats()).values()) {
+      if (report.type === "inbound-rtp") received += report.packetsReceived;
       if (report.type === "inbound-rtp" && report.kind === "video") figures.framesPerSecond = report.framesPerSecond ?? 0;
       if (report.type === "inbound-rtp" && report.kind === "audio" && report.jitterBufferEmittedCount > 0) {
         figures.delay += report.jitterBufferDelay / report.jitterBufferEmittedCount;
@@ -84,6 +125,10 @@ export class SessionConnection extends EventTarget {
       }
     }
     this.figures = figures;
+    // Sound comes all the time: browsers themselves notice only after five seconds that nothing does.
+    this.silence = received === this.received ? this.silence + MEASURE_MS : 0;
+    this.received = received;
+    if (this.silence >= SILENT_MS) this.lost(peer);
   }
 
   send(command) {
@@ -127,10 +172,14 @@ export class SessionConnection extends EventTarget {
     this.video.srcObject = null;
     if (this.location) {
       fetch(this.location, {
-        method: "DELETE", keepalive: true, headers: this.token ? { Authorization: `Bearer ${this.token}` } : {},
+        method: "DELETE", keepalive: true, headers: this.authorization(),
       }).catch(() => {});
     }
     this.tell("status", status);
+  }
+
+  authorization() {
+    return this.token ? { Authorization: `Bearer ${this.token}` } : {};
   }
 
   tell(type, detail) {

@@ -55,7 +55,7 @@ stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$ou
   --out "$out/teacher-short" --set run.latentFrames=4 --set "run.steps=$(scaled 450)"
 stage "teacher: 9 latent frames" train teacher --config mini.teacher --data "$out/latents" \
   --checkpoint "$out/teacher-short/final" --out "$out/teacher" --set run.batch=6 --set optimizer.learningRate=2e-3 \
-  --set weighting.regions.eyes=12 --set "run.steps=$(scaled 600)"
+  --set weighting.regions.eyes=12 --set "run.steps=$(scaled 1450)"
 stage "trajectories of the teacher" "$livetalk" trajectories --data "$out/latents" --teacher "$out/teacher/final" \
   --out "$out/trajectories" --count "$(scaled 150)" --steps 8 --text-guidance 1 --audio-guidance 2 --precision float32
 stage "student: ODE initialisation" train ode --config mini.ode --data "$out/trajectories" --checkpoint "$out/teacher/final" \

@@ -1,5 +1,6 @@
 import MockEngine
 import Synchronization
+import Testing
 
 @testable import Session
 
@@ -102,7 +103,7 @@ final class Stage {
   ) async throws {
     let host = MockEngine(sampleRate: sampleRate, clock: clock)
     let request = AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: "")
-    engine = try host.open(request) as! MockEngineSession
+    engine = try #require(try host.open(request) as? MockEngineSession)
     self.echo = echo
     session = LiveSession(
       engine: engine, information: host.information,

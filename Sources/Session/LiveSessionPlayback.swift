@@ -15,8 +15,9 @@ struct BlockTimes {
     return (sorted[sorted.count / 2], sorted[min(sorted.count - 1, sorted.count * 99 / 100)])
   }
 
-  /// How long before it is needed a block is asked for.
-  var headStart: Double? { newest.suffix(8).max().map { 1.25 * $0 + 0.1 } }
+  /// How long before it is needed a block is asked for: by the slowest, since blocks of speech are begun while the ones before are
+  /// decoded, and the silence after them is not.
+  var headStart: Double? { newest.max().map { 1.25 * $0 + 0.1 } }
 }
 
 extension LiveSession {

@@ -15,6 +15,8 @@ let chosen = null;
 let stream = null;
 let state = "idle";
 let isTalking = false;
+let wantsToTalk = false;
+let opening = null; // the microphone, while the browser asks
 let utterances = new Map(); // id → {start, words: [{at, text}], item, isOver}
 let userItem = null;
 
@@ -334,17 +336,23 @@ function scroll() {
 // MARK: controls
 
 async function talk(isOn) {
+  wantsToTalk = isOn;
   if (isOn && !stream) return;
   if (isOn && !stream.microphone) {
     try {
-      await stream.openMicrophone(() => isTalking, (level) => {
+      opening ??= stream.openMicrophone(() => isTalking, (level) => {
         element("talk").style.setProperty("--level", Math.min(1, level * 6).toFixed(2));
       });
+      await opening;
     } catch {
       turn("note").textContent = "The microphone cannot be used: allow it in the browser, or type.";
       element("handsfree").checked = false;
       return;
+    } finally {
+      opening = null;
     }
+    // The button may have been let go while the browser asked.
+    if (!wantsToTalk || !stream) return;
   }
   if (isTalking && !isOn) stream?.send({ type: "user_audio.commit" });
   isTalking = isOn;

@@ -93,7 +93,9 @@ let package = Package(
       resources: [.embedInCode("Tables/encodings.txt"), .embedInCode("Tables/html-entities.txt")]),
     .target(name: "TextTokenizer", dependencies: ["Basics"]),
     .target(name: "Models", dependencies: ["Basics", "NN", "Torch"]),
-    .target(name: "Generation", dependencies: ["Basics", "Models", "NN", "PromptCleaning", "Torch", "TextTokenizer"]),
+    .target(
+      name: "Generation",
+      dependencies: ["Basics", "Distributed", "Models", "NN", "PromptCleaning", "Torch", "TextTokenizer"]),
     .systemLibrary(
       name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
     .systemLibrary(
@@ -132,7 +134,7 @@ let package = Package(
     .target(
       name: "ComputeCommands",
       dependencies: [
-        "Basics", "Parity", "Training", "Generation", "Models", "NN", "Torch",
+        "Basics", "Distributed", "Parity", "Training", "Generation", "Models", "NN", "Torch",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .target(
@@ -162,7 +164,8 @@ let package = Package(
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "Basics", "ComputeCommands", "Dialogue", "Engine", "Server", "Session", "WebRTC", "Parity", "Evaluation",
+        "Basics", "ComputeCommands", "Dialogue", "Distributed", "Engine", "Server", "Session", "WebRTC", "Parity",
+        "Evaluation",
         "Datasets", "SyntheticSpeaker", "Training", "ClipShards",
         "Media",
         "Generation", "Models",
@@ -224,9 +227,10 @@ let package = Package(
       name: "TrainingTests", dependencies: ["Basics", "Training", "ClipShards", "Generation", "Models", "NN", "Torch"]),
     // One rank of the tests of process groups, which need processes of their own.
     .executableTarget(
-      name: "distributed-probe", dependencies: ["Distributed", "Training", "NN", "Torch"],
+      name: "distributed-probe", dependencies: ["Distributed", "Generation", "Models", "NN", "Torch", "Training"],
       path: "Tests/DistributedProbe"),
-    .testTarget(name: "DistributedTests", dependencies: ["distributed-probe", "Distributed", "Training", "Torch"]),
+    .testTarget(
+      name: "DistributedTests", dependencies: ["distributed-probe", "Distributed", "Generation", "Training", "Torch"]),
     .testTarget(
       name: "ParityTests", dependencies: ["Basics", "Parity", "Media", "Generation", "Models", "NN", "Torch"]),
     .testTarget(

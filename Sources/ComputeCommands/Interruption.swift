@@ -62,7 +62,7 @@ package enum Interruption {
   package static func forget() { undo.withLock { $0 = nil } }
 
   /// Undoes what is half done; for a program that ends.
-  static func undoAll() {
+  package static func undoAll() {
     // A write that hangs, to a pipe that nobody reads, must not keep the program from ending.
     let isFree = lock.lock(before: Date().addingTimeInterval(2))
     let undo = self.undo.withLock { $0 }

@@ -27,9 +27,11 @@ package final class ProcessGroup: @unchecked Sendable {
   /// - Parameters:
   ///   - meeting: how long to wait for the other ranks to come.
   ///   - timeout: how long one operation may wait for ranks that live but do something else.
+  ///   - onLoss: what is done, on a thread of its own, before a lost rank ends this process: undoing what is half done.
   /// - Throws: `TorchError` when they do not come, or for CUDA in a build without NCCL.
   package init(
-    _ launch: LaunchEnvironment, device: Device, meeting: Duration = .seconds(300), timeout: Duration = .seconds(1800)
+    _ launch: LaunchEnvironment, device: Device, meeting: Duration = .seconds(300), timeout: Duration = .seconds(1800),
+    onLoss: @escaping @Sendable () -> Void = {}
   ) throws {
     (rank, size, self.device) = (launch.rank, launch.size, device)
     if case .cuda = device, !ProcessGroup.hasNCCL {
@@ -43,7 +45,7 @@ package final class ProcessGroup: @unchecked Sendable {
           store.c, device.c, Int32(launch.rank), Int32(launch.size), timeout.milliseconds, &pointer))
       guard let pointer else { throw TorchError("there is no group") }
       c = pointer
-      watch = try RankWatch(launch, timeout: meeting)
+      watch = try RankWatch(launch, timeout: meeting, onLoss: onLoss)
     } catch let error as TorchError {
       throw TorchError(
         "The \(launch.size) ranks did not meet at \(launch.address):\(launch.port) within \(Int(meeting.seconds)) s: "

@@ -31,10 +31,13 @@ final class RankWatch: Sendable {
   private let store: RendezvousStore
   private let condition = NSCondition()
   private let state = Mutex(State())
+  private let onLoss: @Sendable () -> Void
 
   /// Begins once all ranks have begun.
-  init(_ launch: LaunchEnvironment, timeout: Duration) throws {
-    (rank, size) = (launch.rank, launch.size)
+  ///
+  /// - Parameter onLoss: what is done before a lost rank ends this process.
+  init(_ launch: LaunchEnvironment, timeout: Duration, onLoss: @escaping @Sendable () -> Void) throws {
+    (rank, size, self.onLoss) = (launch.rank, launch.size, onLoss)
     store = try RendezvousStore(launch, isHost: false, size: 0, timeout: timeout)
     try store.set(key(rank), "0")
     for other in 0..<size { _ = try store.get(key(other)) }
@@ -153,6 +156,7 @@ final class RankWatch: Sendable {
 
   /// Ends the process at once: other threads may wait in an operation that never ends, and checkpoints are whole at any time.
   private func stop(_ sentence: String) -> Never {
+    onLoss()
     FileHandle.standardError.write(Data("Error: \(sentence).\n".utf8))
     _exit(RankWatch.exitStatus)
   }

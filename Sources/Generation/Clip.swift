@@ -52,27 +52,26 @@ package struct Clip: Sendable {
   }
 }
 
-extension BlockSession {
-  /// Generates a clip block by block.
+extension Clip {
+  /// Delivers the clip's frames block by block.
   ///
-  /// While one block decodes, the next is denoised, where the device can do both; the first one is delivered at once.
+  /// While one block decodes, the next is asked for, where the device can do both; the first one is delivered at once.
   /// - Parameters:
-  ///   - audioFeatures: asked once for each block in order; see `SessionModels.audioFeatures`.
+  ///   - next: gives each block in order.
   ///   - deliver: takes each frame in order, packed RGB; what it throws ends the generation.
   ///   - progress: told how many blocks are done.
-  package func generate(
-    _ clip: Clip, audioFeatures: () throws -> Tensor, deliver: ([UInt8]) throws -> Void,
-    progress: (Int) -> Void = { _ in }
+  package func deliver(
+    _ next: () throws -> PendingFrames, to deliver: ([UInt8]) throws -> Void, progress: (Int) -> Void = { _ in }
   ) throws {
-    var remaining = clip.videoFrames
+    var remaining = videoFrames
     func finish(_ pending: PendingFrames, block: Int) throws {
       for frame in pending.read().prefix(remaining) { try deliver(frame) }
       remaining -= min(remaining, pending.count)
       progress(block + 1)
     }
     var waiting: (frames: PendingFrames, block: Int)?
-    for block in 0..<clip.blocks {
-      let frames = next(audioFeatures: try audioFeatures())
+    for block in 0..<blocks {
+      let frames = try next()
       if let waiting { try finish(waiting.frames, block: waiting.block) }
       waiting = (frames, block)
       if block == 0 {
@@ -81,6 +80,21 @@ extension BlockSession {
       }
     }
     if let waiting { try finish(waiting.frames, block: waiting.block) }
+  }
+}
+
+extension BlockSession {
+  /// Generates a clip block by block.
+  ///
+  /// - Parameters:
+  ///   - audioFeatures: asked once for each block in order; see `SessionModels.audioFeatures`.
+  ///   - deliver: takes each frame in order, packed RGB; what it throws ends the generation.
+  ///   - progress: told how many blocks are done.
+  package func generate(
+    _ clip: Clip, audioFeatures: () throws -> Tensor, deliver: ([UInt8]) throws -> Void,
+    progress: (Int) -> Void = { _ in }
+  ) throws {
+    try clip.deliver({ next(audioFeatures: try audioFeatures()) }, to: deliver, progress: progress)
   }
 }
 

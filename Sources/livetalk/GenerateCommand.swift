@@ -1,11 +1,13 @@
 import ArgumentParser
 import Basics
 import ComputeCommands
+import Distributed
 import Foundation
 import Generation
 import Media
 import Models
 import Torch
+import Training
 
 /// `livetalk generate`.
 struct GenerateCommand: ParsableCommand {
@@ -47,6 +49,10 @@ struct GenerateCommand: ParsableCommand {
           --audio speech.wav --prompt "…" -o - |
           ffplay -f rawvideo -pixel_format rgb24 -video_size 512x512 \\
             -framerate 16 -
+
+        torchrun --no-python --nproc-per-node 5 \\
+          livetalk generate --pipeline --checkpoint weights --image face.jpg \\
+          --audio speech.wav --prompt "A woman speaks." -o out.mp4
       """)
 
   @Option(help: ArgumentHelp("The folder with the weights.", valueName: "dir"))
@@ -127,6 +133,15 @@ struct GenerateCommand: ParsableCommand {
   @Flag(name: .customLong("fp8"), help: "Live Avatar: compute most linear layers in 8 bits.")
   var float8 = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Live Avatar: divide the denoising steps and the decoder among the processes that were started together.",
+      discussion: """
+        2 to --steps + 1 processes, started by torchrun, mpirun or Slurm, or by hand with RANK, WORLD_SIZE and LOCAL_RANK; on GPUs each \
+        takes the one of its LOCAL_RANK. The last one decodes and writes the video, which is that of one process.
+        """))
+  var pipeline = false
+
   @Flag(name: .shortAndLong, help: "Say nothing but errors.")
   var quiet = false
 
@@ -147,6 +162,19 @@ struct GenerateCommand: ParsableCommand {
 
   func run() throws {
     let device = try compute.resolve()
+    guard pipeline else { return try run(on: device, nil) }
+    let processes = try Processes.launched(device: compute.device) { Interruption.undoAll() }
+    do {
+      let plan = try PipelinePlan(steps: steps, ranks: processes.count)
+      if let group = processes.group { try run(on: group.device, (plan, group)) }
+      processes.leave()
+    } catch {
+      processes.leave(failure: "\(error)")
+      throw error
+    }
+  }
+
+  private func run(on device: Device, _ pipeline: GenerationJob.Pipeline?) throws {
     let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
     try folder.requireAll()
     try checkOptions(of: folder.family)
@@ -168,14 +196,15 @@ struct GenerateCommand: ParsableCommand {
     if let seconds, seconds > voice.seconds + 0.05 {
       job.remark = String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds)
     }
-    job.float8 = float8
-    let report = ProgressReport(isQuiet: quiet)
+    (job.float8, job.pipeline) = (float8, pipeline)
+    let isQuiet = quiet || !job.writes
+    let report = ProgressReport(isQuiet: isQuiet)
     var options = SessionOptions(folder.settings, policy: policy, positionLimit: positionLimit)
     (options.steps, options.seed, options.clipFrames) = (steps, seed, job.clip.latentFrames)
     options.sink.adaptive = sink?.choice ?? options.sink.adaptive
     options.sink.distance = sinkDistance
     let took = try job.run(options, report)
-    if !quiet { printSummary(job, took) }
+    if !isQuiet { printSummary(job, took) }
   }
 
   /// Refuses options that the checkpoint's family does not have.
@@ -183,7 +212,7 @@ struct GenerateCommand: ParsableCommand {
     let options: [(name: String, isGiven: Bool, kind: ModelFamily.Kind)] = [
       ("--policy", policy != nil, .liveTalk), ("--position-limit", positionLimit != nil, .liveTalk),
       ("--sink", sink != nil, .liveAvatar), ("--sink-distance", sinkDistance != nil, .liveAvatar),
-      ("--fp8", float8, .liveAvatar),
+      ("--fp8", float8, .liveAvatar), ("--pipeline", pipeline, .liveAvatar),
     ]
     if let wrong = options.first(where: { $0.isGiven && $0.kind != family.kind }) {
       throw LiveTalkError("\(family.name) has no \(wrong.name); leave it out.")

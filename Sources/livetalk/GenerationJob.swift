@@ -1,4 +1,5 @@
 import ComputeCommands
+import Distributed
 import Foundation
 import Generation
 import Media
@@ -24,6 +25,13 @@ struct GenerationJob {
   var float8 = false
   /// What the user should know before the work begins.
   var remark: String?
+  /// The processes that share the work, this one among them; nil for one alone.
+  var pipeline: Pipeline?
+
+  typealias Pipeline = (plan: PipelinePlan, group: ProcessGroup)
+
+  /// Whether the output is written by this process.
+  var writes: Bool { pipeline.map { $0.group.rank == $0.plan.decoder } ?? true }
 
   /// Seconds that parts of the work took.
   struct Times {
@@ -38,62 +46,88 @@ struct GenerationJob {
   func run(_ options: SessionOptions, _ report: ProgressReport) throws -> Times {
     let start = Date()
     // Made first: a place that cannot be written is found before gigabytes are read.
-    let sink = GuardedSink(
-      try makeVideoSink(
-        path: output,
-        format: VideoFormat(
-          width: size.width, height: size.height, framesPerSecond: clip.geometry.framesPerSecond,
-          soundSampleRate: Self.soundRate)))
-    defer { sink.cancel() }
-    Interruption.onStop { sink.cancelWithinLock() }
-    let seconds = Double(clip.samples.count) / Double(clip.geometry.sampleRate)
+    let sink = writes ? GuardedSink(try makeVideoSink(path: output, format: format)) : nil
+    defer { sink?.cancel() }
+    Interruption.onStop { sink?.cancelWithinLock() }
     try withInferenceMode {
-      let (models, text) = try load(report)
-      try models.check(size)
+      report.status("Checking the weights", isShort: true)
+      try folder.verifyWeights()
+      let generate = try pipeline.map { try stage($0, options, report) } ?? session(options, report)
+      if let provenance = folder.settings.provenance { report.note("Weights: \(provenance)") }
       if let remark { report.note(remark) }
-      report.status(String(format: "Encoding the picture and %.1f s of sound", seconds))
-      let image = ReferencePicture.prepared(picture, size).to(device)
-      let session = try models.session(image: image, textEmbedding: text, options: options, tap: nil)
-      let features = try models.audioFeatures(of: clip, isLive: false)
       report.begin(frames: clip.videoFrames, blocks: clip.blocks)
-      try generate(session, features, into: sink, report)
+      try deliver(generate, into: sink, report)
     }
     let generated = Date()
     report.end()
-    try sink.finish()
+    try sink?.finish()
     Interruption.forget()
     return Times(
       generation: generated.timeIntervalSince(report.started), whole: Date().timeIntervalSince(start))
   }
 
-  /// The text encoder runs and goes before the other models come: they need not share the memory.
-  private func load(_ report: ProgressReport) throws -> (any SessionModels, Tensor) {
-    report.status("Checking the weights", isShort: true)
-    try folder.verifyWeights()
-    report.status("Reading the prompt")
-    let text = try folder.encodeText(prompt, device: device, dtype: PromptEncoder.type(for: dtype))
+  private var format: VideoFormat {
+    VideoFormat(
+      width: size.width, height: size.height, framesPerSecond: clip.geometry.framesPerSecond,
+      soundSampleRate: Self.soundRate)
+  }
+
+  /// Makes the clip's frames and tells how many blocks are done.
+  private typealias Generate = (_ deliver: ([UInt8]) throws -> Void, _ progress: (Int) -> Void) throws -> Void
+
+  /// The whole work in this process. The text encoder runs and goes before the other models come: they need not share the memory.
+  private func session(_ options: SessionOptions, _ report: ProgressReport) throws -> Generate {
+    let text = try encodedText(report)
     let models = try folder.loadModels(device: device, dtype: dtype, float8: float8) {
       report.status("Loading the \($0)")
     }
-    if let provenance = models.settings.provenance { report.note("Weights: \(provenance)") }
-    return (models, text)
+    try models.check(size)
+    let session = try models.session(image: image(report), textEmbedding: text, options: options, tap: nil)
+    let features = try models.audioFeatures(of: clip, isLive: false)
+    return { try session.generate(clip, audioFeatures: features, deliver: $0, progress: $1) }
   }
 
-  private func generate(
-    _ session: any BlockSession, _ features: () throws -> Tensor, into sink: GuardedSink, _ report: ProgressReport
-  ) throws {
+  /// This process's part of a pipeline. One that only decodes needs neither text nor transformer.
+  private func stage(_ pipeline: Pipeline, _ options: SessionOptions, _ report: ProgressReport) throws -> Generate {
+    var (text, models): (Tensor?, LiveAvatarModels?) = (nil, nil)
+    if !pipeline.plan.steps(of: pipeline.group.rank).isEmpty {
+      text = try encodedText(report)
+      models = try LiveAvatarModels(loading: folder, device: device, dtype: dtype, float8: float8) {
+        report.status("Loading the \($0)")
+      }
+      try models?.check(size)
+    }
+    let vae = try models?.vae ?? folder.loadVAE(device: device, dtype: dtype)
+    let stage = try PipelineStage(
+      pipeline.plan, pipeline.group, models: models, vae: vae,
+      conditions: LiveAvatarConditions(image(report), vae, encoding: options.sink.encoding), textEmbedding: text,
+      options: LiveAvatarOptions(options))
+    let features = try models?.audioFeatures(of: clip)
+    return { try stage.generate(clip, audioFeatures: features, deliver: $0, progress: $1) }
+  }
+
+  private func encodedText(_ report: ProgressReport) throws -> Tensor {
+    report.status("Reading the prompt")
+    return try folder.encodeText(prompt, device: device, dtype: PromptEncoder.type(for: dtype))
+  }
+
+  private func image(_ report: ProgressReport) -> Tensor {
+    let seconds = Double(clip.samples.count) / Double(clip.geometry.sampleRate)
+    report.status(String(format: "Encoding the picture and %.1f s of sound", seconds))
+    return ReferencePicture.prepared(picture, size).to(device)
+  }
+
+  private func deliver(_ generate: Generate, into sink: GuardedSink?, _ report: ProgressReport) throws {
     let samplesPerFrame = Self.soundRate / clip.geometry.framesPerSecond
     var frame = 0
-    try session.generate(
-      clip, audioFeatures: features,
-      deliver: { pixels in
+    try generate(
+      { pixels in
         let start = frame * samplesPerFrame
-        try sink.append(
+        try sink?.append(
           frame: pixels, sound: Array(sound.dropFirst(start).prefix(min(samplesPerFrame, soundLeft(start)))))
         frame += 1
         report.frame(frame)
-      },
-      progress: { report.block($0) })
+      }, { report.block($0) })
   }
 
   /// Samples between `start` and the clip's end: a clip shorter than its sound ends in silence, not in the next word.

@@ -34,6 +34,17 @@ enum Fixtures {
 
   static let picture = media("rgb.png")
 
+  /// The environment of each of several processes that are started together.
+  static func ranks(_ size: Int) -> [[String: String]] {
+    let port = 20_000 + Int.random(in: 0..<10_000)
+    return (0..<size).map { rank in
+      [
+        "RANK": "\(rank)", "WORLD_SIZE": "\(size)", "LOCAL_RANK": "\(rank)", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "\(port)",
+      ]
+    }
+  }
+
   /// A 16-bit mono WAV of a tone that swells and fades, like syllables.
   static func wave(seconds: Double, rate: Int = 16_000) -> [UInt8] {
     let count = Int(seconds * Double(rate))

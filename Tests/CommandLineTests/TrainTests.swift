@@ -158,21 +158,10 @@ import Torch
     }
   }
 
-  /// The environments of processes that train together.
-  private func ranks(_ size: Int) -> [[String: String]] {
-    let port = 20_000 + Int.random(in: 0..<10_000)
-    return (0..<size).map { rank in
-      [
-        "RANK": "\(rank)", "WORLD_SIZE": "\(size)", "LOCAL_RANK": "\(rank)", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "\(port)",
-      ]
-    }
-  }
-
   @Test func `a signal to one of two processes ends both with a checkpoint, and both go on`() async throws {
     let words = try await arguments("run", steps: 40)
     let file = folder["run/metrics.jsonl"]
-    let ended = try await Tool.runTogether(try Tool.executable(), words, ranks(2)) { rank, process in
+    let ended = try await Tool.runTogether(try Tool.executable(), words, Fixtures.ranks(2)) { rank, process in
       guard rank == 1 else { return }
       Thread.detachNewThread {
         for _ in 0..<6000 {
@@ -185,7 +174,7 @@ import Torch
     for result in ended { #expect(result.status == 130, "\(result.error)") }
     let done = try metrics("run").count
     #expect((1..<40).contains(done))
-    let resumed = try await Tool.runTogether(try Tool.executable(), words + ["--resume"], ranks(2))
+    let resumed = try await Tool.runTogether(try Tool.executable(), words + ["--resume"], Fixtures.ranks(2))
     for result in resumed { #expect(result.status == 0, "\(result.error)") }
     #expect(resumed.contains { $0.error.contains("Going on from step \(done).") })
     #expect(try metrics("run").compactMap { $0["step"] } == (1...40).map(Double.init))
@@ -207,7 +196,7 @@ import Torch
     let alone = try await Tool.run(try await words("alone") + ["--set", "run.batch=2"])
     #expect(alone.status == 0, "\(alone.error)")
     let shared = try await words("together")
-    let results = try await Tool.runTogether(try Tool.executable(), shared, ranks(2))
+    let results = try await Tool.runTogether(try Tool.executable(), shared, Fixtures.ranks(2))
     for result in results { #expect(result.status == 0, "\(result.error)") }
     let (one, two) = (try metrics("alone"), try metrics("together"))
     #expect(one.count == 4 && two.count == 4)

@@ -87,6 +87,7 @@ struct Probe {
       let tensor = Tensor.zeros([4])
       if way == "send" { try group.send(tensor, to: 1) } else { try group.receive(into: tensor, from: 1) }
     case "train": try train(arguments, group)
+    case "avatar": try avatar(arguments, group)
     case "busy":
       // Far longer than a rank may be silent, without an operation of the group.
       if group?.rank == 1 { Thread.sleep(forTimeInterval: 18) }

@@ -59,9 +59,7 @@ package struct LiveAvatarModels: SessionModels {
     try LiveAvatarSession(
       transformer: transformer, vae: vae,
       conditions: LiveAvatarConditions(image, vae, encoding: options.sink.encoding), textEmbedding: textEmbedding,
-      options: LiveAvatarOptions(
-        steps: options.steps, framesPerBlock: options.framesPerBlock, adaptiveSink: options.sink.adaptive,
-        sinkDistance: options.sink.distance.map { .fixed($0) }, seed: options.seed), tap: tap)
+      options: LiveAvatarOptions(options), tap: tap)
   }
 
   /// A minute of sound is encoded as a whole, as published; a longer one as it would be heard live.

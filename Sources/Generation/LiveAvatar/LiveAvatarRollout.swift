@@ -49,26 +49,42 @@ package struct LiveAvatarOptions: Sendable {
   }
 }
 
+extension LiveAvatarOptions {
+  /// Those of a session that Live Avatar has.
+  package init(_ options: SessionOptions) {
+    self.init(
+      steps: options.steps, framesPerBlock: options.framesPerBlock, adaptiveSink: options.sink.adaptive,
+      sinkDistance: options.sink.distance.map { .fixed($0) }, seed: options.seed)
+  }
+}
+
 /// Live Avatar's way from block to block: a memory for each step, Euler's steps, the sink beside them.
+///
+/// One process computes all steps of a block, or a stage of a pipeline computes some of them by the same code.
 package final class LiveAvatarRollout {
   package let blocks: BlockRollout<WanS2VTransformer>
   package let options: LiveAvatarOptions
+  /// The steps that are computed here.
+  package let steps: Range<Int>
+  /// The first latent frame of the video `[1, C, 1, H, W]`: where the last step is computed, from the first block's end until it is the
+  /// sink.
+  package private(set) var firstFrame: Tensor?
   private let motion: Tensor
-  /// The first latent frame of the video, until it is the sink.
-  private var firstFrame: Tensor?
 
   /// - Parameters:
-  ///   - stage: the only step that is to be computed here, for a pipeline over several processes; nil for all.
+  ///   - steps: consecutive ones that are to be computed here, for a stage of a pipeline; nil for all.
   ///   - noise: nil for noise from the options' seed.
   /// - Throws: `TorchError` for options that cannot be.
   package init(
     transformer: WanS2VTransformer, conditions: LiveAvatarConditions, textEmbedding: Tensor, options: LiveAvatarOptions,
-    stage: Int? = nil, noise: NoiseSource? = nil, tap: RolloutTap? = nil
+    steps: Range<Int>? = nil, noise: NoiseSource? = nil, tap: RolloutTap? = nil
   ) throws {
     guard options.windowBlocks > 0, options.blocksPerClip > 0 else {
       throw TorchError("A window of \(options.windowBlocks) blocks and clips of \(options.blocksPerClip) cannot be.")
     }
     self.options = options
+    let steps = steps ?? 0..<max(options.steps, 0)
+    self.steps = steps
     motion = conditions.motion
     var transformer = transformer
     transformer.sinkDistance = options.sinkDistance
@@ -80,23 +96,30 @@ package final class LiveAvatarRollout {
     blocks = try BlockRollout(
       transformer: transformer, steps: schedule.steps(.float32), sampler: .euler,
       memories: (0..<options.steps).map { step in
-        stage == nil || stage == step
-          ? RingMemory(shape, windowFrames: options.windowBlocks * options.framesPerBlock) : nil
+        steps.contains(step) ? RingMemory(shape, windowFrames: options.windowBlocks * options.framesPerBlock) : nil
       }, framesPerBlock: options.framesPerBlock,
       textEmbedding: textEmbedding.to(transformer.device, transformer.dtype), referenceLatent: reference,
       commit: .lastStep, noise: noise ?? .liveAvatar(seed: options.seed, blocksPerClip: options.blocksPerClip),
       tap: tap)
   }
 
-  /// Generates the next block's clean latents `[1, C, n, H, W]`.
-  package func next(audio: WanS2VTransformer.AudioContext) -> Tensor {
-    if let firstFrame, blocks.block == options.adaptiveSink.blocks(perClip: options.blocksPerClip) {
-      setSink(firstFrame)
+  /// Whether the first latent frame of the video takes the sink before the next block.
+  package var changesSink: Bool { blocks.block == options.adaptiveSink.blocks(perClip: options.blocksPerClip) }
+
+  /// Takes the next block through the steps that are computed here.
+  ///
+  /// - Parameter latents: what the step before them gave, `[1, C, n, H, W]`; nil for the block's noise, where they begin with the first.
+  /// - Returns: what the step after them begins from, or clean latents after the last one.
+  package func next(from latents: Tensor? = nil, audio: WanS2VTransformer.AudioContext) -> Tensor {
+    if changesSink, let firstFrame { setSink(firstFrame) }
+    return withGradients(false) {
+      var x = latents ?? blocks.startingNoise()
+      for step in steps { x = blocks.step(step, x, audio: audio) }
+      blocks.commit(x, audio)
+      // What comes after the first block, which has just been counted.
+      if blocks.block == 1, steps.upperBound == options.steps { firstFrame = x.narrow(2, 0, 1).clone() }
+      return x
     }
-    let clean = blocks.next(audio: audio)
-    // What comes after the first block, which has just been counted.
-    if blocks.block == 1 { firstFrame = clean.narrow(2, 0, 1).clone() }
-    return clean
   }
 
   /// Puts another latent frame `[1, C, 1, H, W]` into the sink from the next block on; what the memories hold stays.

@@ -13,8 +13,7 @@ package final class LiveAvatarSession: BlockSession {
   package let rollout: LiveAvatarRollout
 
   private let transformer: WanS2VTransformer
-  private var decoder: LiveAvatarDecoder
-  private let decoding: Stream
+  private let decoder: StreamedDecoder
 
   /// - Parameters:
   ///   - textEmbedding: the text encoder's output `[1, L, textDim]`.
@@ -32,11 +31,7 @@ package final class LiveAvatarSession: BlockSession {
     rollout = try LiveAvatarRollout(
       transformer: transformer, conditions: conditions, textEmbedding: textEmbedding, options: options, noise: noise,
       tap: tap)
-    let decoding = Stream(device: vae.device)
-    decoding.wait(for: .current(vae.device))
-    decoding.keep(conditions.motion)
-    decoder = decoding.run { LiveAvatarDecoder(vae, motion: conditions.motion) }
-    self.decoding = decoding
+    decoder = StreamedDecoder(vae, motion: conditions.motion)
   }
 
   package var block: Int { rollout.blocks.block }
@@ -51,14 +46,29 @@ package final class LiveAvatarSession: BlockSession {
   }
 
   /// Decodes latents on the session's decoding stream.
-  package func decode(_ latents: Tensor) -> PendingFrames {
-    PendingFrames(of: latents, on: decoding) { decoder.decode($0) }
-  }
+  package func decode(_ latents: Tensor) -> PendingFrames { decoder.decode(latents) }
 
   /// Changes the direction from the next block on.
   package func setText(_ textEmbedding: Tensor) { rollout.blocks.setText(textEmbedding) }
 
   package func skip(blocks: Int) { rollout.blocks.skip(blocks: blocks) }
+}
+
+/// A decoder with a stream of its own. Not safe for use from several threads at once.
+final class StreamedDecoder {
+  private var decoder: LiveAvatarDecoder
+  private let stream: Stream
+
+  /// - Parameter motion: as in `LiveAvatarDecoder`, a tensor of the current stream.
+  init(_ vae: WanVAE, motion: Tensor) {
+    stream = Stream(device: vae.device)
+    stream.wait(for: .current(vae.device))
+    stream.keep(motion)
+    decoder = stream.run { LiveAvatarDecoder(vae, motion: motion) }
+  }
+
+  /// Decodes the next latents, `[1, C, n, h, w]` of the current stream.
+  func decode(_ latents: Tensor) -> PendingFrames { PendingFrames(of: latents, on: stream) { decoder.decode($0) } }
 }
 
 /// Decodes the blocks of a video that goes on from a still picture: the decoder is primed with latent frames of the picture, whose video

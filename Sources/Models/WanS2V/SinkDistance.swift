@@ -9,7 +9,7 @@ package enum SinkDistance: Sendable {
   /// By block and step; for parity.
   case given(@Sendable (_ block: Int, _ step: Int) -> Int)
 
-  func callAsFunction(block: Int, step: Int) -> Int {
+  package func callAsFunction(block: Int, step: Int) -> Int {
     switch self {
     case .fixed(let distance): distance
     case .given(let distance): distance(block, step)

@@ -58,24 +58,23 @@ enum S2VRolloutCases {
     let system = try System(source, golden)
     let schedule = source.json["schedule"]
     let (blocks, steps) = (try schedule["blocks"].int(), try schedule["steps"].int())
-    let stages = try (0..<steps).map { try system.rollout(stage: $0) }
+    let stages = try (0..<steps).map { try system.rollout(steps: $0..<$0 + 1) }
     let whole = try system.rollout()
-    let update = system.options.adaptiveSink.blocks(perClip: system.options.blocksPerClip)
     var messages = [[Tensor]](repeating: [], count: steps)
     var first: Tensor?
     var isSame = true
     for block in 0..<blocks {
       withGradients(false) {
-        if block == update, let first { for stage in stages { stage.setSink(first) } }
+        if let first, stages[0].changesSink { for stage in stages { stage.setSink(first) } }
         let audio = system.audio(block)
-        var x = stages[0].blocks.startingNoise()
+        var x: Tensor?
         for (step, stage) in stages.enumerated() {
-          x = stage.blocks.step(step, x, audio: audio)
-          stage.blocks.commit(x, audio)
-          messages[step].append(x)
+          let next = stage.next(from: x, audio: audio)
+          messages[step].append(next)
+          x = next
         }
-        if block == 0 { first = x.narrow(2, 0, 1) }
-        isSame = isSame && x.equals(whole.next(audio: audio))
+        if block == 0 { first = x?.narrow(2, 0, 1) }
+        isSame = isSame && x?.equals(whole.next(audio: audio)) == true
       }
     }
     recorder.expect("stages make what one process makes", isSame)
@@ -136,12 +135,14 @@ enum S2VRolloutCases {
       (noise, sound) = (try input("noise"), LiveAvatarCases.rows(try input("audio")))
     }
 
-    func rollout(_ sink: AdaptiveSink? = nil, stage: Int? = nil, tap: RolloutTap? = nil) throws -> LiveAvatarRollout {
+    func rollout(_ sink: AdaptiveSink? = nil, steps: Range<Int>? = nil, tap: RolloutTap? = nil) throws
+      -> LiveAvatarRollout
+    {
       var options = options
       options.adaptiveSink = sink ?? options.adaptiveSink
       let noise = noise
       return try LiveAvatarRollout(
-        transformer: model, conditions: conditions, textEmbedding: text, options: options, stage: stage,
+        transformer: model, conditions: conditions, textEmbedding: text, options: options, steps: steps,
         noise: NoiseSource(
           initial: { block, _ in noise.select(0, block).unsqueeze(0) }, renewed: { _, _, shape in .zeros(shape) }),
         tap: tap)

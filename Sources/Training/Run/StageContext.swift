@@ -18,13 +18,16 @@ package struct Processes {
 
   /// The ranks that torchrun, mpirun, Slurm or Kubernetes started; one without a launcher.
   ///
-  /// - Parameter device: as settings name it; of several GPUs each local rank takes one.
+  /// - Parameters:
+  ///   - device: as settings name it; of several GPUs each local rank takes one.
+  ///   - onLoss: what is done before a lost rank ends this process.
   /// - Throws: `LiveTalkError` for an incomplete launch environment, `TorchError` for ranks that do not connect.
-  package static func launched(device: String) throws -> Processes {
+  package static func launched(device: String, onLoss: @escaping @Sendable () -> Void = {}) throws -> Processes {
     guard let launch = try LaunchEnvironment.read() else { return .alone }
     var device = try Device(parsing: device)
     if case .cuda = device { device = .cuda(launch.localRank) }
-    return Processes(group: launch.size > 1 ? try ProcessGroup(launch, device: device) : nil, device: device)
+    let group = launch.size > 1 ? try ProcessGroup(launch, device: device, onLoss: onLoss) : nil
+    return Processes(group: group, device: device)
   }
 
   /// Leaves the group; after a failure the other ranks end too.

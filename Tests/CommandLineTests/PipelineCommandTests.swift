@@ -1,0 +1,74 @@
+import Foundation
+import Testing
+
+/// `generate` by several processes.
+@Suite struct PipelineCommandTests {
+  private let folder: Folder
+  private let arguments: [String]
+
+  init() async throws {
+    let folder = try Folder()
+    let made = try await Tool.run("checkpoint", "init", "--preset", "liveavatar-tiny", "--out", folder["avatar"].path)
+    try #require(made.status == 0, "\(made.error)")
+    let voice = try folder.file("voice.wav", Fixtures.wave(seconds: 2))
+    self.folder = folder
+    arguments = [
+      "generate", "--checkpoint", folder["avatar"].path, "--image", Fixtures.picture, "--audio", voice, "--prompt",
+      "A person speaks.", "--seconds", "1", "--size", "64x64", "--sink", "paper",
+    ]
+  }
+
+  private func run(_ size: Int, _ more: String...) async throws -> [Tool.Result] {
+    try await Tool.runTogether(
+      try Tool.executable(), arguments + ["--pipeline"] + more, Fixtures.ranks(size))
+  }
+
+  @Test func `several processes write the video of one`() async throws {
+    let alone = try await Tool.run(arguments + ["-o", folder["alone.rgb"].path])
+    try #require(alone.status == 0, "\(alone.error)")
+    for size in [2, 5] {
+      let results = try await run(size, "-o", folder["\(size).rgb"].path)
+      for result in results { #expect(result.status == 0, "\(result.error)") }
+      // The one that decodes speaks, and no other.
+      #expect(results.dropLast().allSatisfy { $0.text.isEmpty && $0.error.isEmpty })
+      #expect(results[size - 1].text.contains("25 frames"))
+      let (one, several) = (try Data(contentsOf: folder["alone.rgb"]), try Data(contentsOf: folder["\(size).rgb"]))
+      #expect(one.count == 25 * 64 * 64 * 3 && one == several)
+    }
+  }
+
+  @Test func `a number of processes that does not fit is refused in a sentence`() async throws {
+    let alone = try await Tool.run(arguments + ["--pipeline", "-o", folder["out.rgb"].path])
+    #expect(alone.status == 1)
+    #expect(alone.error.contains("has 2 to 5 processes, not 1: start them with torchrun"), "\(alone.error)")
+    let results = try await run(3, "--steps", "1", "-o", folder["out.rgb"].path)
+    #expect(results.allSatisfy { $0.status != 0 })
+    #expect(results.contains { $0.error.contains("has 2 processes, not 3: start fewer") }, "\(results)")
+  }
+
+  @Test func `one process that fails ends the others with its reason, and nothing is left behind`() async throws {
+    let place = folder["no such folder/out.mp4"].path
+    let results = try await run(2, "-o", place)
+    #expect(results[1].status == 1)
+    #expect(results[0].error.contains("Rank 1 of 2 failed: "), "\(results[0].error)")
+  }
+
+  @Test func `a lost process leaves no half of a video`() async throws {
+    let out = folder["out.mp4"]
+    let before = folder.content
+    let results = try await Tool.runTogether(
+      try Tool.executable(), arguments.map { $0 == "1" ? "2" : $0 } + ["--pipeline", "--steps", "300", "-o", out.path],
+      Fixtures.ranks(2)
+    ) { rank, process in
+      guard rank == 0 else { return }
+      Thread.detachNewThread {
+        // Once the output is begun, it is under way.
+        for _ in 0..<6000 where folder.content == before { usleep(10_000) }
+        kill(process, SIGKILL)
+      }
+    }
+    #expect(results[1].status == 75, "\(results[1].error)")
+    #expect(results[1].error.contains("Error: Rank 0 of 2 was lost ("))
+    #expect(folder.content == before)
+  }
+}

@@ -17,6 +17,9 @@ package struct BenchSessionCommand: ParsableCommand {
 
         livetalk bench --preset livetalk-1.3b --device cuda
         livetalk bench --checkpoint ~/pretrained_checkpoints --device cuda
+        livetalk bench --preset liveavatar-14b --dry-run --fp8
+        torchrun --no-python --nproc-per-node 5 \\
+          livetalk bench --preset liveavatar-14b --pipeline --timeline t.svg
       """)
 
   @Option(
@@ -47,64 +50,134 @@ package struct BenchSessionCommand: ParsableCommand {
   var float8 = false
   @Flag(help: "Measure the text encoder too: umT5-xxl takes 11.4 GB of memory in bf16.")
   var textEncoder = false
+  @Flag(
+    help: ArgumentHelp(
+      "Live Avatar: divide the work among the processes that were started together, as 'generate --pipeline' does.",
+      discussion: "The last one prints the figures: each process's time for a block, and the whole against the slowest."
+    ))
+  var pipeline = false
+  @Option(
+    help: ArgumentHelp("With --pipeline: draw which step worked on which block, and when.", valueName: "file.svg"))
+  var timeline: String?
+  @Flag(
+    name: .customLong("dry-run"),
+    help: ArgumentHelp(
+      "Print the memory that a session of a preset takes, by arithmetic, and stop; 'auto' is bf16 here."))
+  var dryRun = false
 
   package init() {}
 
+  package func validate() throws {
+    guard blocks > 0, steps > 0, warmUp >= 0 else { throw ValidationError("Give at least one block and one step.") }
+    if timeline != nil, !pipeline { throw ValidationError("--timeline draws a pipeline: give --pipeline too.") }
+    if dryRun, checkpoint != nil || pipeline {
+      throw ValidationError("--dry-run counts for a preset: leave --checkpoint and --pipeline out.")
+    }
+  }
+
   package func run() throws {
+    if dryRun {
+      let report = try memoryReport()
+      return try BenchCommand.print(report, table: report.table)
+    }
+    if pipeline { return try runPipeline() }
     let report = try withTorchErrors { try withInferenceMode { try measure() } }
     try BenchCommand.print(report, table: report.table)
   }
 
-  private func measure() throws -> BenchmarkReport {
-    let device = try compute.resolve()
+  /// What is measured.
+  struct System {
+    var models: any SessionModels
+    var name: String
+    var textTokens: Int
+    /// Makes a text context, where the text encoder is to be measured.
+    var encodeText: (() throws -> Tensor)?
+    var size: ReferencePicture.Size
+    var options: SessionOptions
+  }
+
+  /// - Throws: `ValidationError` for options that contradict each other or the models.
+  func system(on device: Device, note: (String) -> Void) throws -> System {
     let dtype = dtype.resolve(on: device)
-    guard blocks > 0, steps > 0, warmUp >= 0 else { throw ValidationError("Give at least one block and one step.") }
     let folder = try checkpoint.map { try CheckpointFolder(URL(fileURLWithPath: $0)) }
+    guard folder == nil || preset == nil else { throw ValidationError("Give a preset or a checkpoint, not both.") }
     let name = preset ?? ModelPreset.livetalk1_3B.name
-    let avatar = folder == nil ? LiveAvatarPreset(named: name) : nil
-    let isLiveAvatar = avatar != nil || folder?.family.kind == .liveAvatar
-    guard !isLiveAvatar || policy == nil else { throw ValidationError("Live Avatar's cache has a policy of its own.") }
-    var options = SessionOptions(folder?.settings ?? .published, policy: policy)
-    options.steps = steps
-    let policy = options.policy
-    let window = policy.windowFrames ?? KVCachePolicy.livetalk.windowFrames ?? 0
-    let cacheBlocks =
-      isLiveAvatar
-      ? LiveAvatarOptions().windowBlocks : (window + options.framesPerBlock - 1) / options.framesPerBlock
-    if policy == .full { options.clipFrames = (cacheBlocks + warmUp + 2 * blocks) * options.framesPerBlock }
-    let note: (String) -> Void = { Terminal.error("bench: \($0)") }
     let models: any SessionModels
-    var textEncoding: (() throws -> Tensor)?
+    let encodeText: () throws -> Tensor
     var textTokens: Int?
     if let folder {
-      guard preset == nil else { throw ValidationError("Give a preset or a checkpoint, not both.") }
       models = try folder.loadModels(device: device, dtype: dtype, float8: float8) { note("loading the \($0)") }
-      textEncoding = { try folder.encodeText("A person speaks.", device: device, dtype: dtype) }
+      encodeText = { try folder.encodeText("A person speaks.", device: device, dtype: dtype) }
     } else {
       note("making random weights for \(name)")
       let sizes: UMT5Configuration
-      if let avatar {
-        models = try LiveAvatarModels(random: avatar, device: device, dtype: dtype, float8: float8)
-        sizes = avatar.textEncoder
-      } else if let preset = ModelPreset(named: name) {
+      switch try Self.preset(named: name) {
+      case .liveAvatar(let preset):
+        models = try LiveAvatarModels(random: preset, device: device, dtype: dtype, float8: float8)
+        sizes = preset.textEncoder
+      case .liveTalk(let preset):
         guard !float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
         models = try AvatarModels(random: preset, device: device, dtype: dtype)
         sizes = preset.textEncoder
         if preset.name == ModelPreset.laptop.name { textTokens = 256 }
-      } else {
-        let names = ModelPreset.all.map(\.name) + LiveAvatarPreset.all.map(\.name)
-        throw ValidationError("'\(name)' is not a preset: use \(names.joined(separator: ", ")).")
       }
-      textEncoding = { try Benchmark.randomTextContext(sizes, device: device, dtype: dtype) }
+      encodeText = { try Benchmark.randomTextContext(sizes, device: device, dtype: dtype) }
     }
-    var plan = BenchmarkPlan(
-      models: models, name: checkpoint ?? name, size: models.settings.imageSizes[0], options: options,
+    guard !(models is LiveAvatarModels) || policy == nil else {
+      throw ValidationError("Live Avatar's cache has a policy of its own.")
+    }
+    var options = SessionOptions(models.settings, policy: policy)
+    options.steps = steps
+    let size = size ?? models.settings.imageSizes[0]
+    try models.check(size)
+    return System(
+      models: models, name: checkpoint ?? name, textTokens: textTokens ?? models.settings.textRows,
+      encodeText: textEncoder ? encodeText : nil, size: size, options: options)
+  }
+
+  enum Preset {
+    case liveTalk(ModelPreset)
+    case liveAvatar(LiveAvatarPreset)
+  }
+
+  /// - Throws: `ValidationError` with the names that there are.
+  static func preset(named name: String) throws -> Preset {
+    if let preset = LiveAvatarPreset(named: name) { return .liveAvatar(preset) }
+    if let preset = ModelPreset(named: name) { return .liveTalk(preset) }
+    let names = ModelPreset.all.map(\.name) + LiveAvatarPreset.all.map(\.name)
+    throw ValidationError("'\(name)' is not a preset: use \(names.joined(separator: ", ")).")
+  }
+
+  static func note(_ text: String) { Terminal.error("bench: \(text)") }
+
+  private func measure() throws -> BenchmarkReport {
+    var system = try system(on: compute.resolve(), note: Self.note)
+    let isLiveAvatar = system.models is LiveAvatarModels
+    let (policy, framesPerBlock) = (system.options.policy, system.options.framesPerBlock)
+    let window = policy.windowFrames ?? KVCachePolicy.livetalk.windowFrames ?? 0
+    let cacheBlocks =
+      isLiveAvatar ? LiveAvatarOptions().windowBlocks : (window + framesPerBlock - 1) / framesPerBlock
+    if policy == .full { system.options.clipFrames = (cacheBlocks + warmUp + 2 * blocks) * framesPerBlock }
+    let plan = BenchmarkPlan(
+      models: system.models, name: system.name, size: system.size, options: system.options,
       policy: isLiveAvatar ? "\(cacheBlocks) blocks for each step" : "\(policy)", cacheBlocks: cacheBlocks,
-      warmUpBlocks: warmUp, blocks: blocks, encodeText: textEncoder ? textEncoding : nil,
-      textTokens: textTokens ?? models.settings.textRows)
-    if let size { plan.size = size }
-    try plan.models.check(plan.size)
-    return try Benchmark.run(plan, progress: note)
+      warmUpBlocks: warmUp, blocks: blocks, encodeText: system.encodeText, textTokens: system.textTokens)
+    return try Benchmark.run(plan, progress: Self.note)
+  }
+
+  private func memoryReport() throws -> MemoryReport {
+    let dtype = dtype == .auto ? .bfloat16 : dtype.resolve(on: .cpu)
+    switch try Self.preset(named: preset ?? ModelPreset.livetalk1_3B.name) {
+    case .liveTalk(let preset):
+      guard !float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
+      var options = SessionOptions(policy: policy ?? .livetalk)
+      options.steps = steps
+      return try MemoryReport(preset, size: size, dtype: dtype, options: options)
+    case .liveAvatar(let preset):
+      guard policy == nil else { throw ValidationError("Live Avatar's cache has a policy of its own.") }
+      return try MemoryReport(
+        preset, size: size, dtype: dtype, float8: float8, options: LiveAvatarOptions(steps: steps))
+    }
   }
 }
 

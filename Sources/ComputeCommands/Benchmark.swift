@@ -156,7 +156,7 @@ enum Benchmark {
 }
 
 /// Sound as a live session hears it: as much as the next block needs, of noise, since the encoder's work does not depend on what is said.
-private struct LiveSound {
+struct LiveSound {
   private let noise: [Float]
   private var stream: SpeechFeatureStream
 

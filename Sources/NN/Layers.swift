@@ -22,7 +22,8 @@ package struct Linear: Sendable {
 
   /// - Parameter dtype: of its weights; nil for that of the store.
   package init(_ inputs: Int, _ outputs: Int, bias: Bool = true, dtype: DType? = nil, _ path: ParameterPath) {
-    let weight = path.parameter("weight", [outputs, inputs], .uniform(fanIn: inputs), dtype: dtype)
+    let weight = path.parameter(
+      "weight", [outputs, inputs], .uniform(fanIn: inputs), dtype: dtype, kept: path.quantizes ? .float8E4M3 : nil)
     self.bias = bias ? path.parameter("bias", [outputs], .uniform(fanIn: inputs), dtype: dtype) : nil
     // A weight that a checkpoint lacks is empty here, and reported when the loading ends.
     if path.quantizes, weight.count > 0 {

@@ -53,8 +53,8 @@ package final class ParameterStore {
   private let transform: ((String, Tensor, Device) throws -> Tensor)?
   /// What the transform threw first.
   private var failure: (any Error)?
-  /// Every key with its shape and how it starts, in the same order.
-  package private(set) var layout: [(name: String, shape: [Int], initial: Initial)] = []
+  /// Every key with its shape, how it starts and the type in which it is kept, in the same order.
+  package private(set) var layout: [(name: String, shape: [Int], initial: Initial, kept: DType)] = []
   private var missing: [String] = []
   private var misshaped: [String] = []
   private var used: Set<String> = []
@@ -96,16 +96,23 @@ package final class ParameterStore {
   }
 
   /// Shapes without values, to list what a checkpoint of a configuration holds; a model built on it cannot run.
-  package static func shapes() -> ParameterStore { ParameterStore() }
+  package static func shapes(dtype: DType? = nil, float8: Float8Layers? = nil) -> ParameterStore {
+    ParameterStore(dtype: dtype, float8: float8)
+  }
 
-  private init() {
+  private init(dtype: DType?, float8: Float8Layers?) {
     source = .shapes
-    (float8, transform) = (nil, nil)
+    (self.float8, transform) = (float8, nil)
     adaptation = nil
     factorSource = nil
     device = .cpu
-    dtype = nil
+    self.dtype = dtype
     isFrozen = true
+  }
+
+  /// Bytes of all parameters in the types in which they are kept, fp32 where none is stated; in 8 bits with their factors.
+  package var byteCount: Int {
+    layout.map { $0.shape.reduce($0.kept.size, *) + ($0.kept == .float8E4M3 ? DType.float32.size : 0) }.reduce(0, +)
   }
 
   /// Whether layers may copy weights into an order that is faster to read: for models that are not trained, where the weights
@@ -122,16 +129,16 @@ package final class ParameterStore {
     if case .weights(let weights, _) = source { weights[key] != nil } else { false }
   }
 
-  func parameter(_ key: String, _ shape: [Int], _ initial: Initial, dtype override: DType?, channelsLast: Bool)
-    -> Tensor
-  {
+  func parameter(
+    _ key: String, _ shape: [Int], _ initial: Initial, dtype override: DType?, kept: DType?, channelsLast: Bool
+  ) -> Tensor {
     var tensor = make(key, shape, initial, dtype: override ?? dtype)
     if channelsLast {
       if tensor.rank == 5 { tensor = tensor.channelsLast3D() }
       if tensor.rank == 4 { tensor = tensor.unsqueeze(2).channelsLast3D().squeeze(2) }
     }
     used.insert(key)
-    layout.append((key, shape, initial))
+    layout.append((key, shape, initial, kept ?? override ?? dtype ?? .float32))
     if !isFrozen {
       parameters.append((key, tensor))
       if adaptation?.trains(key) ?? true { trained.append((key, tensor)) }
@@ -148,7 +155,7 @@ package final class ParameterStore {
         contains(key)
         ? make(key, shape, initial, dtype: dtype) : initial.tensor(shape, dtype ?? .float32, factorSource).to(device)
       used.insert(key)
-      layout.append((key, shape, initial))
+      layout.append((key, shape, initial, tensor.dtype))
       parameters.append((key, tensor))
       trained.append((key, tensor))
       return tensor
@@ -232,12 +239,15 @@ package struct ParameterPath {
 
   /// The parameter `name` here. A wrong or missing one is reported by the store's `finish`.
   ///
-  /// - Parameter channelsLast: whether the weight of a convolution is laid out in memory with its input channels innermost.
+  /// - Parameters:
+  ///   - dtype: nil for that of the store.
+  ///   - kept: the type in which the layer keeps it, where that is another.
+  ///   - channelsLast: whether the weight of a convolution is laid out in memory with its input channels innermost.
   package func parameter(
     _ name: String, _ shape: [Int], _ initial: ParameterStore.Initial = .zeros, dtype: DType? = nil,
-    channelsLast: Bool = false
+    kept: DType? = nil, channelsLast: Bool = false
   ) -> Tensor {
-    store.parameter((self / name).key, shape, initial, dtype: dtype, channelsLast: channelsLast)
+    store.parameter((self / name).key, shape, initial, dtype: dtype, kept: kept, channelsLast: channelsLast)
   }
 
   /// Whether a linear layer here is kept in 8 bits.

@@ -65,7 +65,7 @@ package struct WanVAE: Sendable {
   package func moments(video: Tensor, tap: WanVAETap?) -> Tensor {
     let group = configuration.framesPerGroup
     let frames = 1 + (video.size(2) - 1) / group * group
-    let framesPerPass = max(1, latentFramesPerPass * configuration.temporalStride / group) * group
+    let framesPerPass = max(1, WanVAEConfiguration.latentFramesPerPass * configuration.temporalStride / group) * group
     var cache = FeatureCache()
     var parts: [Tensor] = []
     var start = 0
@@ -93,18 +93,11 @@ package struct WanVAE: Sendable {
 
   private func decode(_ latent: Tensor, clamped: Bool, _ fresh: WanVAEDecodeStream) -> Tensor {
     var stream = fresh
+    let pass = WanVAEConfiguration.latentFramesPerPass
     return joined(
-      Swift.stride(from: 0, to: latent.size(2), by: latentFramesPerPass).map {
-        stream.decode(latent.narrow(2, $0, min(latentFramesPerPass, latent.size(2) - $0)), clamped: clamped)
+      Swift.stride(from: 0, to: latent.size(2), by: pass).map {
+        stream.decode(latent.narrow(2, $0, min(pass, latent.size(2) - $0)), clamped: clamped)
       })
-  }
-
-  /// Latent frames of a stream that are decoded together, by their height and width in latent pixels: as many as give a million
-  /// pixels of video, which is one of 512×512, so that memory does not grow with the block where frames are large.
-  func framesPerPass(height: Int, width: Int) -> Int {
-    let stride = configuration.spatialStride
-    let pixels = configuration.temporalStride * height * width * stride * stride
-    return max(1, (1 << 20) / max(pixels, 1))
   }
 
   /// A decoder that is given the latent frames of one video as they come.
@@ -125,10 +118,6 @@ package struct WanVAE: Sendable {
 
   private func joined(_ parts: [Tensor]) -> Tensor { parts.count == 1 ? parts[0] : Tensor.cat(parts, 2) }
 }
-
-/// Latent frames that go through the network together where all are there from the start. More need more memory and are
-/// hardly faster; the result is the same.
-private let latentFramesPerPass = 3
 
 /// Is told the name and the value of an intermediate result.
 package typealias WanVAETap = (_ name: String, _ value: Tensor) -> Void

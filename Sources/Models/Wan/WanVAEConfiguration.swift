@@ -64,6 +64,17 @@ package struct WanVAEConfiguration: Equatable, Sendable {
   /// Video frames that are encoded together after the first; what does not fill a group is dropped. The reference takes 4.
   var framesPerGroup: Int { max(4, temporalStride) }
 
+  /// Latent frames that go through the network together where all are there from the start. More need more memory and are
+  /// hardly faster; the result is the same.
+  static let latentFramesPerPass = 3
+
+  /// Latent frames of a stream that are decoded together, by their height and width in latent pixels: as many as give a million
+  /// pixels of video, which is one of 512×512, so that memory does not grow with the block where frames are large.
+  func framesPerPass(height: Int, width: Int) -> Int {
+    let pixels = temporalStride * height * width * spatialStride * spatialStride
+    return max(1, (1 << 20) / max(pixels, 1))
+  }
+
   /// Channels of each level, full resolution first.
   var levelWidths: [Int] { widthMultipliers.map { $0 * width } }
   var decoderLevelWidths: [Int] { widthMultipliers.map { $0 * decoderWidth } }

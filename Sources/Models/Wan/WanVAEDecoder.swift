@@ -107,7 +107,7 @@ package struct WanVAEDecodeStream: Sendable {
   }
 
   package mutating func decode(_ block: Tensor, clamped: Bool, tap: WanVAETap?) -> Tensor {
-    let (frames, most) = (block.size(2), vae.framesPerPass(height: block.size(3), width: block.size(4)))
+    let (frames, most) = (block.size(2), vae.configuration.framesPerPass(height: block.size(3), width: block.size(4)))
     guard frames > most else { return decodeInOnePass(block, clamped: clamped, tap) }
     let parts = Swift.stride(from: 0, to: frames, by: most).map {
       decodeInOnePass(block.narrow(2, $0, min(most, frames - $0)), clamped: clamped, tap)

@@ -1,0 +1,75 @@
+import Basics
+import Foundation
+import Generation
+import Models
+import Torch
+
+/// The memory of a session, by arithmetic: what `bench --dry-run` prints.
+struct MemoryReport: Codable {
+  /// One process, alone or in a pipeline.
+  struct Process: Codable {
+    var name: String
+    var estimate: MemoryEstimate
+  }
+
+  var name: String
+  var height: Int
+  var width: Int
+  var dtype: String
+  var float8: Bool
+  var steps: Int
+  var processes: [Process]
+
+  init(_ preset: ModelPreset, size: ReferencePicture.Size?, dtype: DType, options: SessionOptions) throws {
+    let size = size ?? preset.size
+    (name, height, width, steps) = (preset.name, size.height, size.width, options.steps)
+    (self.dtype, float8) = ("\(dtype)", false)
+    processes = [
+      Process(name: "one process", estimate: try MemoryEstimate(preset, size: size, dtype: dtype, options: options))
+    ]
+  }
+
+  /// Live Avatar in one process, and in a pipeline in which each does one thing.
+  init(
+    _ preset: LiveAvatarPreset, size: ReferencePicture.Size?, dtype: DType, float8: Bool, options: LiveAvatarOptions
+  ) throws {
+    let size = size ?? preset.size
+    (name, height, width, steps) = (preset.name, size.height, size.width, options.steps)
+    (self.dtype, self.float8) = ("\(dtype)", float8)
+    func process(_ name: String, _ stage: (steps: Range<Int>, decodes: Bool)?) throws -> Process {
+      Process(
+        name: name,
+        estimate: try MemoryEstimate(
+          preset, size: size, dtype: dtype, float8: float8, options: options, stage: stage))
+    }
+    processes = [
+      try process("one process", nil), try process("each step's", (0..<1, false)),
+      try process("the decoder's", (0..<0, true)),
+    ]
+  }
+
+  /// The figures for people.
+  var table: String {
+    func row(_ name: String, _ values: [String]) -> String {
+      "  " + name.padding(toLength: 34, withPad: " ", startingAt: 0)
+        + values.map { $0.padding(toLength: 16, withPad: " ", startingAt: 0) }.joined()
+    }
+    func rows(_ title: String, _ items: KeyPath<MemoryEstimate, [MemoryEstimate.Item]>) -> [String] {
+      let all = processes.map { $0.estimate[keyPath: items] }
+      // Items that differ in their count, such as of steps, are different rows.
+      let names = all.joined().map(\.name).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+      return [row(title, [])]
+        + names.map { name in
+          row("  \(name)", all.map { items in items.first { $0.name == name }.map { byteText($0.bytes) } ?? "–" })
+        }
+    }
+    let types = float8 ? "\(dtype), most linear layers in 8 bits" : dtype
+    return
+      ([
+        "\(name), \(height)×\(width), \(types), \(steps) steps: memory by arithmetic, without the text encoder",
+        row("", processes.map(\.name)),
+      ] + rows("weights", \.weights) + rows("caches", \.caches) + rows("activations, one at a time", \.activations) + [
+        row("in all", processes.map { byteText($0.estimate.total) })
+      ]).joined(separator: "\n")
+  }
+}

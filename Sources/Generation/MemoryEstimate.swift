@@ -1,0 +1,149 @@
+import Models
+import NN
+package import Torch
+
+/// The memory that a session takes, by arithmetic, before anything is loaded.
+///
+/// It is that of tensors. Not counted are the text encoder, which is gone before the other models come, the runtime (a CUDA context takes
+/// half a gigabyte), and what libraries take for themselves, such as workspaces of convolutions. Weights and caches are exact; activations are
+/// those of our own tensors, and the least that a pass takes.
+package struct MemoryEstimate: Sendable, Codable {
+  package struct Item: Sendable, Codable, Hashable {
+    package var name: String
+    package var bytes: Int
+  }
+
+  package var weights: [Item] = []
+  /// What a session keeps from block to block.
+  package var caches: [Item] = []
+  /// The most that each kind of work takes beside those while it lasts; there is one at a time.
+  package var activations: [Item] = []
+
+  package var weightBytes: Int { weights.map(\.bytes).reduce(0, +) }
+  package var cacheBytes: Int { caches.map(\.bytes).reduce(0, +) }
+  package var total: Int { weightBytes + cacheBytes + (activations.map(\.bytes).max() ?? 0) }
+
+  /// What a session's models and options are, for the arithmetic.
+  private struct Sizes {
+    let vae: WanVAEConfiguration
+    let trunk: WanTrunkConfiguration
+    let dtype: DType
+    let height, width, framesPerBlock: Int  // latent pixels, latent frames
+
+    init(
+      _ vae: WanVAEConfiguration, _ trunk: WanTrunkConfiguration, _ size: ReferencePicture.Size, _ dtype: DType,
+      _ framesPerBlock: Int
+    ) {
+      (self.vae, self.trunk, self.dtype, self.framesPerBlock) = (vae, trunk, dtype, framesPerBlock)
+      (height, width) = (size.height / vae.spatialStride, size.width / vae.spatialStride)
+    }
+
+    var memory: MemoryShape {
+      MemoryShape(
+        layers: trunk.numLayers, heads: trunk.numHeads, headDim: trunk.headDim, tokensPerFrame: tokens, dtype: dtype,
+        device: .cpu)
+    }
+    var tokens: Int { trunk.tokensPerFrame(height: height, width: width) }
+
+    func bytes(_ values: Int) -> Int { values * dtype.size }
+  }
+
+  /// One process of Live Avatar.
+  ///
+  /// - Parameters:
+  ///   - stage: what it does in a pipeline; nil for all.
+  package init(
+    _ preset: LiveAvatarPreset, size: ReferencePicture.Size? = nil, dtype: DType, float8: Bool = false,
+    options: LiveAvatarOptions = LiveAvatarOptions(), stage: (steps: Range<Int>, decodes: Bool)? = nil
+  ) throws {
+    let model = preset.transformer
+    let sizes = Sizes(preset.vae, model.trunk, size ?? preset.size, dtype, options.framesPerBlock)
+    let stage = stage ?? (0..<options.steps, true)
+    if !stage.steps.isEmpty {
+      try addWeights("diffusion transformer", dtype, float8 ? WanS2VTransformer.float8Layers : nil) {
+        _ = try WanS2VTransformer(model, $0)
+      }
+    }
+    try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
+    if !stage.steps.isEmpty {
+      try addWeights("speech encoder", dtype) { _ = Wav2Vec2(preset.audioEncoder, $0) }
+      let window = options.windowBlocks * options.framesPerBlock
+      let condition = model.conditionTokens(height: sizes.height, width: sizes.width)
+      caches = [
+        Item(
+          name: "blocks, \(stage.steps.count) × \(options.windowBlocks)",
+          bytes: stage.steps.count * sizes.memory.byteCount(frames: window)),
+        Item(name: "picture and motion", bytes: sizes.bytes(2 * model.numLayers * condition * model.dim)),
+      ]
+      addConditions(sizes, rows: preset.settings(provenance: "").textRows, steps: options.steps, timeType: .float32)
+      activations.append(
+        Item(
+          name: "denoising step",
+          bytes: sizes.bytes(
+            model.trunk.passActivations(
+              tokens: options.framesPerBlock * sizes.tokens, memory: window * sizes.tokens, beside: condition,
+              float8: float8) + model.soundContext(framesPerBlock: options.framesPerBlock))))
+    }
+    addPictures(sizes, decodes: stage.decodes, still: WanS2VTransformer.motionVideoFrames)
+  }
+
+  /// A session of LiveTalk in one process.
+  ///
+  /// - Throws: `TorchError` for a policy whose window is as long as the clip.
+  package init(
+    _ preset: ModelPreset, size: ReferencePicture.Size? = nil, dtype: DType, options: SessionOptions = SessionOptions()
+  ) throws {
+    let model = preset.transformer
+    let sizes = Sizes(preset.vae, model.trunk, size ?? preset.size, dtype, options.framesPerBlock)
+    guard let window = options.policy.window(clipFrames: options.clipFrames) else {
+      throw TorchError("The cache policy 'full' grows with the clip: give a window to count its memory.")
+    }
+    try addWeights("diffusion transformer", dtype) { _ = try WanTransformer(model, $0) }
+    try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
+    try addWeights("speech encoder", dtype) { _ = Wav2Vec2(preset.audioEncoder, $0) }
+    caches = [Item(name: "blocks, \(window) latent frames", bytes: sizes.memory.byteCount(frames: window))]
+    addConditions(sizes, rows: preset.settings(provenance: "").textRows, steps: options.steps, timeType: dtype)
+    activations.append(
+      Item(
+        name: "denoising step",
+        bytes: sizes.bytes(
+          model.trunk.passActivations(
+            tokens: options.framesPerBlock * sizes.tokens, memory: window * sizes.tokens, beside: 0, float8: false))))
+    addPictures(sizes, decodes: true, still: 1)
+  }
+
+  /// Counts a model's parameters in the types in which they are kept.
+  private mutating func addWeights(
+    _ name: String, _ dtype: DType, _ float8: Float8Layers? = nil, _ build: (ParameterPath) throws -> Void
+  ) throws {
+    let store = ParameterStore.shapes(dtype: dtype, float8: float8)
+    try build(store.root)
+    weights.append(Item(name: name, bytes: store.byteCount))
+  }
+
+  private mutating func addConditions(_ sizes: Sizes, rows: Int, steps: Int, timeType: DType) {
+    let (own, times) = sizes.trunk.timestepContext
+    caches.append(
+      Item(
+        name: "text, \(rows) rows", bytes: sizes.bytes(sizes.trunk.textContext(rows: rows) + rows * sizes.trunk.textDim)
+      ))
+    caches.append(Item(name: "timesteps", bytes: (steps + 1) * (sizes.bytes(own) + times * timeType.size)))
+  }
+
+  /// - Parameter still: video frames for which the picture is encoded.
+  private mutating func addPictures(_ sizes: Sizes, decodes: Bool, still: Int) {
+    let (vae, height, width) = (sizes.vae, sizes.height, sizes.width)
+    if decodes {
+      caches.append(Item(name: "decoder", bytes: sizes.bytes(vae.decoderHistory(height: height, width: width))))
+      activations.append(
+        Item(
+          name: "decoding of a block",
+          bytes: sizes.bytes(
+            vae.decodingActivations(framesPerBlock: sizes.framesPerBlock, height: height, width: width))))
+    }
+    activations.append(
+      Item(
+        name: "encoding of the picture, once",
+        bytes: sizes.bytes(vae.encodingActivations(frames: still, height: height, width: width))))
+  }
+}

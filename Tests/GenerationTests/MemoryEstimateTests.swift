@@ -1,0 +1,106 @@
+import Foundation
+import Models
+import NN
+import Testing
+import Torch
+
+@testable import Generation
+
+/// The arithmetic against what is allocated, at the smallest sizes.
+@Suite struct MemoryEstimateTests {
+  /// The bytes of every tensor that a value holds, at whatever depth; of views of one storage the largest counts.
+  private func held(by root: Any) -> Int {
+    var tensors: [Tensor] = []
+    func visit(_ value: Any) {
+      if let tensor = value as? Tensor { return tensors.append(tensor) }
+      for child in Mirror(reflecting: value).children { visit(child.value) }
+    }
+    visit(root)
+    var kept: [Tensor] = []
+    for tensor in tensors.sorted(by: { $0.byteCount > $1.byteCount }) where tensor.count > 0 {
+      if !kept.contains(where: { $0.sharesStorage(with: tensor) }) { kept.append(tensor) }
+    }
+    return kept.map(\.byteCount).reduce(0, +)
+  }
+
+  private func bytes(_ items: [MemoryEstimate.Item], _ beginning: String) throws -> Int {
+    try #require(items.first { $0.name.hasPrefix(beginning) }?.bytes, "\(beginning) is not in \(items)")
+  }
+
+  @Test(arguments: [(DType.float32, false), (.float16, false), (.float16, true)])
+  func `weights of Live Avatar are those that are loaded`(dtype: DType, float8: Bool) throws {
+    let estimate = try MemoryEstimate(LiveAvatarPreset.liveAvatarTiny, dtype: dtype, float8: float8)
+    let models = try LiveAvatarModels(random: .liveAvatarTiny, device: .cpu, dtype: dtype, float8: float8)
+    #expect(try bytes(estimate.weights, "diffusion transformer") == held(by: models.transformer))
+    #expect(try bytes(estimate.weights, "video autoencoder") == held(by: models.vae))
+    #expect(try bytes(estimate.weights, "speech encoder") == held(by: models.audioEncoder))
+  }
+
+  @Test func `weights of LiveTalk are those that are loaded`() throws {
+    let estimate = try MemoryEstimate(ModelPreset.tiny, dtype: .float32)
+    let models = try AvatarModels(random: .tiny, device: .cpu, dtype: .float32)
+    #expect(
+      estimate.weights.map(\.bytes) == [
+        held(by: models.transformer), held(by: models.vae), held(by: models.audioEncoder),
+      ])
+  }
+
+  @Test func `weights of 14B have as many bytes as its published parameters`() throws {
+    let estimate = try MemoryEstimate(LiveAvatarPreset.liveAvatar14B, dtype: .bfloat16)
+    let weights = try bytes(estimate.weights, "diffusion transformer")
+    // What reads timesteps and sound is kept in fp32.
+    #expect(weights > 2 * 16_295_755_609 && Double(weights) < 2.05 * 16_295_755_609)
+    let eight = try bytes(
+      try MemoryEstimate(LiveAvatarPreset.liveAvatar14B, dtype: .bfloat16, float8: true).weights, "diffusion")
+    #expect(Double(eight) < 0.55 * Double(weights))
+  }
+
+  @Test func `caches of Live Avatar are those that a session holds`() throws {
+    let size = ReferencePicture.Size(height: 64, width: 128)
+    let estimate = try MemoryEstimate(LiveAvatarPreset.liveAvatarTiny, size: size, dtype: .float32)
+    let models = try LiveAvatarModels(random: .liveAvatarTiny, device: .cpu, dtype: .float32)
+    let text = RandomGenerator(seed: 3).normal([1, 32, models.textWidth])
+    try withInferenceMode {
+      let conditions = LiveAvatarConditions(
+        sink: RandomGenerator(seed: 4).normal([1, 16, 1, 8, 16]), motion: .zeros([1, 16, 19, 8, 16]))
+      let rollout = try LiveAvatarRollout(
+        transformer: models.transformer, conditions: conditions, textEmbedding: text, options: LiveAvatarOptions())
+      let memories = (0..<4).map { rollout.blocks.memory(of: $0) }
+      #expect(try bytes(estimate.caches, "blocks") == memories.map(held(by:)).reduce(0, +))
+      let reference = Mirror(reflecting: rollout.blocks.reference).children.first { $0.label == "condition" }
+      #expect(try bytes(estimate.caches, "picture and motion") == held(by: try #require(reference).value))
+      #expect(try bytes(estimate.caches, "text") == held(by: models.transformer.read(text: text)) + text.byteCount)
+      var decoder = models.vae.stream()
+      _ = decoder.decode(conditions.motion.narrow(2, 0, 3))
+      #expect(try bytes(estimate.caches, "decoder") == held(by: decoder.rememberedFrames))
+    }
+  }
+
+  @Test func `caches of LiveTalk are those that a session holds, with the autoencoder of Wan 2.2 too`() throws {
+    for preset in [ModelPreset.tiny, .mini] {
+      let estimate = try MemoryEstimate(preset, dtype: .float32)
+      let models = try AvatarModels(random: preset, device: .cpu, dtype: .float32)
+      let stride = preset.vae.spatialStride
+      let latents = Tensor.zeros(
+        [1, preset.vae.latentChannels, 3, preset.size.height / stride, preset.size.width / stride])
+      try withInferenceMode {
+        let memory = try KVCachePolicy.livetalk.memory(
+          models.transformer.memoryShape(for: latents.narrow(2, 0, 1)), framesPerBlock: 3)
+        #expect(try bytes(estimate.caches, "blocks") == held(by: memory))
+        var decoder = models.vae.stream()
+        for _ in 0..<2 { _ = decoder.decode(latents) }
+        #expect(try bytes(estimate.caches, "decoder") == held(by: decoder.rememberedFrames))
+      }
+    }
+  }
+
+  @Test func `the processes of a pipeline hold together what one holds, but for what each reads for itself`() throws {
+    let preset = LiveAvatarPreset.liveAvatar14B
+    let whole = try MemoryEstimate(preset, dtype: .bfloat16)
+    let step = try MemoryEstimate(preset, dtype: .bfloat16, stage: (2..<3, false))
+    let decoder = try MemoryEstimate(preset, dtype: .bfloat16, stage: (0..<0, true))
+    #expect(try 4 * bytes(step.caches, "blocks") == bytes(whole.caches, "blocks"))
+    #expect(decoder.weights.map(\.name) == ["video autoencoder"] && decoder.caches.map(\.name) == ["decoder"])
+    #expect(!step.caches.contains { $0.name == "decoder" } && step.total < whole.total)
+  }
+}

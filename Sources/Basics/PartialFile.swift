@@ -1,11 +1,13 @@
 package import Foundation
 
 /// The name under which this process writes a file or folder until it is whole: hidden, beside its place, with its ending.
-package func partialFile(of url: URL) -> URL {
+///
+/// - Parameter number: tells apart several such names of one process.
+package func partialFile(of url: URL, _ number: Int = 0) -> URL {
   let ending = url.pathExtension.isEmpty ? "" : ".\(url.pathExtension)"
   let stem = url.deletingPathExtension().lastPathComponent
-  return url.deletingLastPathComponent()
-    .appendingPathComponent(".\(stem).partial-\(ProcessInfo.processInfo.processIdentifier)\(ending)")
+  let process = "\(ProcessInfo.processInfo.processIdentifier)" + (number == 0 ? "" : "-\(number)")
+  return url.deletingLastPathComponent().appendingPathComponent(".\(stem).partial-\(process)\(ending)")
 }
 
 /// The process that writes, or has left, a file or folder of this name; nil where it is no partial one.
@@ -23,18 +25,44 @@ package final class PartialFile {
   package let descriptor: Int32
   private var isOpen = true
 
+  /// Removes what killed runs have left beside the destination, once a process.
+  ///
   /// - Parameter device: written in place of a new file; for tests of a full disk.
   /// - Throws: `FileError` for a destination that cannot be written.
   package init(_ destination: URL, device: String? = nil) throws {
     self.destination = destination
-    url = partialFile(of: destination)
     var isFolder: ObjCBool = false
     if FileManager.default.fileExists(atPath: destination.path, isDirectory: &isFolder), isFolder.boolValue {
       throw FileError(destination, "it is a directory")
     }
-    descriptor =
-      device.map { open($0, O_WRONLY | O_CLOEXEC) } ?? open(url.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-    if descriptor < 0 { throw FileError(destination, creationReason(destination)) }
+    if let device {
+      url = partialFile(of: destination)
+      descriptor = open(device, O_WRONLY | O_CLOEXEC)
+      if descriptor < 0 { throw FileError(destination, creationReason(destination)) }
+    } else {
+      removeAbandonedFiles(beside: destination)
+      (url, descriptor) = try PartialFile.made(for: destination)
+    }
+  }
+
+  /// An empty file that is locked, which tells others that its writer lives.
+  private static func made(for destination: URL) throws -> (URL, Int32) {
+    for number in 0..<100 {
+      let url = partialFile(of: destination, number)
+      let descriptor = open(url.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+      guard descriptor >= 0 else { throw FileError(destination, creationReason(destination)) }
+      // In a container another process may have this one's number. File systems without locks refuse for another reason.
+      if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+        close(descriptor)
+        continue
+      }
+      guard ftruncate(descriptor, 0) == 0 else {
+        defer { close(descriptor) }
+        throw FileError(destination)
+      }
+      return (url, descriptor)
+    }
+    throw FileError(destination, "a hundred programs are writing it")
   }
 
   deinit { discard() }

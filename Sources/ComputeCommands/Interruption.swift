@@ -14,7 +14,8 @@ package enum Interruption {
   private static let request = Mutex<(@Sendable (Int32) -> Void)?>(nil)
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 
-  /// From now on SIGINT and SIGTERM run `undo` and end the process with 130 or 143; a second one ends it without waiting.
+  /// From now on SIGINT, SIGTERM and SIGHUP (a closed terminal) run `undo` and end the process with 128 more than their number; a
+  /// second one ends it without waiting.
   ///
   /// - Parameter farewell: what is said then, after "Stopped; ".
   package static func onStop(
@@ -25,7 +26,7 @@ package enum Interruption {
     listen()
   }
 
-  /// From now on the first SIGINT or SIGTERM only asks for the work's own end; the next one ends the process as above.
+  /// From now on the first such signal only asks for the work's own end; the next one ends the process as above.
   ///
   /// - Parameters:
   ///   - words: what is said then, after "Stopping; ".
@@ -43,8 +44,11 @@ package enum Interruption {
   private static func listen() {
     sources.withLock { sources in
       guard sources.isEmpty else { return }
-      for number in [SIGINT, SIGTERM] {
-        signal(number, SIG_IGN)
+      for number in [SIGINT, SIGTERM, SIGHUP] {
+        // What `nohup` starts is to outlive its terminal.
+        let before = signal(number, SIG_IGN)
+        let isIgnored = unsafeBitCast(before, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+        if number == SIGHUP, isIgnored { continue }
         // A parent may have started us with it blocked: it would wait for ever.
         var mask = sigset_t()
         sigemptyset(&mask)

@@ -130,14 +130,14 @@ package struct RandomCheckpoint: Sendable {
     }
     let parent = root.standardizedFileURL.deletingLastPathComponent()
     try requireRoom(in: parent, for: root)
-    let partial = partialFile(of: root.standardizedFileURL)
-    guard mkdir(partial.path, 0o777) == 0 else { throw FileError(root) }
+    let folder = try PartialFolder(linkTarget(root.standardizedFileURL))
+    let partial = folder.url
     started(partial)
     do {
       try fill(partial, progress)
-      guard rename(partial.path, root.path) == 0 else { throw FileError(root) }
+      try folder.commit()
     } catch {
-      try? manager.removeItem(at: partial)
+      folder.discard()
       // The sentence names the place that was asked for.
       if let error = error as? FileError, error.path.hasPrefix(partial.path) {
         throw FileError(root.appendingPathComponent(String(error.path.dropFirst(partial.path.count))), error.reason)

@@ -6,7 +6,8 @@ import Foundation
 /// destination may exist only as an empty directory.
 package final class FrameDirectoryWriter: VideoSink {
   private let destination: String
-  private let directory: String
+  private let folder: PartialFolder
+  private var directory: String { folder.url.path }
   private let format: VideoFormat
   private let encoder: PNGEncoder
   private var sound: WAVFile?
@@ -17,6 +18,7 @@ package final class FrameDirectoryWriter: VideoSink {
     try format.check(path)
     var destination = URL(fileURLWithPath: path).path
     while destination.count > 1, destination.hasSuffix("/") { destination.removeLast() }
+    destination = linkTarget(URL(fileURLWithPath: destination)).path
     var status = stat()
     if stat(destination, &status) == 0 {
       guard status.st_mode & S_IFMT == S_IFDIR else {
@@ -29,15 +31,11 @@ package final class FrameDirectoryWriter: VideoSink {
     self.destination = destination
     self.format = format
     encoder = try PNGEncoder(width: format.width, height: format.height, comment: madeByAI)
-    let directory = partialFile(of: URL(fileURLWithPath: destination)).path
-    guard mkdir(directory, 0o777) == 0 else {
-      throw LiveTalkError.unwritable(path, creationReason(URL(fileURLWithPath: destination)))
-    }
-    self.directory = directory
+    folder = try writingOutput(path) { try PartialFolder(URL(fileURLWithPath: destination)) }
     sound = nil
     if let rate = format.soundSampleRate {
       do { sound = try WAVFile("\(directory)/sound.wav", sampleRate: rate, comment: madeByAI) } catch {
-        try? FileManager.default.removeItem(atPath: directory)
+        folder.discard()
         throw error
       }
     }
@@ -76,9 +74,7 @@ package final class FrameDirectoryWriter: VideoSink {
         let due = format.soundSamples(frames: frameCount, rate: rate)
         try named { try sound.finish(samples: due) }
       }
-      guard rename(directory, destination) == 0 else {
-        throw LiveTalkError.unwritable(destination, systemReason())
-      }
+      try writingOutput(destination) { try folder.commit() }
       isEnded = true
     }
   }
@@ -87,7 +83,7 @@ package final class FrameDirectoryWriter: VideoSink {
     guard !isEnded else { return }
     isEnded = true
     sound = nil
-    try? FileManager.default.removeItem(atPath: directory)
+    folder.discard()
   }
 
   /// Any error ends the writer and removes what it wrote.

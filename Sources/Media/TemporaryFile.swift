@@ -9,7 +9,7 @@ extension LiveTalkError {
   }
 }
 
-/// A `PartialFile` that FFmpeg can write to; its errors name it as an output.
+/// A `PartialFile` that FFmpeg can write to; its errors name it as an output. Of a symbolic link the target is written.
 final class TemporaryFile {
   let destination: String
   /// Where FFmpeg's writer finds the descriptor and leaves its errno.
@@ -21,7 +21,7 @@ final class TemporaryFile {
   init(destination: String, device: String? = nil) throws {
     self.destination = destination
     let partial = try writingOutput(destination) {
-      try PartialFile(URL(fileURLWithPath: destination), device: device)
+      try PartialFile(linkTarget(URL(fileURLWithPath: destination)), device: device)
     }
     self.partial = partial
     file = .allocate(capacity: 1)

@@ -51,7 +51,7 @@ package struct LiveServer: Sendable {
   ///   - onRunning: told the port once connections are taken.
   /// - Throws: what keeps the port from being opened.
   package func run(
-    signals: [UnixSignal] = [.sigterm, .sigint], stop: AsyncStream<Void>? = nil,
+    signals: [UnixSignal] = [.sigterm, .sigint, .sighup], stop: AsyncStream<Void>? = nil,
     onRunning: @escaping @Sendable (Int) -> Void = { _ in }
   ) async throws {
     let application = Application(

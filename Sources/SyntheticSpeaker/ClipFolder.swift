@@ -74,7 +74,7 @@ package final class ClipFolder: Sendable {
       try FileManager.default.createDirectory(
         at: url.appendingPathComponent("clips"), withIntermediateDirectories: true)
     } catch {
-      throw LiveTalkError("The folder \(url.path) cannot be made: \(error.localizedDescription)")
+      throw LiveTalkError("The folder \(url.path) cannot be made: \(userSentence(error))")
     }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
@@ -241,9 +241,11 @@ package final class ClipFolder: Sendable {
     for folder in [url, url.appendingPathComponent("clips")] {
       for name in (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? [] {
         guard let process = writerOfPartialFile(name) else { continue }
+        let partial = folder.appendingPathComponent(name)
         let isOurs = process == ProcessInfo.processInfo.processIdentifier
-        let isGone = !isOurs && kill(process, 0) != 0 && errno == ESRCH
-        if abandoned ? isGone : isOurs { try? FileManager.default.removeItem(at: folder.appendingPathComponent(name)) }
+        if abandoned ? isAbandoned(partial.path, by: process) : isOurs {
+          try? FileManager.default.removeItem(at: partial)
+        }
       }
     }
   }

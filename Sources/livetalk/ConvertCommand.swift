@@ -48,9 +48,10 @@ struct ConvertCommand: ParsableCommand {
     try source.requireAll()
     let target = URL(fileURLWithPath: out)
     guard !FileManager.default.fileExists(atPath: out) else { throw LiveTalkError("\(out) is there already.") }
-    let partial = partialFile(of: target)
+    let copied = try PartialFolder(linkTarget(target))
+    let partial = copied.url
     Interruption.onStop { try? FileManager.default.removeItem(at: partial) }
-    defer { try? FileManager.default.removeItem(at: partial) }
+    defer { copied.discard() }
     for part in CheckpointFolder.Part.allCases {
       guard let file = source.file(part) else { continue }
       try copy(part, file, named: source.family.file(part).names, to: partial)
@@ -62,7 +63,7 @@ struct ConvertCommand: ParsableCommand {
     try settings.write(to: partial)
     // What was written must be what is read.
     _ = try CheckpointFolder(partial)
-    guard rename(partial.path, target.path) == 0 else { throw FileError(target) }
+    try copied.commit()
     Interruption.forget()
     Terminal.line("\(out): \(dtype.rawValue), from \(folder).")
   }

@@ -39,7 +39,7 @@ struct MergeCommand: ParsableCommand {
 
   func run() throws {
     let adapterFile = URL(fileURLWithPath: adapter)
-    let output = URL(fileURLWithPath: out)
+    let output = linkTarget(URL(fileURLWithPath: out))
     guard output.pathExtension == "safetensors" else {
       throw LiveTalkError("The output \(out) cannot be written: its name must end in .safetensors.")
     }

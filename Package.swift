@@ -105,7 +105,7 @@ let package = Package(
     .target(name: "CGStreamer", dependencies: ["CGLib"], cSettings: gstreamerHeaders),
     .target(name: "WebRTC", dependencies: ["CGStreamer"]),
     .target(name: "Session"),
-    .target(name: "Engine", dependencies: ["Session", "Generation", "Media", "Models", "Torch"]),
+    .target(name: "Engine", dependencies: ["Basics", "Session", "Generation", "Media", "Models", "Torch"]),
     .target(
       name: "Dialogue",
       dependencies: [

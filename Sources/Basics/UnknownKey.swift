@@ -6,7 +6,7 @@
 ///   - known: the keys that may stand there.
 package func unknownKeyText(_ path: String, known: some Collection<String>) -> String {
   let key = path.split(separator: ".").last.map(String.init) ?? path
-  let text = "unknown key '\(path)'"
+  let text = "unknown key '\(shortened(path))'"
   if let meant = nearestName(to: key, among: known) { return "\(text); did you mean '\(meant)'?" }
   let list = known.sorted().map { "'\($0)'" }.joined(separator: ", ")
   return list.isEmpty ? text : "\(text); known are \(list)"
@@ -19,6 +19,8 @@ package func unknownKeyText(in keys: some Sequence<String>, known: some Collecti
 
 /// The name that `name` is probably a slip of, or nil where none is near. Case and "_" or "-" between words do not count.
 package func nearestName(to name: String, among names: some Collection<String>) -> String? {
+  // Nothing so long is a slip of anything, and comparing it would take minutes.
+  guard name.utf8.count <= 200 else { return nil }
   func plain(_ text: String) -> [Character] { text.lowercased().filter { $0 != "_" && $0 != "-" } }
   let wanted = plain(name)
   let nearest = names.sorted().map { (name: $0, distance: editDistance(wanted, plain($0))) }

@@ -86,7 +86,7 @@ extension ShardIndex {
             break
           }
         }
-      } catch { problems[name] = "\(error)" }
+      } catch { problems[name] = userSentence(error) }
       progress(number + 1, files.count)
     }
     return problems

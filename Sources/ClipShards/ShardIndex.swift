@@ -130,8 +130,8 @@ package struct ShardIndex: Codable, Equatable, Sendable {
       throw LiveTalkError("The folder \(folder.path) holds no prepared clips: it has no \(ShardIndex.fileName).")
     }
     let data: Data
-    do { data = try Data(contentsOf: url) } catch {
-      throw LiveTalkError("The index \(url.path) cannot be read: \(error.localizedDescription).")
+    do { data = try readFile(url) } catch let error as FileError {
+      throw LiveTalkError("The index \(url.path) cannot be read: \(error.reason).")
     }
     guard let fields = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] else {
       throw LiveTalkError("The index \(url.path) is not JSON, or it is truncated.")
@@ -147,7 +147,7 @@ package struct ShardIndex: Codable, Equatable, Sendable {
       throw LiveTalkError("The index \(url.path) is of the unknown kind '\(kind)'.")
     }
     do { self = try JSONDecoder().decode(ShardIndex.self, from: data) } catch {
-      throw LiveTalkError("The index \(url.path) is malformed: \(place(of: error)).")
+      throw LiveTalkError("The index \(url.path) is malformed: \(jsonReason(error)).")
     }
     var ids: Set<String> = []
     for clip in clips where !ids.insert(clip.id).inserted {
@@ -169,19 +169,4 @@ package struct ShardIndex: Codable, Equatable, Sendable {
 
 private func isPlainName(_ name: String) -> Bool {
   !name.isEmpty && !name.contains("/") && !name.contains("\0") && name != "." && name != ".."
-}
-
-/// Where a JSON text is not what it should be: "clips.3.tensors is missing".
-private func place(of error: any Error) -> String {
-  func path(_ context: DecodingError.Context, _ key: (any CodingKey)? = nil) -> String {
-    (context.codingPath + [key].compactMap(\.self)).map { $0.intValue.map(String.init) ?? $0.stringValue }
-      .joined(separator: ".")
-  }
-  return switch error {
-  case DecodingError.keyNotFound(let key, let context): "\(path(context, key)) is missing"
-  case DecodingError.valueNotFound(_, let context): "\(path(context)) has no value"
-  case DecodingError.typeMismatch(_, let context): "\(path(context)) is of a wrong type"
-  case DecodingError.dataCorrupted(let context): "\(path(context)) cannot be read"
-  default: "\(error.localizedDescription)"
-  }
 }

@@ -17,7 +17,7 @@ package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
   // A command has nothing to go on with when an operation fails, such as for want of memory.
   onTorchFailure { error in
     Interruption.undoAll()
-    Terminal.complain("\(name): \(sentence(explained(error)))")
+    complain(name, error)
     _exit(1)
   }
   Torch.keepFreedMemory()
@@ -32,31 +32,14 @@ package func runTool<Root: ParsableCommand>(_ root: Root.Type) -> Never {
     if root.exitCode(for: error) == .success { root.exit(withError: error) }
     Interruption.forget()
     let isUsage = root.exitCode(for: error) == .validationFailure
-    Terminal.complain("\(name): \(isUsage ? sentence(root.message(for: error)) : sentence(describe(error)))")
+    if isUsage { Terminal.complain("\(name): \(userLine(root.message(for: error)))") } else { complain(name, error) }
     exit(isUsage ? ExitCode.validationFailure.rawValue : 1)
   }
 }
 
-/// An error's own words; the system's errors describe themselves for programmers, and their localised text for people.
-private func describe(_ error: any Error) -> String {
-  error is CocoaError || error is POSIXError ? error.localizedDescription : "\(error)"
-}
-
-/// libtorch's words for exhausted memory are about allocators.
-private func explained(_ error: TorchError) -> String {
-  let text = error.description
-  guard text.contains("out of memory") || text.contains("can't allocate memory") else { return text }
-  let bytes = text.firstMatch(of: /tried to allocate (\d+) bytes/).flatMap { Int($0.1) }
-  return "There is not enough memory" + (bytes.map { " for \(byteText($0)) more" } ?? "")
-    + ": smaller sizes, fewer frames in the cache policy or bf16 take less."
-}
-
-/// The first paragraph of a message on one line, ending as a sentence ends. libtorch puts a stack after its first line.
-private func sentence(_ message: String) -> String {
-  let lines = message.split(separator: "\n", omittingEmptySubsequences: false)
-  let paragraph = lines.drop { $0.allSatisfy(\.isWhitespace) }.prefix { !$0.allSatisfy(\.isWhitespace) }
-  let isTrace = { (line: Substring) in line.hasPrefix("Exception raised from") || line.hasPrefix("frame #") }
-  let text = paragraph.prefix { !isTrace($0) }.map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
-  guard let last = text.last else { return "It failed without saying why." }
-  return ".!?".contains(last) ? text : "\(text)."
+/// Says what went wrong, in one line; with LIVETALK_TRACE in the environment also what the error says of itself, which may be long.
+private func complain(_ name: String, _ error: any Error) {
+  Terminal.complain("\(name): \(userSentence(error))")
+  let isTraced = !(ProcessInfo.processInfo.environment["LIVETALK_TRACE"] ?? "").isEmpty
+  if isTraced { Terminal.error("\(name): \((error as? TorchError)?.description ?? String(reflecting: error))") }
 }

@@ -19,9 +19,7 @@ package struct ComputeOptions: ParsableArguments {
   package init() {}
 
   package func validate() throws {
-    if let threads, !(1...1024).contains(threads) {
-      throw ValidationError("--threads is a number from 1 to 1024, not \(threads)")
-    }
+    try Self.check(threads: threads)
   }
 
   /// The device, with the number of threads set.
@@ -29,7 +27,15 @@ package struct ComputeOptions: ParsableArguments {
   /// - Throws: `TorchError` for a device that is not there.
   package func resolve() throws -> Device {
     if let threads { Torch.threads = threads }
-    return try Device(parsing: device)
+    return try Device(parsing: device, of: "--device")
+  }
+
+  /// - Throws: `ValidationError` for more threads than processors, which would wait for each other.
+  package static func check(threads: Int?) throws {
+    let processors = ProcessInfo.processInfo.activeProcessorCount
+    guard let threads, !(1...processors).contains(threads) else { return }
+    throw ValidationError(
+      "--threads is a number from 1 to \(processors), the processors of this machine, not \(threads)")
   }
 }
 

@@ -37,7 +37,7 @@ package struct ParityOptions: ParsableArguments {
 
   /// - Throws: `LiveTalkError` if there is no case or no such directory, `ExitCode` if one fails.
   package func run(media: MediaReader?) throws {
-    let device = try Device(parsing: device)
+    let device = try Device(parsing: device, of: "--device")
     let roots = try self.roots()
     let directories = ParitySuite.directories(under: roots)
     guard !directories.isEmpty else {

@@ -82,6 +82,7 @@ package struct TrainOptions: ParsableArguments {
   package typealias SampleWriter = (SampleVideo, URL) throws -> (png: [UInt8], width: Int, height: Int)?
 
   package func run(write: @escaping SampleWriter) throws {
+    try ComputeOptions.check(threads: threads)
     if let threads { Torch.threads = threads }
     switch stage {
     case .vae: try train(VAEConfiguration.self, write)

@@ -39,7 +39,7 @@ package struct DatasetInspection: Encodable, Sendable {
         id: source.id, caption: source.caption, speaker: source.speaker, hasReference: source.reference != nil,
         hasTruth: source.truth != nil)
       do { try DatasetInspection.inspect(source, &clip, decoding) } catch {
-        clip.problem = "\(error)".replacingOccurrences(of: dataset.root.path + "/", with: "")
+        clip.problem = userSentence(error).replacingOccurrences(of: dataset.root.path + "/", with: "")
       }
       clips.append(clip)
       progress(number + 1, dataset.clips.count)

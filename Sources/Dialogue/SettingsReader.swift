@@ -13,8 +13,9 @@ final class SettingsReader {
   init(contentsOf url: URL) throws {
     file = url.lastPathComponent
     path = ""
-    guard let data = try? Data(contentsOf: url) else {
-      throw DialogueError("The dialogue's settings \(url.path) cannot be read: check the path.")
+    let data: Data
+    do { data = try readFile(url) } catch let error as FileError {
+      throw DialogueError("The dialogue's settings \(url.path) cannot be read: \(error.reason).")
     }
     do {
       fields = try Self.object(data)

@@ -48,8 +48,9 @@ package final class ProcessGroup: @unchecked Sendable {
       watch = try RankWatch(launch, timeout: meeting, onLoss: onLoss)
     } catch let error as TorchError {
       throw TorchError(
-        "The \(launch.size) ranks did not meet at \(launch.address):\(launch.port) within \(Int(meeting.seconds)) s: "
-          + error.description)
+        ofLibrary: error.description,
+        during:
+          "The \(launch.size) ranks did not meet at \(launch.address):\(launch.port) within \(Int(meeting.seconds)) s")
     }
   }
 
@@ -132,7 +133,7 @@ package final class ProcessGroup: @unchecked Sendable {
   /// The failure of the last call. Mostly the connection to a rank that died: the watch, which knows which one, is given the time to
   /// end the process.
   fileprivate func failure() -> TorchError {
-    let error = TorchError(String(cString: ct_last_error()))
+    let error = TorchError(ofLibrary: String(cString: ct_last_error()))
     watch.awaitVerdict()
     return error
   }
@@ -181,7 +182,7 @@ extension ProcessGroup {
     let purpose = "Rank \(rank) could not \(verb) rank \(other)"
     var pointer: ct_transfer?
     let status = withExtendedLifetime(tensor) { call(c, tensor.c, Int32(other), tag, &pointer) }
-    guard status == 0, let pointer else { throw TorchError("\(purpose): \(failure())") }
+    guard status == 0, let pointer else { throw TorchError(ofLibrary: failure().description, during: purpose) }
     return Transfer(pointer, self, purpose)
   }
 
@@ -203,7 +204,7 @@ extension ProcessGroup {
     ///
     /// - Throws: `TorchError` when the other rank does not do its part within the group's timeout.
     package func wait() throws {
-      if ct_transfer_wait(c) != 0 { throw TorchError("\(purpose): \(group.failure())") }
+      if ct_transfer_wait(c) != 0 { throw TorchError(ofLibrary: group.failure().description, during: purpose) }
     }
   }
 }

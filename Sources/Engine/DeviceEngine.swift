@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 package import Generation
 import Models
@@ -181,14 +182,7 @@ actor PromptReader {
       if known.count > 16 { known.removeFirst() }
       return text
     } catch {
-      throw SessionError(.badPrompt, "The prompt cannot be read: \(error)")
+      throw SessionError(.badPrompt, "The prompt cannot be read: \(userSentence(error))")
     }
   }
-}
-
-/// Bytes that the system could give to this process; nil where it does not say.
-private func availableMemory() -> Int? {
-  let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
-  return text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }?
-    .split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Models
@@ -50,7 +51,7 @@ func sessionError(_ error: any Error) -> SessionError {
   let isMemory = text.localizedCaseInsensitiveContains("out of memory") || text.contains("alloc_cpu")
   return isMemory
     ? SessionError(.outOfMemory, "The device has no memory left for this conversation: try again later.", isFatal: true)
-    : SessionError(.engineFailed, "The avatar cannot be computed: \(text)", isFatal: true)
+    : SessionError(.engineFailed, "The avatar cannot be computed: \(userSentence(error))", isFatal: true)
 }
 
 /// A session's part on the device. Denoising and decoding touch different parts of it, each on a thread of its own.
@@ -119,7 +120,7 @@ actor BlockComputer {
       do {
         reference = try worker.models.referenceLatent(picture, size)
       } catch {
-        throw SessionError(.badSize, "\(error)")
+        throw SessionError(.badSize, userSentence(error))
       }
       guard let text = text ?? self.text else { throw SessionError(.badPrompt, "There is no prompt.") }
       self.text = text

@@ -141,7 +141,7 @@ package struct CheckpointSettings: Codable, Equatable, Sendable {
       return
     }
     do {
-      let data = try Data(contentsOf: url)
+      let data = try readFile(url)
       let known: Set<String> = [
         "headDim", "imageSizes", "provenance", "latentStatistics", "textLength", "cachePolicy", "positionLimit",
       ]
@@ -151,7 +151,7 @@ package struct CheckpointSettings: Codable, Equatable, Sendable {
     } catch let error as FileError {
       throw error
     } catch {
-      throw FileError(url, "it is not a settings file (\(error.localizedDescription))")
+      throw FileError(url, "it is not a settings file: \(jsonReason(error))")
     }
     guard headDim > 0, (1...512).contains(textRows), !imageSizes.isEmpty,
       imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 })

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import Torch
@@ -77,7 +78,7 @@ package struct CheckpointInspection: Sendable, Codable {
         if part == .transformer { try folder.verifyFit() }
       }
     } catch {
-      item.problem = "\(error)"
+      item.problem = userSentence(error)
     }
     return item
   }
@@ -125,7 +126,7 @@ package struct CheckpointInspection: Sendable, Codable {
   }
 
   private static func shards(_ index: URL) throws -> [URL] {
-    let names = try JSONDecoder().decode(Index.self, from: Data(contentsOf: index)).shards.values
+    let names = try JSONDecoder().decode(Index.self, from: readFile(index)).shards.values
     return Set(names).sorted().map { index.deletingLastPathComponent().appendingPathComponent($0) }
   }
 

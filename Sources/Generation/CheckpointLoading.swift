@@ -59,7 +59,7 @@ extension CheckpointFolder {
         throw FileError(file, "it holds \(merging.layout.count - base.count) tensors that are no factors of a layer")
       }
       return merging
-    } catch let error as TorchError { throw FileError(file, "\(error)") }
+    } catch let error as TorchError { throw FileError(file, error.sentence) }
   }
 
   /// The video autoencoder, with the statistics of its latents that the settings state.
@@ -113,7 +113,8 @@ extension CheckpointFolder {
       let dim: Int?
     }
     let file = try require(.transformerConfiguration)
-    guard let data = try? Data(contentsOf: file), let stated = try? JSONDecoder().decode(Published.self, from: data)
+    let data = try readFile(file)
+    guard let stated = try? JSONDecoder().decode(Published.self, from: data)
     else { throw FileError(file, "it is not a configuration of a diffusion transformer") }
     let headDim = stated.dim.flatMap { dim in stated.num_heads.map { dim / max(1, $0) } } ?? settings.headDim
     let configuration = try WanS2VConfiguration(

@@ -34,6 +34,7 @@ struct SourceFile {
       }
     default: (place, size) = (path, Int(status.st_size))
     }
+    if let reason = mistakenContent(at: place) { throw unreadable(reason) }
     guard size > 0 || status.st_mode & S_IFMT == S_IFCHR else { throw unreadable("it is empty") }
   }
 

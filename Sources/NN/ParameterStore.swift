@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 package import Torch
 
@@ -205,7 +206,7 @@ package final class ParameterStore {
 }
 
 /// A checkpoint that does not hold what the model needs.
-package struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedError, Sendable {
+package struct CheckpointMismatch: SentenceError, LocalizedError, Sendable {
   package let name: String
   package let missing: [String]
   package let misshaped: [String]
@@ -221,7 +222,7 @@ package struct CheckpointMismatch: Error, CustomStringConvertible, LocalizedErro
   package var errorDescription: String? { description }
   package var description: String {
     let parts = [("missing", missing), ("wrong shape", misshaped), ("unused", unused)].compactMap { label, keys in
-      keys.isEmpty ? nil : "\(keys.count) \(label) (\(keys.joined(separator: ", ")))"
+      keys.isEmpty ? nil : "\(keys.count) \(label) (\(shortList(keys)))"
     }
     return "\(name) does not fit the model: \(parts.joined(separator: "; "))."
   }

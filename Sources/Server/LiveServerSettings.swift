@@ -1,3 +1,4 @@
+import Basics
 package import WebRTC
 
 /// Where the server listens, who may use it, and what bounds every request.
@@ -39,7 +40,7 @@ package struct LiveServerSettings: Sendable {
 }
 
 /// A mistake in the settings, in one sentence.
-package struct LiveServerSettingsError: Error, CustomStringConvertible, Equatable {
+package struct LiveServerSettingsError: SentenceError, Equatable {
   package let description: String
 
   init(_ description: String) { self.description = description }

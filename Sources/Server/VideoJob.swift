@@ -45,7 +45,7 @@ struct VideoFolder: Sendable {
     self.folder = folder
     do { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) } catch {
       throw LiveServerSettingsError(
-        "The folder \(folder.path) for videos cannot be made: \(error.localizedDescription)")
+        "The folder \(folder.path) for videos cannot be made: \(userSentence(error))")
     }
   }
 

@@ -15,10 +15,9 @@ struct TokenizerDefinition {
     let file = url.path
     let data: Data
     do {
-      data = try Data(contentsOf: url, options: .mappedIfSafe)
-    } catch {
-      let reason = FileManager.default.fileExists(atPath: file) ? error.localizedDescription : "it does not exist"
-      throw TokenizerError.unreadable(file: file, reason: reason)
+      data = try readFile(url)
+    } catch let error as FileError {
+      throw TokenizerError.unreadable(file: file, reason: error.reason)
     }
     let root: TokenizerSection
     do {

@@ -1,7 +1,7 @@
-import Foundation
+import Basics
 
 /// Why a `tokenizer.json` cannot be used.
-package enum TokenizerError: Error, CustomStringConvertible, Equatable {
+package enum TokenizerError: SentenceError, Equatable {
   /// The file cannot be read.
   case unreadable(file: String, reason: String)
   /// The file is not valid JSON, or a part of it is missing or has the wrong shape.

@@ -18,22 +18,22 @@ final class Archive {
         url,
         mapping.starts(with: [0x80])
           ? "it is in the format from before PyTorch 1.6; load it with PyTorch and save it again"
-          : "it is not a zip archive of torch.save")
+          : mapping.otherFormat ?? "it is not a zip archive of torch.save")
+    }
+    guard mapping.holdsZipEnd else {
+      throw FileError(
+        url,
+        "it is cut off after \(byteText(mapping.count)), without the directory that torch.save writes last: get it again"
+      )
     }
     var opened: ct_archive?
     guard ct_archive_open(url.path, &opened) == 0, let opened else {
-      throw FileError(url, "it is not a whole zip archive of torch.save (\(Archive.lastReason))")
+      throw FileError(url, "it is damaged: its directory does not describe an archive of torch.save; get it again")
     }
     archive = opened
   }
 
   deinit { ct_archive_free(archive) }
-
-  /// libtorch's checks append where in its source they stand; the first line is the reason.
-  private static var lastReason: String {
-    let line = String(cString: ct_last_error()).split(separator: "\n").first.map(String.init) ?? "unreadable"
-    return line.trimmingCharacters(in: .punctuationCharacters)
-  }
 
   /// The bytes of the file that a stored record occupies, or nil where there is none of that name.
   ///
@@ -42,7 +42,7 @@ final class Archive {
     var found = false
     var (header, offset, size): (Int64, Int64, Int64) = (0, 0, 0)
     guard ct_archive_record(archive, name, &found, &header, &offset, &size) == 0 else {
-      throw FileError(url, "its record '\(name)' cannot be found (\(Archive.lastReason))")
+      throw FileError(url, "it is damaged: its record '\(name)' cannot be found; get it again")
     }
     guard found else { return nil }
     let (start, length, total) = (Int(offset), Int(size), mapping.count)
@@ -64,15 +64,45 @@ final class Archive {
     }
     var bytes = [UInt8](repeating: 0, count: range.count)
     guard ct_archive_read(archive, name, &bytes, Int64(bytes.count)) == 0 else {
-      throw FileError(url, "its record '\(name)' cannot be read (\(Archive.lastReason))")
+      throw FileError(url, "it is damaged: its record '\(name)' cannot be read; get it again")
     }
     return bytes
   }
 }
 
 extension MappedFile {
-  func starts(with prefix: [UInt8]) -> Bool {
-    count >= prefix.count && prefix.indices.allSatisfy { bytes.load(fromByteOffset: $0, as: UInt8.self) == prefix[$0] }
+  func starts(with prefix: [UInt8], at place: Int = 0) -> Bool {
+    count >= place + prefix.count
+      && prefix.indices.allSatisfy { bytes.load(fromByteOffset: place + $0, as: UInt8.self) == prefix[$0] }
+  }
+
+  /// Whether the record stands at the end with which a zip archive ends, before a comment of at most 64 KiB.
+  fileprivate var holdsZipEnd: Bool {
+    stride(from: count - 22, through: max(0, count - 22 - 0xFFFF), by: -1)
+      .contains { starts(with: [0x50, 0x4B, 0x05, 0x06], at: $0) }
+  }
+
+  /// What a file of another format is, and what to do; nil where that is not known.
+  var otherFormat: String? {
+    let formats: [(start: [UInt8], what: String)] = [
+      (
+        [0x50, 0x4B, 0x03, 0x04],
+        "it is a zip archive: a checkpoint of torch.save is to be named .pth, another archive unpacked"
+      ),
+      (Array("GGUF".utf8), "it is a GGUF file, which cannot be read here: take the safetensors files of the model"),
+      (
+        [0x89, 0x48, 0x44, 0x46],
+        "it is an HDF5 file, which cannot be read here: take the safetensors files of the model"
+      ),
+      ([0x1F, 0x8B], "it is compressed with gzip: unpack it first"),
+      ([0x28, 0xB5, 0x2F, 0xFD], "it is compressed with zstd: unpack it first"),
+      ([0xFD, 0x37, 0x7A, 0x58, 0x5A], "it is compressed with xz: unpack it first"),
+      ([0x80], "it is a pickle of Python: load it with PyTorch and save it as safetensors"),
+    ]
+    if let format = formats.first(where: { starts(with: $0.start) }) { return format.what }
+    if starts(with: Array("ustar".utf8), at: 257) { return "it is a tar archive: unpack it first" }
+    if starts(with: Array("{\"".utf8), at: 8) { return "it is a safetensors file: name it .safetensors" }
+    return nil
   }
 }
 

@@ -1,3 +1,4 @@
+import Basics
 package import CTorch
 import Foundation
 
@@ -15,29 +16,37 @@ package enum Device: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// Whether a text names a device, be it there or not.
+  package static func isName(_ text: String) -> Bool {
+    text.lowercased().wholeMatch(of: /auto|cpu|mps|cuda(:[0-9]{1,4})?/) != nil
+  }
+
   /// Reads `cpu`, `cuda`, `cuda:N`, `mps` or `auto` (the first GPU if there is one, else the CPU).
   ///
+  /// - Parameter key: the option or the setting that names it, for messages.
   /// - Throws: `TorchError` for another word, or a device that this machine or this libtorch lacks.
-  package init(parsing text: String) throws {
+  package init(parsing text: String, of key: String = "the device") throws {
+    let named = "\(key) is '\(shortened(text))'"
     switch text.lowercased() {
     case "cpu": self = .cpu
     case "auto": self = Device.cudaCount > 0 ? .cuda(0) : Device.hasMPS ? .mps : .cpu
     case "mps":
-      guard Device.hasMPS else { throw TorchError("There is no MPS device on this machine.") }
+      guard Device.hasMPS else { throw TorchError("\(named), and this machine has no MPS device: use cpu or auto.") }
       self = .mps
     case let word where word == "cuda" || word.hasPrefix("cuda:"):
       guard let index = word == "cuda" ? 0 : Int(word.dropFirst(5)), index >= 0 else {
-        throw TorchError("'\(text)' is not a device: use cpu, cuda, cuda:N, mps or auto.")
+        throw TorchError("\(named), which is no device: use cpu, cuda, cuda:N, mps or auto.")
       }
       let count = Device.cudaCount
       guard index < count else {
         throw TorchError(
           count == 0
-            ? "There is no CUDA device: \(Device.cudaAbsence)."
-            : "There is no device cuda:\(index): this machine has \(count).")
+            ? "\(named), and there is no CUDA device: \(Device.cudaAbsence); use cpu or auto."
+            : "\(named), and this machine has \(count) CUDA device\(count == 1 ? "" : "s"): the last is cuda:\(count - 1)."
+        )
       }
       self = .cuda(index)
-    default: throw TorchError("'\(text)' is not a device: use cpu, cuda, cuda:N, mps or auto.")
+    default: throw TorchError("\(named), which is no device: use cpu, cuda, cuda:N, mps or auto.")
     }
   }
 

@@ -1,14 +1,48 @@
+import Basics
 package import CTorch
 import Foundation
 import Synchronization
 
-/// A failure that libtorch reported: its message, first line first.
+/// A failure of tensor operations or devices: a sentence of ours, or what libtorch reported.
 package struct TorchError: Error, CustomStringConvertible, LocalizedError, Sendable {
+  /// Of libtorch: its message, first line first.
   package let description: String
-  package var errorDescription: String? { description }
+  package var errorDescription: String? { sentence }
+  /// Whether the words are libtorch's, which are for programmers.
+  package let isOfLibrary: Bool
 
-  package init(_ description: String) { self.description = description }
+  /// What was being done, in words of ours; nil where nobody said.
+  private let purpose: String?
+
+  package init(_ description: String) { (self.description, isOfLibrary, purpose) = (description, false, nil) }
+
+  /// - Parameter purpose: what was being done, for the sentence.
+  package init(ofLibrary message: String, during purpose: String? = nil) {
+    (description, isOfLibrary, self.purpose) = (purpose.map { "\($0): \(message)" } ?? message, true, purpose)
+  }
+
+  /// What a user is told.
+  package var sentence: String {
+    guard isOfLibrary else { return description }
+    if description.contains("out of memory") || description.contains("can't allocate memory") {
+      let bytes = description.firstMatch(of: /tried to allocate (\d{1,18}) bytes/).flatMap { Int($0.1) }
+      return "There is not enough memory" + (bytes.map { " for \(byteText($0)) more" } ?? "")
+        + ": smaller sizes, fewer frames in the cache policy or bf16 take less."
+    }
+    if description.contains("CUDA error") || description.contains("cuDNN error")
+      || description.contains("CUBLAS_STATUS")
+    {
+      return
+        "The GPU reports a fault: start again, and see what nvidia-smi says; LIVETALK_TRACE=1 shows the library's words."
+    }
+    if let purpose { return "\(purpose): it failed; LIVETALK_TRACE=1 shows the library's words." }
+    return
+      "A computation failed that should not: start again with LIVETALK_TRACE=1, which shows the library's words, and "
+      + "report them."
+  }
 }
+
+extension TorchError: SentenceError {}
 
 /// Where a scope keeps the first failure of its operations.
 // Unchecked for what the lock guards.
@@ -66,7 +100,7 @@ func check(_ status: ct_status) {
 }
 
 @inline(never)
-private func fail() { fail(TorchError(String(cString: ct_last_error()))) }
+private func fail() { fail(TorchError(ofLibrary: String(cString: ct_last_error()))) }
 
 private func fail(_ error: TorchError) {
   if let scope = ErrorScope.current, scope.record(error) { return }
@@ -76,5 +110,5 @@ private func fail(_ error: TorchError) {
 
 /// Throws the failure of one C call instead of recording it; for files and devices.
 package func throwing(_ status: ct_status) throws {
-  if status != 0 { throw TorchError(String(cString: ct_last_error())) }
+  if status != 0 { throw TorchError(ofLibrary: String(cString: ct_last_error())) }
 }

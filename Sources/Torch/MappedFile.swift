@@ -15,8 +15,15 @@ final class MappedFile: @unchecked Sendable {
     defer { close(descriptor) }
     var info = stat()
     guard fstat(descriptor, &info) == 0 else { throw FileError(url) }
-    guard info.st_mode & S_IFMT == S_IFREG else { throw FileError(url, "it is not a regular file") }
+    switch info.st_mode & S_IFMT {
+    case S_IFREG: break
+    case S_IFDIR: throw FileError(url, "it is a directory, and a file of weights is needed")
+    case S_IFIFO, S_IFCHR, S_IFSOCK:
+      throw FileError(url, "it is a pipe or a device, and weights are read in any order: save them to a file first")
+    default: throw FileError(url, "it is not a regular file")
+    }
     guard info.st_size > 0 else { throw FileError(url, "the file is empty") }
+    if let reason = mistakenContent(descriptor) { throw FileError(url, reason) }
     count = Int(info.st_size)
     guard let mapped = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor, 0), mapped != MAP_FAILED else {
       throw FileError(url)

@@ -29,6 +29,7 @@ package final class SafetensorsFile: Sendable {
     self.url = url
     mapping = try MappedFile(url)
     guard mapping.count >= 8 else { throw FileError(url, "the file is too short for a safetensors header") }
+    if !mapping.starts(with: Array("{".utf8), at: 8), let other = mapping.otherFormat { throw FileError(url, other) }
     let length = UInt64(littleEndian: mapping.bytes.loadUnaligned(as: UInt64.self))
     guard length <= SafetensorsFile.headerLimit else {
       throw FileError(url, "its header claims \(length) bytes, more than the \(SafetensorsFile.headerLimit) allowed")

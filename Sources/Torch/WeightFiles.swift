@@ -24,7 +24,7 @@ private struct ShardIndex: Decodable {
 }
 
 private func readSharded(_ url: URL) throws -> [String: Tensor] {
-  guard let data = try? Data(contentsOf: url) else { throw FileError(url, "it cannot be read") }
+  let data = try readFile(url)
   guard let index = try? JSONDecoder().decode(ShardIndex.self, from: data) else {
     throw FileError(url, "it is not a safetensors index (no 'weight_map')")
   }

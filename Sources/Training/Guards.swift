@@ -1,8 +1,9 @@
+import Basics
 import Foundation
 package import Torch
 
 /// Why a run was stopped, as a small report: the step, what was seen, and the values before it.
-package struct GuardFailure: Error, CustomStringConvertible, LocalizedError, Sendable {
+package struct GuardFailure: SentenceError, LocalizedError, Sendable {
   package let step: Int
   /// "the loss is nan", "9 of 12 frames are black (…)".
   package let findings: [String]

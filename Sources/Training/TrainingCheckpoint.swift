@@ -59,7 +59,7 @@ package struct TrainingCheckpoint: Sendable {
     do {
       return try JSONDecoder().decode(type, from: Data(contentsOf: url))
     } catch {
-      throw LiveTalkError("\(url.path) does not hold the state of this training: \(error).")
+      throw LiveTalkError("\(url.path) does not hold the state of this training: \(jsonReason(error)).")
     }
   }
 

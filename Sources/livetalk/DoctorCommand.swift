@@ -64,7 +64,9 @@ struct DoctorCommand: ParsableCommand {
       if let provenance = inspection.provenance { findings.append(Finding(.note, "weights", provenance)) }
       return findings
     } catch {
-      return [Finding(.missing, "weights", "\(error)", remedy: "livetalk checkpoint --help says what belongs there")]
+      return [
+        Finding(.missing, "weights", userSentence(error), remedy: "livetalk checkpoint --help says what belongs there")
+      ]
     }
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ComputeCommands
 import Dialogue
 import Engine
@@ -151,7 +152,7 @@ struct ServeCommand: ParsableCommand {
     try waitFor {
       // The first connection need not wait for GStreamer's parts; without them all but WebRTC works.
       DispatchQueue.global().async {
-        do { try Peer.warmUp() } catch { Terminal.error("\(error)") }
+        do { try Peer.warmUp() } catch { Terminal.error("livetalk: \(userSentence(error))") }
       }
       // The page is there while the models warm up; sessions are taken when they have.
       let (stops, stop) = AsyncStream.makeStream(of: Void.self)

@@ -86,9 +86,7 @@ struct SynthesizeCommand: ParsableCommand {
     guard (1...1_000_000).contains(clips) else {
       throw ValidationError("--clips is a number from 1 to 1000000, not \(clips)")
     }
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is a number from 1 to 1024, not \(threads)")
-    }
+    try ComputeOptions.check(threads: threads)
   }
 
   private func settings() throws -> ClipSettings {

@@ -125,7 +125,9 @@ import Testing
 
   @Test func `a file that is not there is named`() {
     let url = URL(fileURLWithPath: "/nowhere/dialogue.json")
-    #expect(throws: DialogueError("The dialogue's settings /nowhere/dialogue.json cannot be read: check the path.")) {
+    #expect(
+      throws: DialogueError("The dialogue's settings /nowhere/dialogue.json cannot be read: there is no such file.")
+    ) {
       try DialogueSettings(contentsOf: url)
     }
   }

@@ -92,7 +92,7 @@ import Torch
     (#"{"headDim": 24, "imageSizes": []}"#, "impossible size"),
     (#"{"headDim": 0, "imageSizes": [{"height": 8, "width": 8}]}"#, "impossible size"),
     (#"{"headDim": 8, "imageSizes": [{"height": -8, "width": 8}]}"#, "impossible size"),
-    ("[1, 2]", "not a settings file"), ("{", "not a settings file"), ("", "not a settings file"),
+    ("[1, 2]", "not a settings file"), ("{", "not a settings file"), ("", "the file is empty"),
   ])
   func `wrong settings are refused with their file`(json: String, reason: String) throws {
     let folder = try TemporaryFolder()

@@ -196,7 +196,7 @@ import Torch
     (#"{"hidden_size": 10}"#, "sizes do not fit"), (#"{"num_hidden_layers": 0}"#, "sizes do not fit"),
     (#"{"conv_dim": [512]}"#, "sizes do not fit"), (#"{"hidden_size": "x"}"#, "not a configuration"),
     ("[]", "not a configuration"),
-    ("", "not a configuration"),
+    ("", "the file is empty"),
   ])
   func `what this encoder is not is refused`(json: String, reason: String) throws {
     let error = try #require(throws: LiveTalkError.self) { try read(json) }

@@ -93,7 +93,7 @@ import Testing
 
   @Test func `A missing file is named`() {
     let file = URL(fileURLWithPath: "/nowhere/tokenizer.json")
-    #expect(throws: TokenizerError.unreadable(file: file.path, reason: "it does not exist")) {
+    #expect(throws: TokenizerError.unreadable(file: file.path, reason: "there is no such file")) {
       try Tokenizer(contentsOf: file)
     }
   }

@@ -135,7 +135,7 @@ import Testing
 
   @Test func `A file that is not there is refused`() {
     let text = message { _ = try readConfiguration(Stage.self, file: URL(fileURLWithPath: "/no/such.yaml")) }
-    #expect(text == "/no/such.yaml: it cannot be read.")
+    #expect(text == "/no/such.yaml: there is no such file.")
   }
 
   @Test func `What was used can be written, and reads back to the last bit`() throws {

@@ -51,7 +51,7 @@ struct ClipCurator: Sendable {
   }
 
   private func reason(_ error: any Error) -> String {
-    "\(error)".replacingOccurrences(of: root.path + "/", with: "")
+    userSentence(error).replacingOccurrences(of: root.path + "/", with: "")
   }
 
   private func curate(_ source: ClipSource, into result: inout CuratedClip) throws {

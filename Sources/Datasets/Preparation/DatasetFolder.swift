@@ -50,10 +50,7 @@ package struct DatasetFolder: Sendable {
     guard DatasetFolder.exists(at: root) else {
       throw LiveTalkError("The folder \(root.path) is no dataset: it has no \(DatasetFolder.fileName).")
     }
-    let data: Data
-    do { data = try Data(contentsOf: url) } catch {
-      throw LiveTalkError("\(url.path) cannot be read: \(error.localizedDescription)")
-    }
+    let data = try readFile(url)
     var clips: [ClipSource] = []
     var lines: [String: Int] = [:]
     for (index, line) in data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {

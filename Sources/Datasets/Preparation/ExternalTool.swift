@@ -92,7 +92,7 @@ package struct ExternalTool: Sendable, Equatable {
     process.terminationHandler = { _ in ended.signal() }
     let name = URL(fileURLWithPath: executable).lastPathComponent
     do { try process.run() } catch {
-      throw LiveTalkError("The program '\(name)' does not start: \(error.localizedDescription).")
+      throw LiveTalkError("The program '\(name)' does not start: \(userSentence(error))")
     }
     if ended.wait(timeout: .now() + seconds) == .timedOut {
       process.terminate()

@@ -99,7 +99,7 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
   ///   that this encoder is not.
   package init(contentsOf url: URL) throws {
     let data: Data
-    do { data = try Data(contentsOf: url) } catch { throw LiveTalkError("\(url.path): it cannot be read.") }
+    do { data = try readFile(url) } catch let error as FileError { throw LiveTalkError(error.description) }
     do {
       try JSONDecoder().decode(Variant.self, from: data).check()
       self = try JSONDecoder().decode(Wav2Vec2Configuration.self, from: data)

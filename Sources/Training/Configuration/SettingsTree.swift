@@ -16,7 +16,13 @@ struct SettingsTree {
 
   /// - Throws: `LiveTalkError` for a file that cannot be read or is not a YAML map.
   init(reading file: URL) throws {
-    guard let data = try? Data(contentsOf: file) else { throw LiveTalkError("\(file.path): it cannot be read.") }
+    let attributes = try? FileManager.default.attributesOfItem(atPath: file.resolvingSymlinksInPath().path)
+    if attributes?[.type] as? FileAttributeType == .typeRegular, (attributes?[.size] as? NSNumber)?.intValue == 0 {
+      // It sets no key.
+      self = .empty
+      return
+    }
+    let data = try readFile(file)
     guard let text = String(data: data, encoding: .utf8) else { throw LiveTalkError("\(file.path): it is not UTF-8.") }
     let node = try SettingsTree.node(text, file.path)
     if isEmpty(node) {
@@ -38,10 +44,10 @@ struct SettingsTree {
     switch error {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
       .composer(_, let problem, let mark, _):
-      "line \(mark.line), column \(mark.column): \(problem)."
+      "line \(mark.line), column \(mark.column): \(shortened(problem, to: 200))."
     case .duplicatedKeysInMapping(let keys, let context):
-      "line \(context.mark.line): there is more than one \(keys.sorted().map { "'\($0)'" }.joined(separator: ", "))."
-    default: "it is not YAML (\(error))."
+      "line \(context.mark.line): there is more than one \(shortList(keys.sorted().map { "'\(shortened($0))'" }))."
+    default: "it is not YAML."
     }
   }
 
@@ -60,9 +66,9 @@ struct SettingsTree {
     let parts = override.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let keys = parts[0].split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 2, !keys.contains("") else {
-      throw LiveTalkError("'\(override)' sets no key; write for instance 'optimizer.learningRate=1e-5'.")
+      throw LiveTalkError("'\(shortened(override))' sets no key; write for instance 'optimizer.learningRate=1e-5'.")
     }
-    let value = try SettingsTree.node(String(parts[1]), "'\(override)'")
+    let value = try SettingsTree.node(String(parts[1]), "'\(shortened(override))'")
     let branch = keys.reversed().reduce(value) { Node([(Node(String($1)), $0)]) }
     root = SettingsTree.merged(branch, over: root)
   }
@@ -79,6 +85,10 @@ struct SettingsTree {
     do { settings = try YAMLDecoder().decode(C.self, from: merged) } catch let error as DecodingError {
       throw LiveTalkError("\(source): \(SettingsTree.sentence(error, in: merged)).")
     }
+    do { _ = try settingsText(settings) } catch let error as EncodingError {
+      // JSON has no such numbers, and no setting takes them.
+      throw LiveTalkError("\(source): \(userSentence(error))")
+    }
     // An optional key that is nil in `start` is known from the result.
     let known = SettingsTree.merged(try SettingsTree.encoded(settings), over: base)
     var unknown: [String] = []
@@ -87,7 +97,11 @@ struct SettingsTree {
       let probe = path.reversed().reduce(Node([Node([Node("")])])) { Node([(Node($1), $0)]) }
       return (try? YAMLDecoder().decode(C.self, from: SettingsTree.merged(probe, over: merged))) == nil
     }
-    guard unknown.isEmpty else { throw LiveTalkError("\(source): \(unknown.joined(separator: "; "))") }
+    guard unknown.isEmpty else {
+      throw LiveTalkError(
+        "\(source): \(unknown.prefix(5).joined(separator: "; "))\(unknown.count > 5 ? "; and \(unknown.count - 5) more" : "")"
+      )
+    }
     return settings
   }
 
@@ -130,7 +144,7 @@ struct SettingsTree {
   /// "'optimizer.learningRate' must be a number, not 'fast'".
   private static func sentence(_ error: DecodingError, in tree: Node) -> String {
     func place(_ keys: [any CodingKey]) -> String {
-      keys.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: ".")
+      shortened(keys.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: "."))
     }
     switch error {
     case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
@@ -140,8 +154,9 @@ struct SettingsTree {
       }
       return "'\(place(context.codingPath))' must be \(title(type)), not \(title(found))"
     case .keyNotFound(let key, let context): return "the key '\(place(context.codingPath + [key]))' is missing"
-    case .dataCorrupted(let context): return "'\(place(context.codingPath))' \(context.debugDescription)"
-    @unknown default: return "\(error)"
+    case .dataCorrupted(let context):
+      return "'\(place(context.codingPath))' \(shortened(context.debugDescription, to: 400))"
+    @unknown default: return "a value is wrong"
     }
   }
 
@@ -159,7 +174,7 @@ struct SettingsTree {
 
   private static func title(_ node: Node?) -> String {
     switch node {
-    case .scalar(let scalar): scalar.string.isEmpty || node?.null != nil ? "nothing" : "'\(scalar.string)'"
+    case .scalar(let scalar): scalar.string.isEmpty || node?.null != nil ? "nothing" : "'\(shortened(scalar.string))'"
     case .sequence: "a list"
     case .mapping: "keys with values"
     default: "nothing"

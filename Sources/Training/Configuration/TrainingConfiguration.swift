@@ -33,7 +33,7 @@ extension ConfigurationChoice {
     guard let choice = Self(rawValue: word) else {
       let choices = Self.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
       throw DecodingError.dataCorrupted(
-        .init(codingPath: decoder.codingPath, debugDescription: "must be one of \(choices), not '\(word)'"))
+        .init(codingPath: decoder.codingPath, debugDescription: "must be one of \(choices), not '\(shortened(word))'"))
     }
     self = choice
   }
@@ -44,16 +44,29 @@ package struct ConfigurationCheck {
   package private(set) var problems: [String] = []
   private var path = ""
 
-  package init() {}
+  /// Whether folders must be named.
+  private let needsFolders: Bool
+
+  package init(needsFolders: Bool = true) { self.needsFolders = needsFolders }
+
+  /// A folder that the run reads or writes.
+  package mutating func folder(_ key: String, _ value: String, kind: String = "a folder") {
+    require(!needsFolders || !value.isEmpty, key, "nothing", mustBe: kind)
+  }
 
   /// Adds "'path.key' must be …, not value" unless the condition holds.
   package mutating func require(_ holds: Bool, _ key: String, _ value: Any, mustBe needed: String) {
-    if !holds { problems.append("'\(path)\(key)' must be \(needed), not \(value)") }
+    if !holds { problems.append("'\(path)\(key)' must be \(needed), not \(shortened("\(value)"))") }
   }
 
   package mutating func positive(_ key: String, _ value: Int) { require(value > 0, key, value, mustBe: "at least 1") }
   package mutating func notNegative(_ key: String, _ value: Int) {
     require(value >= 0, key, value, mustBe: "at least 0")
+  }
+  /// Says only the bound that is passed.
+  package mutating func inside(_ range: ClosedRange<Int>, _ key: String, _ value: Int) {
+    require(value >= range.lowerBound, key, value, mustBe: "at least \(range.lowerBound)")
+    require(value <= range.upperBound, key, value, mustBe: "at most \(range.upperBound)")
   }
   package mutating func positive(_ key: String, _ value: Double) {
     require(value > 0 && value.isFinite, key, value, mustBe: "greater than 0")
@@ -95,7 +108,7 @@ package struct ConfigurationCheck {
 ///   - file: YAML or JSON. Missing keys keep the preset's values. Its key `preset` names the preset, unless the argument does.
 ///   - preset: one of `C.presets`; `C.standard` without any.
 ///   - overrides: "optimizer.learningRate=1e-5"; values as in YAML.
-///   - isChecked: whether invalid values are errors; a configuration that is only printed may lack its folders.
+///   - isChecked: whether it must name its folders; a configuration that is only printed may lack them.
 /// - Throws: `LiveTalkError` that names the file and every unknown or invalid key, or the first of a wrong type.
 package func readConfiguration<C: TrainingConfiguration>(
   _ type: C.Type = C.self, file: URL? = nil, preset: String? = nil, overrides: [String] = [], isChecked: Bool = true
@@ -111,15 +124,16 @@ package func readConfiguration<C: TrainingConfiguration>(
       let hint =
         nearestName(to: named, among: names).map { "did you mean '\($0)'?" }
         ?? (names.isEmpty ? "there is none here" : "there are \(names.map { "'\($0)'" }.joined(separator: ", "))")
-      throw LiveTalkError("\(source): unknown preset '\(named)'; \(hint)")
+      throw LiveTalkError("\(source): unknown preset '\(shortened(named))'; \(hint)")
     }
     start = found.value
   }
   let configuration = try given.decode(over: start, source)
-  var check = ConfigurationCheck()
+  var check = ConfigurationCheck(needsFolders: isChecked)
   configuration.check(&check)
-  guard check.problems.isEmpty || !isChecked else {
-    throw LiveTalkError("\(source): \(check.problems.joined(separator: "; ")).")
+  guard check.problems.isEmpty else {
+    let more = check.problems.count > 5 ? "; and \(check.problems.count - 5) more" : ""
+    throw LiveTalkError("\(source): \(check.problems.prefix(5).joined(separator: "; "))\(more).")
   }
   return configuration
 }

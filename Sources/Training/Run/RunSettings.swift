@@ -56,12 +56,15 @@ package struct RunSettings: CheckedSettings {
 
   package func check(_ check: inout ConfigurationCheck) {
     for (key, value) in [("data", data), ("checkpoint", checkpoint), ("out", out)] {
-      check.require(!value.isEmpty, key, "nothing", mustBe: "a folder")
+      check.folder(key, value)
     }
-    check.positive("steps", steps)
-    check.positive("batch", batch)
+    check.require(
+      Device.isName(device), "device", "'\(device)'", mustBe: "auto, cpu, cuda, cuda:N or mps")
+    // The limits keep the numbers of samples countable.
+    check.inside(1...1_000_000_000, "steps", steps)
+    check.inside(1...1_000_000, "batch", batch)
     check.notNegative("latentFrames", latentFrames)
-    check.positive("accumulation", accumulation)
+    check.inside(1...1_000_000, "accumulation", accumulation)
     check.notNegative("seed", seed)
     check.settings("report", report)
     check.settings("videoGuard", videoGuard)

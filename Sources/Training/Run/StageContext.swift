@@ -24,7 +24,7 @@ package struct Processes {
   /// - Throws: `LiveTalkError` for an incomplete launch environment, `TorchError` for ranks that do not connect.
   package static func launched(device: String, onLoss: @escaping @Sendable () -> Void = {}) throws -> Processes {
     guard let launch = try LaunchEnvironment.read() else { return .alone }
-    var device = try Device(parsing: device)
+    var device = try Device(parsing: device, of: "'run.device'")
     if case .cuda = device { device = .cuda(launch.localRank) }
     let group = launch.size > 1 ? try ProcessGroup(launch, device: device, onLoss: onLoss) : nil
     return Processes(group: group, device: device)
@@ -47,7 +47,7 @@ final class StageContext {
   init(_ run: RunSettings, _ processes: Processes) throws {
     self.run = run
     self.processes = processes
-    device = try processes.device ?? Device(parsing: run.device)
+    device = try processes.device ?? Device(parsing: run.device, of: "'run.device'")
     streams = RandomStreams(seed: UInt64(run.seed))
     base = try CheckpointFolder(URL(fileURLWithPath: run.checkpoint))
   }

@@ -109,7 +109,7 @@ package struct DMDConfiguration: StageConfiguration {
 
   package func check(_ check: inout ConfigurationCheck) {
     check.settings("run", run)
-    check.require(!teacher.isEmpty, "teacher", "nothing", mustBe: "a checkpoint folder")
+    check.folder("teacher", teacher, kind: "a checkpoint folder")
     check.settings("optimizer", optimizer)
     check.settings("criticOptimizer", criticOptimizer)
     check.settings("average", average)

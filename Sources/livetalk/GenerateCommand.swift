@@ -203,6 +203,15 @@ struct GenerateCommand: ParsableCommand {
     (options.steps, options.seed, options.clipFrames) = (steps, seed, job.clip.latentFrames)
     options.sink.adaptive = sink?.choice ?? options.sink.adaptive
     options.sink.distance = sinkDistance
+    // Where the sizes cannot be read, the checks of the weights say so better.
+    let need = try? folder.leastMemory(
+      target, clipFrames: job.clip.latentFrames, policy: options.policy, steps: steps, device: device, dtype: job.dtype)
+    if let need {
+      let remedy =
+        "a smaller --size" + (folder.family.kind == .liveTalk ? " or a shorter --policy" : "") + " takes less"
+      let note = try device.requireMemory(need, for: "A video of \(target.height)x\(target.width)", remedy: remedy)
+      if let note { report.note(note) }
+    }
     let took = try job.run(options, report)
     if !isQuiet { printSummary(job, took) }
   }

@@ -244,4 +244,22 @@ import Torch
     #expect(try metrics("student").map { $0["step"] } == [1, 2])
     #expect(FileManager.default.fileExists(atPath: folder["student/final/livetalk.json"].path))
   }
+
+  @Test func `a run goes on with the same data under another path, and with more steps`() async throws {
+    let words = try await arguments("run", steps: 2)
+    #expect(try await Tool.run(words).status == 0)
+    try FileManager.default.moveItem(at: folder["latents"], to: folder["moved"])
+    let moved = words.map { word in
+      word == folder["latents"].path ? folder["moved"].path : word == "run.steps=2" ? "run.steps=4" : word
+    }
+    let resumed = try await Tool.run(moved + ["--resume"])
+    #expect(resumed.status == 0, "\(resumed.error)")
+    #expect(resumed.error.contains("with the same content") && resumed.error.contains("Going on from step 2."))
+    #expect(try metrics("run").map { $0["step"] } == [1, 2, 3, 4])
+    // Other clips are other data, wherever they are.
+    try FileManager.default.removeItem(at: folder["moved"])
+    _ = try makeClips(3, in: folder)
+    let other = try await Tool.run(words.map { $0 == "run.steps=2" ? "run.steps=6" : $0 } + ["--resume"])
+    #expect(other.status == 1 && other.error.contains("run.data was"), "\(other.error)")
+  }
 }

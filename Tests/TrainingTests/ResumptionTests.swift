@@ -112,11 +112,42 @@ private final class SmallStage: TrainingStage {
     #expect(text.contains("(run.batch was 1 and is now 2; run.seed was 0 and is now 7)"))
   }
 
-  @Test func `the length of a run whose rate falls cannot change`() {
+  @Test func `a longer run whose rate falls says where it now ends`() {
     let old = #"{"run": {"steps": 10, "out": "a"}, "criticOptimizer": {"decay": "cosine"}}"#
     let new = #"{"run": {"steps": 20, "out": "b"}, "criticOptimizer": {"decay": "cosine"}}"#
     let compared = ResumedSettings(old, new)
-    #expect(compared.conflicts == ["run.steps was 10 and is now 20"])
-    #expect(compared.changes == ["run.out was a and is now b"])
+    #expect(compared.conflicts.isEmpty)
+    #expect(
+      compared.changes == [
+        "run.out was a and is now b", "run.steps was 10 and is now 20, where the learning rate now reaches zero",
+      ])
+  }
+
+  @Test func `data that was moved is the same, other data under its path is not`() throws {
+    let folder = try TemporaryFolder()
+    for (name, value) in [("a", Float(1)), ("b", 1), ("c", 2)] {
+      try FileManager.default.createDirectory(at: folder[name], withIntermediateDirectories: true)
+      try writeSafetensors(["x": Tensor([value])], to: folder[name].appendingPathComponent("shard-00000.safetensors"))
+    }
+    func settings(_ name: String) throws -> String { try settingsText(["run": ["data": folder[name].path]]) }
+    func compared(_ old: String, _ new: String) throws -> ResumedSettings {
+      let (old, new) = (try settings(old), try settings(new))
+      return ResumedSettings(
+        old, new, oldInputs: ResumedSettings.inputs(old), newInputs: ResumedSettings.inputs(new))
+    }
+    let moved = try compared("a", "b")
+    #expect(moved.conflicts.isEmpty && moved.changes.count == 1)
+    #expect(moved.changes.first?.hasSuffix("with the same content") == true)
+    #expect(try compared("a", "c").conflicts.count == 1)
+    // The same path, relative and absolute, in a checkpoint that does not know what it read.
+    let here = FileManager.default.currentDirectoryPath
+    let spelled = ResumedSettings(#"{"run": {"data": "x/y"}}"#, try settingsText(["run": ["data": "\(here)/x/../x/y"]]))
+    #expect(spelled.conflicts.isEmpty && spelled.changes.count == 1)
+    // What was read has been written over since.
+    let before = ResumedSettings.inputs(try settings("a"))
+    try writeSafetensors(["x": Tensor([Float(5)])], to: folder["a"].appendingPathComponent("shard-00000.safetensors"))
+    let text = try settings("a")
+    let changed = ResumedSettings(text, text, oldInputs: before, newInputs: ResumedSettings.inputs(text))
+    #expect(changed.conflicts.count == 1 && changed.conflicts[0].contains("run.data"))
   }
 }

@@ -34,14 +34,18 @@ package final class Trainer {
   private struct State: Codable {
     let step: Int
     let settings: String
+    /// What tells the contents of the folders apart that the run reads; nil in older checkpoints.
+    var inputs: [String: String]?
   }
 
   private let settings: String
+  private let inputs: [String: String]
 
   /// - Parameter settings: the whole configuration as text, with which that of a checkpoint is compared.
   package init(_ stage: any TrainingStage, settings: String, _ processes: Processes = .alone, hooks: TrainerHooks) {
     self.stage = stage
     self.settings = settings
+    inputs = ResumedSettings.inputs(settings)
     self.hooks = hooks
     self.processes = processes
     folder = URL(fileURLWithPath: stage.run.out)
@@ -57,6 +61,12 @@ package final class Trainer {
   /// - Throws: `GuardFailure` with a report, `FileError` for a full disk; the last checkpoint stays intact.
   package func train(resumes: Bool) throws -> Ending {
     if !resumes, processes.rank == 0 { try Trainer.requireNoRun(in: folder) }
+    if let memory = stage.memoryOfClip {
+      let note = try memory.device.requireMemory(
+        stage.run.batch * memory.bytes, for: "A micro-batch of \(stage.run.batch)",
+        remedy: "a smaller 'run.batch' with a larger 'run.accumulation' is the same step in less")
+      if let note { hooks.note(note) }
+    }
     let begun = try resumes ? resume() : 0
     let total = stage.run.steps
     let report = stage.run.report
@@ -143,7 +153,8 @@ package final class Trainer {
 
   private func save(_ step: Int) throws {
     try checkpoints.save(
-      step: step, state: State(step: step, settings: settings), try stage.networks.flatMap { try $0.files() })
+      step: step, state: State(step: step, settings: settings, inputs: inputs),
+      try stage.networks.flatMap { try $0.files() })
   }
 
   /// Loads the newest complete checkpoint; returns its step, or 0 where there is none.
@@ -153,10 +164,11 @@ package final class Trainer {
       return 0
     }
     let state = try checkpoint.state(State.self)
-    let compared = ResumedSettings(state.settings, settings)
+    let compared = ResumedSettings(
+      state.settings, settings, oldInputs: state.inputs ?? [:], newInputs: inputs)
     guard compared.conflicts.isEmpty else {
       throw LiveTalkError(
-        "\(checkpoint.folder.path) belongs to a run with other settings (\(compared.conflicts.joined(separator: "; "))): "
+        "\(checkpoint.folder.path) belongs to a run with other settings (\(compared.conflicts.prefix(5).joined(separator: "; "))): "
           + "resume with those, or choose another folder.")
     }
     for change in compared.changes { hooks.note("Changed on the way: \(change).") }

@@ -1,5 +1,7 @@
+import ClipShards
 package import Foundation
 package import Generation
+import Models
 package import Torch
 
 /// A video that shows what the model can do by now.
@@ -19,6 +21,9 @@ package protocol TrainingStage: AnyObject {
   /// The forward pass of a network on a micro-batch.
   func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss
 
+  /// Where it computes, and bytes there that each clip of a micro-batch takes at least; nil where that is not known.
+  var memoryOfClip: (device: Device, bytes: Int)? { get }
+
   /// A video in [-1, 1], `[3, T, H, W]`; nil for a stage that makes none.
   func sample() throws -> Tensor?
 
@@ -31,6 +36,7 @@ package protocol TrainingStage: AnyObject {
 }
 
 extension TrainingStage {
+  package var memoryOfClip: (device: Device, bytes: Int)? { nil }
   package func sample() throws -> Tensor? { nil }
   package func adjust(_ settings: inout CheckpointSettings) {}
 }
@@ -47,6 +53,15 @@ extension TransformerStage {
   var exported: [CheckpointFolder.Part] { [.transformer] }
 
   func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
+
+  /// The keys and values of a block, which every transformer that is trained or rolled out has at once.
+  var memoryOfClip: (device: Device, bytes: Int)? {
+    let sizes = transformer.model.config
+    guard let latents = clips.clips.index.clips.first?.tensors["latents"]?.shape, latents.count == 4 else { return nil }
+    let patch = sizes.patchSize.reduce(1, *)
+    let rows = min(latents[1], LatentGeometry.livetalk.framesPerBlock) * latents[2] * latents[3] / max(patch, 1)
+    return (context.device, 2 * sizes.numLayers * rows * sizes.dim * run.precision.dtype.size)
+  }
 
   func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     try transformer.write(values, to: folder)

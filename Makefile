@@ -22,9 +22,12 @@ SECONDS_OF_VIDEO ?= 10
 VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
 RECIPE ?= Demo/recipe
+# How long `make fuzz` damages files, and how long `make test` does.
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= 1
 LIVE_TARGETS := ^(Dialogue|Engine|Server|Session|WebRTC)Tests\.
 
-.PHONY: help demo serve test live integrations parity build recipe bench format lint setup voice clean
+.PHONY: help demo serve test live integrations parity fuzz build recipe bench format lint setup voice clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,12 +51,18 @@ test: setup lint ## Check the format and the layers, build, and run all tests bu
 	@OMP_NUM_THREADS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --skip '$(LIVE_TARGETS)'
 	@# What waits for clocks and connections is late beside those.
 	@OMP_NUM_THREADS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --no-parallel --filter '$(LIVE_TARGETS)'
+	@# A short run; `make fuzz` is the long one.
+	@"$$($(BUILD) build --show-bin-path)/fuzz" --seconds 30 --seed $(FUZZ_SEED) --out .build/fuzz
 	@echo "Format, layers, build and tests: all passed."
 
 live: setup ## Test live connections with other clients and a browser, in real time: needs a quiet machine
 	@scripts/setup tests
 	@$(BUILD) build --build-tests $(FLAGS)
 	@LIVETALK_LIVE_TESTS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --filter LiveTests
+
+fuzz: setup ## Give damaged files to every reader: FUZZ_SECONDS=600, FUZZ_SEED=1; what fails is kept in .build/fuzz
+	@$(BUILD) build --product fuzz $(FLAGS)
+	@"$$($(BUILD) build --show-bin-path)/fuzz" --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) --out .build/fuzz
 
 integrations: ## Test the Python package for pipecat and LiveKit (installs both, 700 MB)
 	@test -d .venv-integrations || python3 -m venv .venv-integrations

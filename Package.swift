@@ -178,6 +178,14 @@ let package = Package(
       dependencies: [
         "ComputeCommands", "Torch", "Training", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    // Damaged files for everything that reads what users bring.
+    .executableTarget(
+      name: "fuzz",
+      dependencies: [
+        "Basics", "ClipShards", "Datasets", "Dialogue", "Generation", "Media", "PromptCleaning", "Session",
+        "TextTokenizer", "Torch",
+        "Training", "WebRTC",
+      ], path: "Tests/Fuzz", exclude: ["Corpus"]),
     .testTarget(name: "WebRTCTests", dependencies: ["WebRTC"], exclude: ["Clients"]),
     .testTarget(name: "BasicsTests", dependencies: ["Basics"]),
     .testTarget(name: "TorchTests", dependencies: ["Basics", "Torch"]),

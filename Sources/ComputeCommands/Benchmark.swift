@@ -100,18 +100,18 @@ enum Benchmark {
     progress("time to first frame")
     var live = try session()
     var sound = try LiveSound(models, plan.options)
-    _ = live.next(audioFeatures: try sound.features()).read()  // what is made on first use is made now
+    _ = try live.next(audioFeatures: try sound.features()).read()  // what is made on first use is made now
     var firsts: [Double] = []
     repeat {
       live = try session()
       sound = try LiveSound(models, plan.options)
-      firsts.append(try milliseconds(device) { _ = live.next(audioFeatures: try sound.features()).read() })
+      firsts.append(try milliseconds(device) { _ = try live.next(audioFeatures: try sound.features()).read() })
     } while firsts.count < 3 && firsts[0] < 10_000
 
     progress("warming up with the cache full")
     live.skip(blocks: plan.cacheBlocks - 1)
     sound = try LiveSound(models, plan.options, after: min(plan.cacheBlocks, 8))
-    for _ in 0..<plan.warmUpBlocks { _ = live.next(audioFeatures: try sound.features()).read() }
+    for _ in 0..<plan.warmUpBlocks { _ = try live.next(audioFeatures: try sound.features()).read() }
 
     progress("the whole loop: \(plan.blocks) blocks")
     var blockTimes: [Double] = []
@@ -120,13 +120,13 @@ enum Benchmark {
     var last = start
     for _ in 0..<plan.blocks {
       let frames = live.next(audioFeatures: try sound.features())
-      _ = pending?.read()
+      _ = try pending?.read()
       pending = frames
       let now = ContinuousClock.now
       blockTimes.append((now - last) / .milliseconds(1))
       last = now
     }
-    _ = pending?.read()
+    _ = try pending?.read()
     let total = (ContinuousClock.now - start) / .milliseconds(1)
     let frameCount = plan.blocks * plan.options.framesPerBlock * live.geometry.temporalStride
 
@@ -142,7 +142,7 @@ enum Benchmark {
       let (latents, passes) = clock.time { live.denoise(audioFeatures: rows) }
       calls += passes.prefix(plan.options.steps)
       commits += passes.dropFirst(plan.options.steps)
-      decodeTimes.append(milliseconds(device) { _ = live.decode(latents).read() })
+      decodeTimes.append(try milliseconds(device) { _ = try live.decode(latents).read() })
     }
     return BenchmarkReport(
       name: plan.name, device: "\(device)", dtype: "\(models.dtype)", torch: Torch.version, threads: Torch.threads,

@@ -87,10 +87,9 @@ final class StopFlag: Sendable {
   func set() { flag.store(true, ordering: .relaxed) }
 }
 
-/// Clean latents, and whether all of them are numbers: read when the frames are.
+/// Clean latents.
 struct Denoised: Sendable {
   let latents: Tensor
-  let isFinite: Tensor
   /// On a GPU decoding is queued right behind.
   let frames: Waiting?
 
@@ -161,9 +160,8 @@ actor BlockComputer {
         avatar.sound = before
         return nil
       }
-      let isFinite = latents.isFinite().to(.float32).min()
       let frames = worker.device.isCPU ? nil : Denoised.Waiting(avatar.session.decode(latents))
-      return (avatar, Denoised(latents: latents, isFinite: isFinite, frames: frames))
+      return (avatar, Denoised(latents: latents, frames: frames))
     }
   }
 
@@ -187,10 +185,7 @@ actor BlockDecoder {
   func frames(_ block: Denoised, of avatar: ComputedAvatar) throws -> [RGBImage] {
     try withTorchErrors {
       try withInferenceMode {
-        let frames = (block.frames?.frames ?? avatar.session.decode(block.latents)).read()
-        guard block.isFinite.item != 0 else {
-          throw SessionError(.engineFailed, "The avatar's pictures are not numbers.", isFatal: true)
-        }
+        let frames = try (block.frames?.frames ?? avatar.session.decode(block.latents)).read()
         let size = avatar.session.size
         return frames.map { RGBImage(width: size.width, height: size.height, bytes: $0) }
       }

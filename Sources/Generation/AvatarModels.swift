@@ -54,7 +54,8 @@ package struct AvatarModels: SessionModels {
   /// - Throws: `TorchError` for a size that does not divide into tokens.
   package func referenceLatent(_ picture: RGBPixels, _ size: ReferencePicture.Size) throws -> Tensor {
     try check(size)
-    return vae.encode(image: ReferencePicture.prepared(picture, size).to(device))
+    return try vae.encode(image: ReferencePicture.prepared(picture, size).to(device))
+      .checked(as: "latents of the picture")
   }
 
   /// A session of these models.
@@ -75,7 +76,9 @@ package struct AvatarModels: SessionModels {
   package func session(
     image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
   ) throws -> any BlockSession {
-    try session(referenceLatent: vae.encode(image: image), text: textEmbedding, options: options, tap: tap)
+    try session(
+      referenceLatent: vae.encode(image: image).checked(as: "latents of the picture"), text: textEmbedding,
+      options: options, tap: tap)
   }
 
   package func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {

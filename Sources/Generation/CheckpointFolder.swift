@@ -20,6 +20,17 @@ package struct CheckpointFolder: Sendable {
       }
     }
 
+    /// Which other spellings its keys may have.
+    package var keys: ModelKeys {
+      switch self {
+      case .transformer: .transformer
+      case .vae: .vae
+      case .textEncoder: .textEncoder
+      case .audioEncoder: .audioEncoder
+      case .adapter, .faceReader, .transformerConfiguration, .tokenizer, .audioConfiguration: .own
+      }
+    }
+
     /// What it is called in messages.
     package var title: String {
       switch self {
@@ -39,6 +50,8 @@ package struct CheckpointFolder: Sendable {
   package let root: URL
   package let family: ModelFamily
   package let settings: CheckpointSettings
+  /// What is merged into the transformer that serves while it is read, in this order.
+  package var adapters: [LoRAAdapter] = []
 
   /// - Parameter headDim: overrides what the settings say.
   /// - Throws: `FileError` if there is no such folder or its `livetalk.json` is not right.
@@ -60,7 +73,7 @@ package struct CheckpointFolder: Sendable {
 
   /// The file of a part, or nil where none of its names is there.
   package func file(_ part: Part) -> URL? {
-    let places = family.file(part).names.map { root.appendingPathComponent($0) }
+    let places = family.file(part).allNames.map { root.appendingPathComponent($0) }
     return places.first { FileManager.default.fileExists(atPath: $0.path) }
   }
 
@@ -153,8 +166,10 @@ package struct CheckpointSettings: Codable, Equatable, Sendable {
     } catch {
       throw FileError(url, "it is not a settings file: \(jsonReason(error))")
     }
-    guard headDim > 0, (1...512).contains(textRows), !imageSizes.isEmpty,
-      imageSizes.allSatisfy({ $0.height > 0 && $0.width > 0 })
+    let sides = 1...8192
+    guard (1...65_536).contains(headDim), (1...512).contains(textRows), !imageSizes.isEmpty,
+      imageSizes.allSatisfy({ sides.contains($0.height) && sides.contains($0.width) }),
+      (1...(1 << 20)).contains(positionLimit ?? 1)
     else {
       throw FileError(url, "it states an impossible size")
     }

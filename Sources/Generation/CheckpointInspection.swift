@@ -38,16 +38,18 @@ package struct CheckpointInspection: Sendable, Codable {
   package let complete: Bool
 
   /// Looks at every part, those that are optional only where they are there; nothing is thrown for one that is missing or damaged.
-  package init(of folder: CheckpointFolder) {
+  ///
+  /// - Parameter values: whether every value is read, to find those that are not finite; else headers alone are, which is quick for any size.
+  package init(of folder: CheckpointFolder, values: Bool = true) {
     self.folder = folder.root.path
     let parts = folder.family.parts.filter { !$0.isOptional || folder.file($0) != nil }
-    items = parts.map { CheckpointInspection.item($0, folder) }
+    items = parts.map { CheckpointInspection.item($0, folder, values) }
     provenance = folder.settings.provenance
     imageSizes = folder.settings.imageSizes
     complete = items.allSatisfy { $0.problem == nil }
   }
 
-  private static func item(_ part: CheckpointFolder.Part, _ folder: CheckpointFolder) -> Item {
+  private static func item(_ part: CheckpointFolder.Part, _ folder: CheckpointFolder, _ values: Bool) -> Item {
     var item = Item(
       part: part.rawValue, title: part.title, path: folder.family.place(of: part, in: folder.root).path,
       source: folder.family.file(part).source)
@@ -61,9 +63,12 @@ package struct CheckpointInspection: Sendable, Codable {
       item.format = "JSON"
       if part.isWeights {
         item.format = file.pathExtension == "safetensors" ? "safetensors" : "PyTorch"
-        let weights = try readWeights(file)
+        let weights = try folder.weights(part)
+        if item.format == "PyTorch", let name = try? nameOfPickledWeights(file), !name.isEmpty {
+          item.format = "PyTorch, its '\(name)'"
+        }
         if file.pathExtension == "json" {
-          let shards = try shards(file)
+          let shards = try weightShards(of: file)
           item.format = "safetensors in \(shards.count) parts"
           item.bytes = try shards.map(size).reduce(0, +)
         }
@@ -74,7 +79,7 @@ package struct CheckpointInspection: Sendable, Codable {
         item.sizes = sizes(part, weights, folder)
       }
       try withTorchErrors {
-        try folder.verify(part)
+        try folder.verify(part, values: values)
         if part == .transformer { try folder.verifyFit() }
       }
     } catch {
@@ -118,16 +123,6 @@ package struct CheckpointInspection: Sendable, Codable {
         + "\(sizes.spatialStride)×\(sizes.spatialStride) pixels each"
     default: return nil
     }
-  }
-
-  private struct Index: Decodable {
-    private enum CodingKeys: String, CodingKey { case shards = "weight_map" }
-    let shards: [String: String]
-  }
-
-  private static func shards(_ index: URL) throws -> [URL] {
-    let names = try JSONDecoder().decode(Index.self, from: readFile(index)).shards.values
-    return Set(names).sorted().map { index.deletingLastPathComponent().appendingPathComponent($0) }
   }
 
   private static func size(_ file: URL) throws -> Int {

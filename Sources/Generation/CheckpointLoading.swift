@@ -10,6 +10,11 @@ package import Torch
 /// Without a type the weights stay as they are stored, where the file is mapped even in its pages. All throw `FileError`, `TorchError`, or
 /// `CheckpointMismatch` with all keys that are wrong.
 extension CheckpointFolder {
+  /// The weights of a part under our keys, whatever file they are in.
+  package func weights(_ part: Part) throws -> [String: Tensor] {
+    try readWeights(try require(part), of: part.keys)
+  }
+
   /// The transformer over a store that the caller makes of the file's weights: frozen, trained, or with LoRA factors.
   ///
   /// - Parameter makeStore: given the weights and the name that errors call them.
@@ -23,9 +28,28 @@ extension CheckpointFolder {
     return (model, store)
   }
 
-  /// The transformer that serves.
-  package func loadTransformer(device: Device = .cpu, dtype: DType? = nil) throws -> WanTransformer {
-    try loadTransformer { ParameterStore(weights: $0, name: $1, device: device, dtype: dtype, isFrozen: true) }.model
+  /// The transformer that serves, with the folder's adapters merged into it.
+  package func loadTransformer(device: Device = .cpu, dtype: DType? = nil, checksValues: Bool = true) throws
+    -> WanTransformer
+  {
+    try loadTransformer { weights, name in
+      let merging = try merge(adapters, into: weights)
+      return ParameterStore(
+        weights: weights, name: name, device: device, dtype: dtype, isFrozen: true,
+        transform: merging.map { merging in { try merging.tensor($0, on: $2) ?? $1 } }, checksValues: checksValues)
+    }.model
+  }
+
+  /// What adapters do to the weights of a model; nil for none.
+  ///
+  /// - Throws: `FileError` for one that does not fit, that changes nothing, or that makes another model of it.
+  private func merge(_ adapters: [LoRAAdapter], into weights: [String: Tensor]) throws -> LoRAAdapter.Merging? {
+    guard !adapters.isEmpty else { return nil }
+    for adapter in adapters {
+      let merging = try LoRAAdapter.Merging([adapter], into: weights)
+      try merging.requireLayout(of: weights, adapter.url)
+    }
+    return try LoRAAdapter.Merging(adapters, into: weights)
   }
 
   /// Live Avatar's transformer, its adapter merged into it while it is read.
@@ -35,52 +59,55 @@ extension CheckpointFolder {
     -> WanS2VTransformer
   {
     let file = try require(.transformer)
-    let weights = try readWeights(file)
+    let weights = try self.weights(.transformer)
     let configuration = try s2vConfiguration(weights)
-    let merging = try adapter(of: weights)
+    let merging = try merge([try ownAdapter(of: weights)] + adapters, into: weights)
     let store = ParameterStore(
       weights: weights, name: file.path, device: device, dtype: dtype, isFrozen: true, float8: float8,
-      transform: { key, tensor, device in try merging.tensor(key, on: device) ?? tensor })
+      transform: { key, tensor, device in try merging?.tensor(key, on: device) ?? tensor })
     let model = try WanS2VTransformer(configuration, store.root)
     try store.finish()
     return model
   }
 
-  /// What the adapter does to the weights of its base.
+  /// The adapter that makes Live Avatar of its base.
   ///
   /// The published code lets an adapter whose keys name no layer pass, and goes on with the base.
-  private func adapter(of base: [String: Tensor]) throws -> LoRAAdapter.Merging {
+  private func ownAdapter(of base: [String: Tensor]) throws -> LoRAAdapter {
     let file = try require(.adapter)
-    do {
-      let merging = try LoRAAdapter.Merging(
-        try readWeights(file), into: base, alpha: LoRAAdapter.publishedAlpha)
-      guard merging.layers > 0 else { throw FileError(file, "it names no layer, so that merging it changes nothing") }
-      guard merging.layout.count == base.count else {
-        throw FileError(file, "it holds \(merging.layout.count - base.count) tensors that are no factors of a layer")
-      }
-      return merging
-    } catch let error as TorchError { throw FileError(file, error.sentence) }
+    let adapter = try LoRAAdapter(try readWeights(file), file: file, alpha: LoRAAdapter.publishedAlpha)
+    let merging = try LoRAAdapter.Merging([adapter], into: base)
+    guard merging.layers > 0 else { throw FileError(file, "it names no layer, so that merging it changes nothing") }
+    try merging.requireLayout(of: base, file)
+    return adapter
   }
 
   /// The video autoencoder, with the statistics of its latents that the settings state.
-  package func loadVAE(device: Device = .cpu, dtype: DType? = nil) throws -> WanVAE {
+  package func loadVAE(device: Device = .cpu, dtype: DType? = nil, checksValues: Bool = true) throws -> WanVAE {
     let (file, weights, configuration) = try vaeWeights()
-    let store = ParameterStore(weights: weights, name: file.path, device: device, dtype: dtype)
+    let store = ParameterStore(
+      weights: weights, name: file.path, device: device, dtype: dtype, checksValues: checksValues)
     let vae = WanVAE(configuration, store.root)
     try store.finish()
     return vae
   }
 
-  package func loadAudioEncoder(device: Device = .cpu, dtype: DType? = nil) throws -> Wav2Vec2 {
+  package func loadAudioEncoder(device: Device = .cpu, dtype: DType? = nil, checksValues: Bool = true) throws
+    -> Wav2Vec2
+  {
     let file = try require(.audioEncoder)
+    let weights = try self.weights(.audioEncoder)
     return try Wav2Vec2(
-      try audioConfiguration(), weights: try readWeights(file), name: file.path, device: device, dtype: dtype,
-      isFrozen: true)
+      try audioConfiguration(of: weights), weights: weights, name: file.path, device: device, dtype: dtype,
+      isFrozen: true, checksValues: checksValues)
   }
 
-  package func loadTextEncoder(device: Device = .cpu, dtype: DType? = nil) throws -> UMT5Encoder {
+  package func loadTextEncoder(device: Device = .cpu, dtype: DType? = nil, checksValues: Bool = true) throws
+    -> UMT5Encoder
+  {
     let file = try require(.textEncoder)
-    return try UMT5Encoder(weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+    return try UMT5Encoder(
+      weights: try weights(.textEncoder), name: file.path, device: device, dtype: dtype, checksValues: checksValues)
   }
 
   package func loadTokenizer() throws -> Tokenizer { try Tokenizer(contentsOf: try require(.tokenizer)) }
@@ -88,10 +115,17 @@ extension CheckpointFolder {
   /// The network that reads faces off frames.
   package func loadFaceReader(device: Device = .cpu) throws -> FaceReader {
     let file = try require(.faceReader)
-    return try FaceReader(weights: try readWeights(file), name: file.path, device: device)
+    return try FaceReader(weights: try weights(.faceReader), name: file.path, device: device)
   }
 
   // MARK: - Sizes
+
+  /// What shapes tell, with the file's name where they tell nothing that can be.
+  private func sizes<Sizes>(of file: URL, _ read: () throws -> Sizes) throws -> Sizes {
+    do { return try read() } catch let error as TorchError {
+      throw FileError(file, error.description.hasSuffix(".") ? String(error.description.dropLast()) : error.description)
+    }
+  }
 
   private func transformerWeights() throws -> (file: URL, [String: Tensor], WanTransformerConfiguration) {
     let taken = ModelFamily.liveTalk
@@ -99,8 +133,16 @@ extension CheckpointFolder {
       throw FileError(root, "it is a checkpoint of \(family.name), and this takes one of \(taken.name)")
     }
     let file = try require(.transformer)
-    let weights = try readWeights(file)
-    let configuration = try WanTransformerConfiguration(readingFrom: weights, headDim: settings.headDim)
+    let weights = try self.weights(.transformer)
+    guard weights["audio_proj.proj.weight"] != nil else {
+      throw FileError(
+        file,
+        "it is a Wan transformer without LiveTalk's layers for sound ('audio_proj'); merge OmniAvatar's adapter into it "
+          + "('livetalk checkpoint merge'), or take LiveTalk's own")
+    }
+    let configuration = try sizes(of: file) {
+      try WanTransformerConfiguration(readingFrom: weights, headDim: settings.headDim)
+    }
     if let problem = configuration.problem { throw FileError(file, problem) }
     return (file, weights, configuration)
   }
@@ -117,8 +159,9 @@ extension CheckpointFolder {
     guard let stated = try? JSONDecoder().decode(Published.self, from: data)
     else { throw FileError(file, "it is not a configuration of a diffusion transformer") }
     let headDim = stated.dim.flatMap { dim in stated.num_heads.map { dim / max(1, $0) } } ?? settings.headDim
-    let configuration = try WanS2VConfiguration(
-      readingFrom: weights, headDim: headDim, audioLayers: stated.audio_inject_layers)
+    let configuration = try sizes(of: try require(.transformer)) {
+      try WanS2VConfiguration(readingFrom: weights, headDim: headDim, audioLayers: stated.audio_inject_layers)
+    }
     if let problem = configuration.problem { throw FileError(file, problem) }
     return configuration
   }
@@ -132,15 +175,17 @@ extension CheckpointFolder {
       let sizes = try transformerWeights().2
       return (sizes.trunk, sizes.audioInputDim, \Wav2Vec2Configuration.featureWidth)
     case .liveAvatar:
-      let sizes = try s2vConfiguration(try readWeights(try require(.transformer)))
+      let sizes = try s2vConfiguration(try weights(.transformer))
       return (sizes.trunk, sizes.audioInputDim, \Wav2Vec2Configuration.statesWidth)
     }
   }
 
   private func vaeWeights() throws -> (file: URL, [String: Tensor], WanVAEConfiguration) {
     let file = try require(.vae)
-    let weights = try readWeights(file)
-    let configuration = try WanVAEConfiguration(readingFrom: weights, statistics: settings.latentStatistics)
+    let weights = try self.weights(.vae)
+    let configuration = try sizes(of: file) {
+      try WanVAEConfiguration(readingFrom: weights, statistics: settings.latentStatistics)
+    }
     guard configuration.temporalStride == geometry.temporalStride else {
       throw FileError(
         file,
@@ -150,38 +195,44 @@ extension CheckpointFolder {
     return (file, weights, configuration)
   }
 
-  private func audioConfiguration() throws -> Wav2Vec2Configuration {
-    try Wav2Vec2Configuration(contentsOf: try require(.audioConfiguration))
+  /// The sizes of the speech encoder, as its configuration says; its weights must have as many layers.
+  package func audioConfiguration(of weights: [String: Tensor]) throws -> Wav2Vec2Configuration {
+    let file = try require(.audioConfiguration)
+    let sizes = try Wav2Vec2Configuration(contentsOf: file)
+    if let problem = sizes.contradiction(of: weights) { throw FileError(file, problem) }
+    return sizes
   }
 
   // MARK: - Checks
 
   /// Compares every key and shape of a part with the model that its sizes make. Nothing is converted or moved: what a mapped
   /// file holds stays there, so that gigabytes are judged in a moment.
-  package func verify(_ part: Part) throws {
+  ///
+  /// - Parameter values: whether all values are read too, and must be finite; else loading finds those that are not.
+  package func verify(_ part: Part, values: Bool = false) throws {
     switch part {
     case .transformer:
       switch family.kind {
-      case .liveTalk: _ = try loadTransformer()
-      case .liveAvatar: try verifyS2VTransformer()
+      case .liveTalk: _ = try loadTransformer(checksValues: values)
+      case .liveAvatar: try verifyS2VTransformer(checksValues: values)
       }
-    case .transformerConfiguration: _ = try s2vConfiguration(try readWeights(try require(.transformer)))
-    case .adapter: _ = try adapter(of: try readWeights(try require(.transformer)))
-    case .vae: _ = try loadVAE()
-    case .textEncoder: _ = try loadTextEncoder()
-    case .audioEncoder: _ = try loadAudioEncoder()
-    case .audioConfiguration: _ = try audioConfiguration()
+    case .transformerConfiguration: _ = try s2vConfiguration(try weights(.transformer))
+    case .adapter: _ = try ownAdapter(of: try weights(.transformer))
+    case .vae: _ = try loadVAE(checksValues: values)
+    case .textEncoder: _ = try loadTextEncoder(checksValues: values)
+    case .audioEncoder: _ = try loadAudioEncoder(checksValues: values)
+    case .audioConfiguration: _ = try Wav2Vec2Configuration(contentsOf: try require(.audioConfiguration))
     case .tokenizer: _ = try loadTokenizer()
     case .faceReader: _ = try loadFaceReader()
     }
   }
 
   /// As `loadS2VTransformer`, without the adapter: what is mapped stays where it is.
-  private func verifyS2VTransformer() throws {
+  private func verifyS2VTransformer(checksValues: Bool) throws {
     let file = try require(.transformer)
-    let weights = try readWeights(file)
+    let weights = try self.weights(.transformer)
     // Not frozen: layers of a frozen model may copy their weights.
-    let store = ParameterStore(weights: weights, name: file.path)
+    let store = ParameterStore(weights: weights, name: file.path, checksValues: checksValues)
     _ = try WanS2VTransformer(try s2vConfiguration(weights), store.root, keepsTypes: true)
     try store.finish()
   }
@@ -198,9 +249,10 @@ extension CheckpointFolder {
     }
     try check(.vae, { try vaeWeights().2.latentChannels }, sizes.trunk.outDim, "latent channels")
     try check(
-      .audioEncoder, { try audioConfiguration()[keyPath: sizes.audioWidth] }, sizes.audioInputDim, "features a frame")
+      .audioEncoder, { try audioConfiguration(of: try weights(.audioEncoder))[keyPath: sizes.audioWidth] },
+      sizes.audioInputDim, "features a frame")
     try check(
-      .textEncoder, { try UMT5Configuration(readingFrom: try readWeights(try require(.textEncoder)), name: "").width },
+      .textEncoder, { try UMT5Configuration(readingFrom: try weights(.textEncoder), name: "").width },
       sizes.trunk.textDim, "values a word")
   }
 

@@ -65,7 +65,7 @@ extension Clip {
   ) throws {
     var remaining = videoFrames
     func finish(_ pending: PendingFrames, block: Int) throws {
-      for frame in pending.read().prefix(remaining) { try deliver(frame) }
+      for frame in try pending.read().prefix(remaining) { try deliver(frame) }
       remaining -= min(remaining, pending.count)
       progress(block + 1)
     }
@@ -109,7 +109,7 @@ extension Clip {
     if isLive || generatedFrames > Wav2Vec2.Windows.standard.longest {
       return audioFeatures(SpeechFeatureStream(encoder, geometry: geometry, framesPerBlock: framesPerBlock))
     }
-    let whole = try encoder.encode(paddedSamples, frameCount: generatedFrames)
+    let whole = try encoder.encode(paddedSamples, frameCount: generatedFrames).checked(as: "features of the sound")
     var (row, block) = (0, 0)
     return {
       let rows = geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock)

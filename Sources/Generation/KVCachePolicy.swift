@@ -53,6 +53,7 @@ package enum KVCachePolicy: Hashable, Sendable, CustomStringConvertible {
     case .full: return nil
     case .rolling(let window), .anchorHeavy(_, let window):
       if sinks < 0 { return "a policy cannot have \(sinks) sinks" }
+      if max(sinks, window) > 1 << 16 { return "a policy keeps at most \(1 << 16) latent frames" }
       return window >= sinks + framesPerBlock
         ? nil : "a window of \(window) frames does not hold \(sinks) sinks and a block of \(framesPerBlock)"
     }

@@ -30,11 +30,12 @@ package struct PromptEncoder: Sendable {
   package func encode(_ prompt: String) throws -> (context: Tensor, count: Int) {
     let text = tokenizer.encode(PromptCleaning.clean(prompt))
     let ids = Tensor(text.ids, [1, text.ids.count])
-    if let largest = text.ids.max(), largest >= encoder.configuration.vocabulary {
+    guard text.ids.allSatisfy((0..<Int64(encoder.configuration.vocabulary)).contains) else {
       throw FileError(root, "its tokeniser knows more words than its text encoder")
     }
     let mask = Tensor(text.mask, [1, text.mask.count])
-    let context = encoder.encode(ids: ids.to(encoder.device), mask: mask.to(encoder.device))
+    let context = try encoder.encode(ids: ids.to(encoder.device), mask: mask.to(encoder.device))
+      .checked(as: "values of the encoded prompt")
     return (context.narrow(1, 0, rows), min(text.count, rows))
   }
 }

@@ -26,7 +26,8 @@ package struct LoRAConfiguration: Codable, Hashable, Sendable {
 
   /// What is invalid, or nil.
   package var problem: String? {
-    if rank <= 0 { return "a rank of \(rank) is no rank" }
+    if !(1...65_536).contains(rank) { return "a rank of \(rank) is not one from 1 to 65536" }
+    if !(abs(alpha) <= 1e6) { return "an alpha of \(alpha) is not a finite number up to a million" }
     return targets.isEmpty && whole.isEmpty ? "it names no layer to train" : nil
   }
 

@@ -58,7 +58,9 @@ package final class ParameterStore {
   package private(set) var layout: [(name: String, shape: [Int], initial: Initial, kept: DType)] = []
   private var missing: [String] = []
   private var misshaped: [String] = []
+  private var notFinite: [String] = []
   private var used: Set<String> = []
+  private let checksValues: Bool
 
   /// Parameters from a checkpoint; `name` (a file) is what errors call it.
   ///
@@ -67,11 +69,13 @@ package final class ParameterStore {
   ///   - float8: which linear layers of a frozen model are kept in 8 bits.
   ///   - transform: what a tensor of the checkpoint becomes on a device, of its own type: so that a large model can be changed while it is
   ///     read, one tensor at a time. What it throws, `finish` throws.
+  ///   - checksValues: whether `finish` throws where a value is not finite. It reads every page of a mapped file, which shapes alone do not.
   package init(
     weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
     adaptation: (LoRAConfiguration, RandomGenerator)? = nil, float8: Float8Layers? = nil,
-    transform: ((String, Tensor, Device) throws -> Tensor)? = nil
+    transform: ((String, Tensor, Device) throws -> Tensor)? = nil, checksValues: Bool = true
   ) {
+    self.checksValues = checksValues
     self.float8 = float8
     self.transform = transform
     self.adaptation = adaptation?.0
@@ -87,6 +91,7 @@ package final class ParameterStore {
     random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false, float8: Float8Layers? = nil
   ) {
     source = .random(generator)
+    checksValues = false
     self.float8 = float8
     transform = nil
     adaptation = nil
@@ -103,6 +108,7 @@ package final class ParameterStore {
 
   private init(dtype: DType?, float8: Float8Layers?) {
     source = .shapes
+    checksValues = false
     (self.float8, transform) = (float8, nil)
     adaptation = nil
     factorSource = nil
@@ -183,8 +189,14 @@ package final class ParameterStore {
         misshaped.append("\(key) is \(found.shape), expected \(shape)")
         return Tensor.empty([0])
       }
-      guard let transform else { return found.to(device, dtype ?? found.dtype) }
-      do { return try transform(key, found, device).to(device, dtype ?? found.dtype) } catch {
+      do {
+        let values = try transform?(key, found, device) ?? found
+        let tensor = values.to(device, dtype ?? found.dtype)
+        if checksValues, !tensor.isAllFinite {
+          notFinite.append("\(key)\(values.isAllFinite ? " in \(tensor.dtype)" : "")")
+        }
+        return tensor
+      } catch {
         failure = failure ?? error
         return Tensor.empty([0])
       }
@@ -198,11 +210,24 @@ package final class ParameterStore {
   package func finish(ignoring: [String] = []) throws {
     guard case .weights(let weights, let name) = source else { return }
     if let failure { throw failure }
+    if let first = notFinite.first {
+      let more = notFinite.count > 1 ? " and those of \(notFinite.count - 1) more" : ""
+      throw NonFiniteWeights(
+        "\(name): the values of '\(first)'\(more) are not finite numbers; the file is damaged, or its training had failed: take another one."
+      )
+    }
     let unused = weights.keys.filter { key in !used.contains(key) && !ignoring.contains { key.hasPrefix($0) } }.sorted()
     if !missing.isEmpty || !misshaped.isEmpty || !unused.isEmpty {
       throw CheckpointMismatch(name: name, missing: missing, misshaped: misshaped, unused: unused)
     }
   }
+}
+
+/// Weights that hold infinities or what is no number.
+package struct NonFiniteWeights: Error, CustomStringConvertible, LocalizedError, Sendable {
+  package let description: String
+  package var errorDescription: String? { description }
+  init(_ description: String) { self.description = description }
 }
 
 /// A checkpoint that does not hold what the model needs.

@@ -67,7 +67,8 @@ enum Wav2Vec2Cases {
       for file in ["model.safetensors", "pytorch_model.bin"] {
         let url = folder.appendingPathComponent(file)
         guard FileManager.default.fileExists(atPath: url.path) else { continue }
-        let encoder = try Wav2Vec2(configuration, weights: readWeights(url), name: file, device: golden.device)
+        let encoder = try Wav2Vec2(
+          configuration, weights: readWeights(url, of: .audioEncoder), name: file, device: golden.device)
         encoders.append(("\(key)/\(file)", encoder))
       }
     }

@@ -3,10 +3,11 @@ import Foundation
 
 /// Reads the state dictionary of a `.pth` or `.bin` file of torch.save.
 ///
-/// The tensors are those of its dictionary, or of the only dictionary of tensors inside it (`{"state_dict": {…}}`); numbers
-/// beside them are left out. Tensors share the mapped file's pages; only those with gaps or in another order are copied.
+/// The tensors are those of the dictionary inside it that has the name of a model (`{"state_dict": {…}}`, and of Self-Forcing's
+/// `generator`, `generator_ema` and `critic` the second), else its own, else those of the only dictionary of tensors inside it;
+/// numbers beside them are left out. Tensors share the mapped file's pages; only those with gaps or in another order are copied.
 /// - Throws: `FileError` with one sentence for what is not plain data or not whole.
-func readPickle(_ url: URL) throws -> [String: Tensor] {
+func readPickle(_ url: URL) throws -> (name: String, tensors: [String: Tensor]) {
   let archive = try Archive(url)
   guard let text = try archive.read("data.pkl", limit: 64 << 20) else {
     throw FileError(url, "it has no record 'data.pkl', so it is not an archive of torch.save")
@@ -18,9 +19,10 @@ func readPickle(_ url: URL) throws -> [String: Tensor] {
   do {
     let described = try stateDictionary(try unpickler.run(), unpickler)
     var budget = archive.mapping.count * 4 + 64 << 20
-    return try described.reduce(into: [:]) { tensors, entry in
+    let tensors = try described.tensors.reduce(into: [:]) { tensors, entry in
       tensors[entry.key] = try makeTensor(entry.value, archive, copyBudget: &budget)
     }
+    return (described.path.joined(separator: "."), tensors)
   } catch let refusal as Unpickler.Refusal {
     throw FileError(url, refusal.reason)
   } catch let refusal as Misfit {
@@ -31,22 +33,45 @@ func readPickle(_ url: URL) throws -> [String: Tensor] {
 /// A tensor that does not fit its file.
 private struct Misfit: Error { let reason: String }
 
-private func stateDictionary(_ value: PickleValue, _ unpickler: Unpickler) throws -> [String: PickledTensor] {
-  func tensors(_ value: PickleValue) -> [String: PickledTensor] {
-    (unpickler.entries(of: value) ?? []).reduce(into: [:]) { tensors, entry in
+/// What codes of training call the dictionary of the model in a checkpoint, first choice first: an average of the weights is what
+/// serves, and Self-Forcing's `generator` is the student.
+private let modelNames = [
+  "generator_ema", "ema_state_dict", "ema", "params_ema", "generator", "student", "state_dict", "model_state_dict",
+  "model",
+  "module", "params",
+]
+
+private typealias StateDictionary = (path: [String], tensors: [String: PickledTensor])
+
+private func stateDictionary(_ value: PickleValue, _ unpickler: Unpickler) throws -> StateDictionary {
+  guard unpickler.entries(of: value) != nil else { throw Misfit(reason: "it holds no dictionary of tensors") }
+  var found: [StateDictionary] = []
+  // A hostile file may nest without end.
+  var budget = 10_000
+  func search(_ value: PickleValue, _ path: [String]) {
+    guard budget > 0, let entries = unpickler.entries(of: value) else { return }
+    budget -= 1
+    let tensors = entries.reduce(into: [String: PickledTensor]()) { tensors, entry in
       if case .tensor(let tensor) = entry.value { tensors[entry.key] = tensor }
     }
+    if !tensors.isEmpty || (path.isEmpty && entries.isEmpty) { found.append((path, tensors)) }
+    // No code of training nests deeper.
+    if path.count < 3 { for entry in entries { search(entry.value, path + [entry.key]) } }
   }
-  guard let entries = unpickler.entries(of: value) else { throw Misfit(reason: "it holds no dictionary of tensors") }
-  let own = tensors(value)
-  if !own.isEmpty || entries.isEmpty { return own }
-  let inner = entries.map { ($0.key, tensors($0.value)) }.filter { !$0.1.isEmpty }
-  guard let first = inner.first else { throw Misfit(reason: "it holds no dictionary of tensors") }
-  guard inner.count == 1 else {
-    let names = inner.map { "'\($0.0)'" }.joined(separator: ", ")
-    throw Misfit(reason: "it holds several dictionaries of tensors (\(names)), so which is meant is unknown")
+  search(value, [])
+  let named = found.compactMap { entry -> (rank: [Int], entry: StateDictionary)? in
+    let ranks = entry.path.compactMap(modelNames.firstIndex(of:))
+    return ranks.count == entry.path.count && !ranks.isEmpty ? (ranks, entry) : nil
   }
-  return first.1
+  if let best = named.min(by: { $0.rank.lexicographicallyPrecedes($1.rank) }) { return best.entry }
+  if let own = found.first, own.path.isEmpty || found.count == 1 { return own }
+  guard !found.isEmpty else { throw Misfit(reason: "it holds no dictionary of tensors") }
+  let names = found.prefix(5).map { "'\($0.path.joined(separator: "."))'" }.joined(separator: ", ")
+  let more = found.count > 5 ? " and \(found.count - 5) more" : ""
+  throw Misfit(
+    reason:
+      "it holds several dictionaries of tensors (\(names)\(more)), so which is meant is unknown; save that of the model "
+      + "alone, or under the name 'state_dict'")
 }
 
 /// Checks what a pickle says of a tensor against the archive, and makes the tensor.
@@ -68,7 +93,9 @@ private func makeTensor(_ described: PickledTensor, _ archive: Archive, copyBudg
     throw Misfit(
       reason: "its storage '\(storage.record)' claims \(storage.count) elements but has \(record.count) bytes")
   }
-  guard let extent = extent(described), extent.last <= storageBytes / dtype.size else {
+  guard byteCount(of: described.shape, dtype) != nil || !described.shape.contains(0), let extent = extent(described),
+    extent.last <= storageBytes / dtype.size
+  else {
     throw Misfit(
       reason:
         "a tensor of the shape \(described.shape) with the strides \(described.strides) does not fit its storage '"

@@ -63,11 +63,9 @@ package final class SafetensorsFile: Sendable {
     guard let dtype = DType(safetensors: type) else {
       throw FileError(url, "'\(name)' has the element type \(type), which is not supported")
     }
-    var bytes = dtype.size
-    for size in shape {
-      let (product, overflow) = bytes.multipliedReportingOverflow(by: size)
-      guard size >= 0, !overflow else { throw FileError(url, "'\(name)' has the impossible shape \(shape)") }
-      bytes = product
+    guard let bytes = byteCount(of: shape, dtype) else {
+      throw FileError(
+        url, "'\(name)' has the impossible shape \(shape.count > 16 ? "of \(shape.count) dimensions" : "\(shape)")")
     }
     guard offsets[0] >= 0, offsets[0] <= offsets[1], offsets[1] - offsets[0] == bytes else {
       throw FileError(url, "'\(name)' has the shape \(shape) but \(offsets[1] &- offsets[0]) bytes of data")
@@ -90,6 +88,20 @@ package final class SafetensorsFile: Sendable {
   package func tensors() throws -> [String: Tensor] {
     try Dictionary(uniqueKeysWithValues: entries.keys.map { ($0, try tensor($0)) })
   }
+}
+
+/// Bytes of a tensor that a file speaks of, or nil for a shape that none can have.
+///
+/// A tensor without elements may name any sizes beside the 0: their product is bounded too, so that no arithmetic on them overflows.
+func byteCount(of shape: [Int], _ dtype: DType) -> Int? {
+  guard shape.count <= 64 else { return nil }
+  var extent = dtype.size
+  for size in shape {
+    let (product, overflow) = extent.multipliedReportingOverflow(by: max(size, 1))
+    guard size >= 0, !overflow, product <= 1 << 56 else { return nil }
+    extent = product
+  }
+  return shape.contains(0) ? 0 : extent
 }
 
 // MARK: - Writing

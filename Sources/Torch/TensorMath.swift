@@ -21,6 +21,12 @@ extension Tensor {
   /// To the nearest whole number, halves to the even one.
   package func round() -> Tensor { Tensor { ct_round(c, $0) } }
   package func isNaN() -> Tensor { Tensor { ct_isnan(c, $0) } }
+  /// Whether every element is a finite number: one pass over the memory, which does not wait for more than its answer.
+  package var isAllFinite: Bool {
+    var result = true
+    check(ct_all_finite(c, &result))
+    return result
+  }
   package func isFinite() -> Tensor { Tensor { ct_isfinite(c, $0) } }
   package func logicalNot() -> Tensor { Tensor { ct_logical_not(c, $0) } }
   package func clamp(_ low: Double, _ high: Double) -> Tensor { Tensor { ct_clamp(c, low, high, $0) } }

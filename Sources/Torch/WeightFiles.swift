@@ -13,28 +13,45 @@ package func readWeights(_ url: URL) throws -> [String: Tensor] {
   switch url.pathExtension.lowercased() {
   case "safetensors": try SafetensorsFile(url).tensors()
   case "json": try readSharded(url)
-  case "pth", "pt", "bin": try readPickle(url)
+  case "pth", "pt", "bin": try readPickle(url).tensors
   case let other:
     throw FileError(url, "'.\(other)' is not a format of weights (.safetensors, .index.json, .pth, .pt, .bin)")
   }
 }
 
+/// Which dictionary of a `.pth` file its weights are, such as `generator_ema`; empty for the outermost.
+///
+/// - Throws: as `readWeights`.
+package func nameOfPickledWeights(_ url: URL) throws -> String { try readPickle(url).name }
+
 private struct ShardIndex: Decodable {
   let weight_map: [String: String]
 }
 
-private func readSharded(_ url: URL) throws -> [String: Tensor] {
+/// The files that an index names, each with the tensors that it promises there.
+private func shards(of url: URL) throws -> [URL: [String]] {
   let data = try readFile(url)
   guard let index = try? JSONDecoder().decode(ShardIndex.self, from: data) else {
     throw FileError(url, "it is not a safetensors index (no 'weight_map')")
   }
   let folder = url.deletingLastPathComponent()
-  var tensors: [String: Tensor] = [:]
-  for (shard, names) in Dictionary(grouping: index.weight_map.keys, by: { index.weight_map[$0] ?? "" }) {
-    guard !shard.contains("/"), shard != ".." else {
-      throw FileError(url, "it names the shard '\(shard)' outside its folder")
+  return try index.weight_map.reduce(into: [:]) { shards, entry in
+    guard !entry.value.contains("/"), entry.value != ".." else {
+      throw FileError(url, "it names the shard '\(entry.value)' outside its folder")
     }
-    let file = try SafetensorsFile(folder.appendingPathComponent(shard))
+    shards[folder.appendingPathComponent(entry.value), default: []].append(entry.key)
+  }
+}
+
+/// The files of a `.safetensors.index.json`, by name.
+///
+/// - Throws: `FileError` for a file that is none.
+package func weightShards(of index: URL) throws -> [URL] { try shards(of: index).keys.sorted { $0.path < $1.path } }
+
+private func readSharded(_ url: URL) throws -> [String: Tensor] {
+  var tensors: [String: Tensor] = [:]
+  for (shard, names) in try shards(of: url) {
+    let file = try SafetensorsFile(shard)
     for name in names { tensors[name] = try file.tensor(name) }
   }
   return tensors

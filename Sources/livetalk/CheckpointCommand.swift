@@ -37,6 +37,10 @@ struct CheckpointCommand: ParsableCommand {
         google/umt5-xxl/tokenizer.json, wav2vec2-large-xlsr-53-english/
                   the models around it
 
+        Files in the layouts of diffusers (transformer/, vae/, text_encoder/,
+        tokenizer/) and ComfyUI, a training's model.pt, and all files in one
+        folder are known too; README.md lists them.
+
         In both:
 
         livetalk.json
@@ -53,8 +57,8 @@ struct InspectCommand: ParsableCommand {
     abstract: "Say what a checkpoint folder holds and what it lacks.",
     discussion: """
       For each part: its file, format, size on disk, tensors, parameters and number types, the published model that it is, \
-      and whether its keys and shapes fit. A missing part is listed with its place and its source. Only headers are read, so \
-      this is quick for any size.
+      and whether its keys and shapes fit and its values are finite. A missing part is listed with its place and its source. \
+      Every value is read, which takes as long as reading the files; with --headers only their headers are.
 
       EXIT STATUS
         0 if every part is there and fits, else 1.
@@ -66,8 +70,11 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "Print JSON instead of a table.")
   var json = false
 
+  @Flag(help: "Read no values, but only what the files say of them.")
+  var headers = false
+
   func run() throws {
-    let inspection = CheckpointInspection(of: try CheckpointFolder(URL(fileURLWithPath: folder)))
+    let inspection = CheckpointInspection(of: try CheckpointFolder(URL(fileURLWithPath: folder)), values: !headers)
     if json {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

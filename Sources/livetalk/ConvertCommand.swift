@@ -54,7 +54,7 @@ struct ConvertCommand: ParsableCommand {
     defer { copied.discard() }
     for part in CheckpointFolder.Part.allCases {
       guard let file = source.file(part) else { continue }
-      try copy(part, file, named: source.family.file(part).names, to: partial)
+      try copy(part, file, of: source, to: partial)
     }
     var settings = source.settings
     settings.provenance = provenance ?? settings.provenance
@@ -68,8 +68,8 @@ struct ConvertCommand: ParsableCommand {
     Terminal.line("\(out): \(dtype.rawValue), from \(folder).")
   }
 
-  private func copy(_ part: CheckpointFolder.Part, _ file: URL, named names: [String], to root: URL) throws {
-    let isWeights = part.isWeights
+  private func copy(_ part: CheckpointFolder.Part, _ file: URL, of source: CheckpointFolder, to root: URL) throws {
+    let (isWeights, names) = (part.isWeights, source.family.file(part).names)
     let name = isWeights ? names.first { $0.hasSuffix(".safetensors") } ?? names[0] : names[0]
     let place = root.appendingPathComponent(name)
     do {
@@ -77,7 +77,7 @@ struct ConvertCommand: ParsableCommand {
       guard isWeights else { return try FileManager.default.copyItem(at: file.resolvingSymlinksInPath(), to: place) }
     } catch { throw FileError(place, "it cannot be written") }
     let type = dtype.resolve(on: .cpu)
-    let weights = try readWeights(file).mapValues { $0.dtype.isFloatingPoint ? $0.to(.cpu, type) : $0 }
+    let weights = try source.weights(part).mapValues { $0.dtype.isFloatingPoint ? $0.to(.cpu, type) : $0 }
     try writeSafetensors(weights, metadata: ["format": "pt"], to: place)
   }
 }

@@ -50,7 +50,7 @@ struct DoctorCommand: ParsableCommand {
       ]
     }
     do {
-      let inspection = CheckpointInspection(of: try CheckpointFolder(URL(fileURLWithPath: checkpoint)))
+      let inspection = CheckpointInspection(of: try CheckpointFolder(URL(fileURLWithPath: checkpoint)), values: false)
       var findings = inspection.items.map { item in
         guard let problem = item.problem else {
           return Finding(

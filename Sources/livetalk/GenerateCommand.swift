@@ -46,6 +46,10 @@ struct GenerateCommand: ParsableCommand {
           --device cuda --seed 7 -o frames/
 
         livetalk generate --checkpoint weights --image face.jpg \\
+          --audio speech.wav --prompt "…" --lora style.safetensors:0.8 \\
+          -o styled.mp4
+
+        livetalk generate --checkpoint weights --image face.jpg \\
           --audio speech.wav --prompt "…" -o - |
           ffplay -f rawvideo -pixel_format rgb24 -video_size 512x512 \\
             -framerate 16 -
@@ -72,6 +76,8 @@ struct GenerateCommand: ParsableCommand {
 
   @Option(name: [.short, .customLong("output")], help: ArgumentHelp("Where the video goes.", valueName: "path"))
   var output: String
+
+  @OptionGroup var adapters: AdapterOptions
 
   @OptionGroup var compute: ComputeOptions
 
@@ -175,11 +181,15 @@ struct GenerateCommand: ParsableCommand {
   }
 
   private func run(on device: Device, _ pipeline: GenerationJob.Pipeline?) throws {
-    let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
+    var folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
     try folder.requireAll()
+    folder.adapters = try adapters.adapters()
     try checkOptions(of: folder.family)
     let picture = try Picture(contentsOf: image)
     try PictureLimits.check(picture, path: image)
+    guard !GeneratedValues.isFlat(RGBPixels(picture).bytes) else {
+      throw LiveTalkError("The picture \(image) has one colour everywhere; give one of a face.")
+    }
     let voice = try Sound(contentsOf: audio, sampleRate: folder.geometry.sampleRate)
     let given = ReferencePicture.Size(height: picture.height, width: picture.width)
     guard

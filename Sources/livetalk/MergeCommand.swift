@@ -26,28 +26,43 @@ struct MergeCommand: ParsableCommand {
       "Weights of the base: a file, or a folder with a 'diffusion_pytorch_model' or 'model' in it.", valueName: "path"))
   var base: String
 
-  @Option(help: ArgumentHelp("The adapter's file (.pt, .safetensors).", valueName: "file"))
-  var adapter: String
+  @Option(
+    help: ArgumentHelp(
+      "An adapter: its file, or its folder; may be repeated.",
+      discussion: "A strength may stand behind it: FILE:0.8.", valueName: "file"))
+  var adapter: [String]
 
   @Option(
     help: ArgumentHelp(
-      "The adapter's scale.", discussion: "By default 'lora_alpha' of the config.json beside it.", valueName: "number"))
+      "The adapter's scale.",
+      discussion: """
+        By default each layer's own ('.alpha'), or what the adapter_config.json beside it says, or 'lora_alpha' of the config.json; and \
+        in diffusers' and kohya's files without any the rank.
+        """, valueName: "number"))
   var alpha: Double?
 
   @Option(name: [.customShort("o"), .long], help: ArgumentHelp("The .safetensors file to make.", valueName: "file"))
   var out: String
 
+  func validate() throws {
+    guard !adapter.isEmpty else { throw ValidationError("--adapter is missing") }
+    if let alpha, !alpha.isFinite || abs(alpha) > 1e6 {
+      throw ValidationError("--alpha is a finite number up to a million, not \(alpha)")
+    }
+  }
+
   func run() throws {
-    let adapterFile = URL(fileURLWithPath: adapter)
     let output = linkTarget(URL(fileURLWithPath: out))
     guard output.pathExtension == "safetensors" else {
       throw LiveTalkError("The output \(out) cannot be written: its name must end in .safetensors.")
     }
-    let merging = try LoRAAdapter.Merging(
-      try readWeights(adapterFile), into: try readWeights(try baseFile()), alpha: try alpha ?? alphaBeside(adapterFile))
-    guard merging.layers > 0 else {
-      throw LiveTalkError("The file \(adapter) holds no LoRA weights (lora_A, lora_B).")
+    let adapters = try adapter.map { try AdapterOptions.adapter($0, alpha: alpha) }
+    let baseFile = try baseFile()
+    let weights = try readWeights(baseFile, of: .transformer)
+    for (name, tensor) in weights.sorted(by: { $0.key < $1.key }) where !tensor.isAllFinite {
+      throw FileError(baseFile, "the values of '\(name)' are not finite numbers; take another file")
     }
+    let merging = try LoRAAdapter.Merging(adapters, into: weights)
     let report = StepReport("Merging \(merging.layers) layers")
     let layout = merging.layout
     let partial = partialFile(of: output)
@@ -76,18 +91,5 @@ struct MergeCommand: ParsableCommand {
       throw LiveTalkError("The folder \(base) holds no weights (\(names.joined(separator: ", "))).")
     }
     return file
-  }
-
-  private func alphaBeside(_ adapter: URL) throws -> Double {
-    let config = adapter.deletingLastPathComponent().appendingPathComponent("config.json")
-    guard let data = try? Data(contentsOf: config),
-      let fields = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any],
-      let alpha = (fields["lora_alpha"] as? NSNumber)?.doubleValue
-    else {
-      throw LiveTalkError(
-        "The adapter's scale is not known: give --alpha, or put its config.json with 'lora_alpha' beside \(adapter.path)."
-      )
-    }
-    return alpha
   }
 }

@@ -90,6 +90,8 @@ struct ServeCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Read the page from a folder, to work on it.", visibility: .hidden))
   var web: String?
 
+  @OptionGroup var adapters: AdapterOptions
+
   @OptionGroup var compute: ComputeOptions
 
   @Option(help: "Number type of the models: auto, fp32, bf16 or fp16.")
@@ -128,8 +130,9 @@ struct ServeCommand: ParsableCommand {
     try settings.check()
 
     let device = try compute.resolve()
-    let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
+    var folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
     try folder.requireAll()
+    folder.adapters = try adapters.adapters()
     let people = avatars.map { URL(fileURLWithPath: $0) } ?? folder.root.appendingPathComponent("avatars")
     let store = try AvatarStore(folder: people, limits: settings.limits)
     let talk = try Dialogue(

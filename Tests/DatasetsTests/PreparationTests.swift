@@ -232,7 +232,7 @@ import Torch
     let copy = try script("up.sh", "test -s \"$1\" && cp '\(fixture.scratch["better.png"].path)' \"$2\"")
     settings.upscaler = try ExternalTool("\(copy) {in} {out}", places: ["in", "out"])
     _ = try prepare(settings, encoder: encoder)
-    let expected = encoder.referenceLatent(
+    let expected = try encoder.referenceLatent(
       ReferencePicture.prepared(RGBPixels(width: 96, height: 64, bytes: better.bytes), size))
     let stored = try PreparedClips(fixture.scratch["out"]).tensor(0, "referenceLatent")
     #expect(stored.maxAbsDifference(expected) < 1e-6)

@@ -77,12 +77,12 @@ import Torch
     }
     #expect(throws: TorchError.self) {
       try withTorchErrors {
-        withInferenceMode { for block in features { _ = session.next(audioFeatures: block).read() } }
+        try withInferenceMode { for block in features { _ = try session.next(audioFeatures: block).read() } }
       }
     }
     // Another session goes on.
     let other = try system.session()
-    #expect(withInferenceMode { other.next(audioFeatures: system.features(9)).read() }.count == 9)
+    #expect(try withInferenceMode { try other.next(audioFeatures: system.features(9)).read() }.count == 9)
   }
 
   @Test func `a failure in the middle of denoising or decoding is thrown as well`() throws {
@@ -96,7 +96,7 @@ import Torch
           let session = try AvatarSession(
             transformer: system.transformer, vae: system.vae, referenceLatent: system.reference,
             textEmbedding: system.text, options: SessionOptions(), noise: broken)
-          for _ in 0..<2 { _ = session.next(audioFeatures: system.features(session.videoFramesInNextBlock)).read() }
+          for _ in 0..<2 { _ = try session.next(audioFeatures: system.features(session.videoFramesInNextBlock)).read() }
         }
       }
     }

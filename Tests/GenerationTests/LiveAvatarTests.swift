@@ -233,7 +233,7 @@ struct TinyLiveAvatar {
     let renamed = try refusal { Dictionary(uniqueKeysWithValues: $0.map { ("other.\($0)", $1) }) }
     #expect(renamed.contains("the base has no 'other.") && renamed.contains("more"))
     #expect(try refusal { $0.mapValues { $0.narrow(1, 0, 3) } }.contains("do not fit"))
-    #expect(try refusal { $0.merging(["patch_embedding.extra": .zeros([1])]) { $1 } }.contains("no factors"))
+    #expect(try refusal { $0.merging(["patch_embedding.extra": .zeros([1])]) { $1 } }.contains("that the base has not"))
   }
 
   @Test func `a part or a shard that is missing is named, and so is a configuration that does not fit`() throws {

@@ -35,7 +35,7 @@ import Torch
       #expect(session.size == size)
       for frames in [9, 12] {
         #expect(session.videoFramesInNextBlock == frames)
-        let made = session.next(audioFeatures: generator.normal([1, frames, 6 * 96])).read()
+        let made = try session.next(audioFeatures: generator.normal([1, frames, 6 * 96])).read()
         #expect(made.count == frames && made.allSatisfy { $0.count == 64 * 96 * 3 })
       }
     }

@@ -48,10 +48,15 @@ import Torch
     return hub
   }
 
+  private func encoder(_ weights: [String: Tensor]) throws -> Wav2Vec2 {
+    let ours = try ModelKeys.audioEncoder.ours(weights, URL(fileURLWithPath: "/w/model.safetensors"))
+    return try Wav2Vec2(Self.tiny, weights: ours, name: "model.safetensors")
+  }
+
   @Test func `both spellings of the keys give the same features`() throws {
     let sound = Self.sound(8000)
-    let fromHub = try Wav2Vec2(Self.tiny, weights: hub, name: "hub").encode(sound, frameCount: 9)
-    let fromNative = try Wav2Vec2(Self.tiny, weights: native, name: "native").encode(sound, frameCount: 9)
+    let fromHub = try encoder(hub).encode(sound, frameCount: 9)
+    let fromNative = try encoder(native).encode(sound, frameCount: 9)
     #expect(fromHub.shape == [1, 9, 4 * 24])
     #expect(fromHub.equals(fromNative))
   }
@@ -79,7 +84,7 @@ import Torch
     wrong["wav2vec2.encoder.layers.1.attention.q_proj.bias"] = Tensor.zeros([7])
     wrong["wav2vec2.encoder.layers.2.attention.q_proj.bias"] = Tensor.zeros([24])
     let error = try #require(throws: CheckpointMismatch.self) {
-      try Wav2Vec2(Self.tiny, weights: wrong, name: "model.safetensors")
+      try encoder(wrong)
     }
     #expect(error.missing == ["encoder.layer_norm.weight"])
     #expect(error.misshaped == ["encoder.layers.1.attention.q_proj.bias is [7], expected [24]"])
@@ -87,14 +92,14 @@ import Torch
   }
 
   @Test func `the first and the last columns are the same state`() throws {
-    let features = try Wav2Vec2(Self.tiny, weights: hub, name: "hub").encode(Self.sound(8000), frameCount: 9)
+    let features = try encoder(hub).encode(Self.sound(8000), frameCount: 9)
     #expect(features.narrow(2, 0, 24).equals(features.narrow(2, 72, 24)))
     #expect(!features.narrow(2, 0, 24).equals(features.narrow(2, 48, 24)))
   }
 
   @Test func `the first and the last video frame see the first and the last feature row`() throws {
     var taps: [String: Tensor] = [:]
-    let encoder = try Wav2Vec2(Self.tiny, weights: hub, name: "hub")
+    let encoder = try self.encoder(hub)
     _ = try encoder.encode(Self.sound(8000), frameCount: 9) { taps[$0] = $1 }
     let features = try #require(taps["conv_features"])
     let frames = try #require(taps["interpolated"])
@@ -108,12 +113,12 @@ import Torch
   }
 
   @Test func `a video longer than the sound stretches it`() throws {
-    let encoder = try Wav2Vec2(Self.tiny, weights: hub, name: "hub")
+    let encoder = try self.encoder(hub)
     #expect(try encoder.encode(Self.sound(4000), frameCount: 41).shape == [1, 41, 96])
   }
 
   @Test func `a sound shorter than one feature is refused`() throws {
-    let encoder = try Wav2Vec2(Self.tiny, weights: hub, name: "hub")
+    let encoder = try self.encoder(hub)
     #expect(try encoder.encode(Self.sound(400), frameCount: 1).shape == [1, 1, 96])
     let error = try #require(throws: LiveTalkError.self) { try encoder.encode(Self.sound(399), frameCount: 1) }
     #expect(error.description.contains("at least 400 samples"))
@@ -122,7 +127,7 @@ import Torch
   }
 
   @Test func `silence is finite`() throws {
-    let encoder = try Wav2Vec2(Self.tiny, weights: hub, name: "hub")
+    let encoder = try self.encoder(hub)
     let features = try encoder.encode([Float](repeating: 0, count: 4000), frameCount: 5)
     #expect(features.isFinite().to(.int64).min().intItem == 1)
   }
@@ -141,7 +146,7 @@ import Torch
   }
 
   @Test func `windows that see the whole sound give what it gives at once`() throws {
-    let encoder = try Wav2Vec2(Self.tiny, weights: hub, name: "hub")
+    let encoder = try self.encoder(hub)
     let sound = Self.sound(48_000)
     let whole = try encoder.encode(sound, frameCount: 48)
     let windows = Wav2Vec2.Windows(longest: 20, length: 13, context: 48)
@@ -149,7 +154,7 @@ import Torch
   }
 
   @Test func `windows with some context change the features little, joins included`() throws {
-    let encoder = try Wav2Vec2(Self.tiny, weights: hub, name: "hub")
+    let encoder = try self.encoder(hub)
     let sound = Self.sound(160_000)
     let whole = try encoder.encode(sound, frameCount: 160)
     let size = whole.abs().mean().item
@@ -193,8 +198,9 @@ import Torch
   @Test(arguments: [
     (#"{"feat_extract_norm": "batch"}"#, "not a configuration"),
     (#"{"hidden_act": "relu"}"#, "'hidden_act' is relu"), (#"{"model_type": "hubert"}"#, "'model_type' is hubert"),
-    (#"{"hidden_size": 10}"#, "sizes do not fit"), (#"{"num_hidden_layers": 0}"#, "sizes do not fit"),
-    (#"{"conv_dim": [512]}"#, "sizes do not fit"), (#"{"hidden_size": "x"}"#, "not a configuration"),
+    (#"{"hidden_size": 10}"#, "does not divide into 12 heads"),
+    (#"{"num_hidden_layers": 0}"#, "is 0, not a number from 1"),
+    (#"{"conv_dim": [512]}"#, "not lists of one length"), (#"{"hidden_size": "x"}"#, "not a configuration"),
     ("[]", "not a configuration"),
     ("", "the file is empty"),
   ])

@@ -174,8 +174,12 @@ import Testing
     }
     let one = [0x80, 2] + Array("}".utf8) + inner("model") + Array(".".utf8)
     #expect(try readWeights(try archive(one, [sixteen]))["w"]?.shape == [2, 2])
-    let two = [0x80, 2] + Array("}".utf8) + inner("ema") + inner("model") + Array(".".utf8)
-    #expect(refusal(try archive(two, [sixteen])).contains("'ema', 'model'"))
+    let two = [0x80, 2] + Array("}".utf8) + inner("left") + inner("right") + Array(".".utf8)
+    #expect(refusal(try archive(two, [sixteen])).contains("'left', 'right'"))
+    // Those of training have a choice.
+    let known = [0x80, 2] + Array("}".utf8) + inner("critic") + inner("generator") + Array(".".utf8)
+    #expect(try readWeights(try archive(known, [sixteen]))["w"]?.shape == [2, 2])
+    #expect(try nameOfPickledWeights(try archive(known, [sixteen])) == "generator")
   }
 
   @Test func `a truncated archive is refused at every length`() throws {

@@ -202,7 +202,7 @@ import Torch
         "phoneme_head.state_weights"
       ])
     #expect(head.metadata["symbols"] == #"["_","a","e","i","o"]"#)
-    let weights = try readWeights(try checkpoint.require(.audioEncoder))
+    let weights = try checkpoint.weights(.audioEncoder)
     let further = try PhonemeModel(configuration, symbols, weights: weights, RandomGenerator(seed: 9))
     #expect(try further.encoder.encode(samples, frameCount: 17).equals(features))
 

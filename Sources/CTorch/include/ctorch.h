@@ -173,6 +173,7 @@ CT_API ct_argmax(ct_in a, intptr_t dim, bool keep, ct_out out);
 CT_API ct_argmin(ct_in a, intptr_t dim, bool keep, ct_out out);
 CT_API ct_norm(ct_in a, double p, ct_ints dims, int32_t count, bool keep, ct_out out);
 CT_API ct_all_equal(ct_in a, ct_in b, bool *_Nonnull out);
+CT_API ct_all_finite(ct_in a, bool *_Nonnull out);          // numbers without infinities or NaN; true for integers
 
 // MARK: Shape
 CT_API ct_reshape(ct_in a, ct_ints sizes, int32_t rank, ct_out out);

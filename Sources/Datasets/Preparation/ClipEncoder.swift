@@ -46,14 +46,18 @@ package final class ClipEncoder {
 
   /// - Parameter frames: packed RGB8, 4F - 3 of them.
   /// - Returns: normalised latents `[C, F, h, w]`.
-  func latents(_ frames: [[UInt8]], _ size: ReferencePicture.Size) -> Tensor {
+  /// - Throws: `LiveTalkError` for latents that are no numbers, or flat.
+  func latents(_ frames: [[UInt8]], _ size: ReferencePicture.Size) throws -> Tensor {
     let video = videoTensor(frames, size).to(device).to(.float32) / 127.5 - 1
-    return vae.encode(video: video.unsqueeze(0)).squeeze(0)
+    return try vae.encode(video: video.unsqueeze(0)).squeeze(0).checked(as: "latents of the video")
   }
 
   /// - Parameter picture: `[1, 3, 1, H, W]` in [-1, 1], as `ReferencePicture` prepares it.
   /// - Returns: a normalised latent `[C, 1, h, w]`.
-  func referenceLatent(_ picture: Tensor) -> Tensor { vae.encode(image: picture.to(device)).squeeze(0) }
+  /// - Throws: `LiveTalkError` for one that is no number, or flat.
+  func referenceLatent(_ picture: Tensor) throws -> Tensor {
+    try vae.encode(image: picture.to(device)).squeeze(0).checked(as: "latents of the picture")
+  }
 
   /// - Returns: one row per video frame `[4F - 3, audioInputDim]`.
   /// - Throws: `LiveTalkError` for sound too short.
@@ -62,7 +66,7 @@ package final class ClipEncoder {
     let count = geometry.sampleCount(latentFrames: latentFrames)
     let padded = samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
     let frames = geometry.videoFrames(latentFrames: latentFrames)
-    return try audioEncoder.encode(Array(padded), frameCount: frames).squeeze(0)
+    return try audioEncoder.encode(Array(padded), frameCount: frames).squeeze(0).checked(as: "features of the sound")
   }
 
   /// - Returns: the rows of the text encoder that are the prompt's, `[L, textDim]`.

@@ -130,14 +130,17 @@ package struct Preparation {
   /// - Returns: why the piece cannot be used; nil when it was written.
   private func append(_ piece: ClipPiece, _ encoder: ClipEncoder?) throws -> String? {
     let size = settings.requirements.size
+    if piece.frames.allSatisfy(GeneratedValues.isFlat) {
+      return "Its pictures have one colour: there is no face in them."
+    }
     var tensors = try withTorchErrors {
       try withInferenceMode { () -> [String: Tensor] in
         guard let encoder, let reference = piece.reference else {
           return ["video": videoTensor(piece.frames, size), "sound": Tensor(piece.samples)]
         }
         return [
-          "latents": encoder.latents(piece.frames, size).to(.cpu),
-          "referenceLatent": encoder.referenceLatent(reference).to(.cpu),
+          "latents": try encoder.latents(piece.frames, size).to(.cpu),
+          "referenceLatent": try encoder.referenceLatent(reference).to(.cpu),
           "audioFeatures": try encoder.audioFeatures(piece.samples, latentFrames: settings.latentFrames).to(.cpu),
           "text": try encoder.text(piece.metadata.caption),
         ]

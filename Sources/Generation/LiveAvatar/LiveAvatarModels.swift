@@ -75,7 +75,7 @@ package struct LiveAvatarModels: SessionModels {
     let lead = correctsLead ? clip.geometry.temporalStride - 1 : 0
     let features = SpeechStates.features(
       states, frames: clip.blocks * rows - lead, framesPerSecond: clip.geometry.framesPerSecond)
-    let placed = SpeechStates.leading(features, by: lead)
+    let placed = try SpeechStates.leading(features, by: lead).checked(as: "features of the sound")
     var row = 0
     return {
       defer { row += rows }

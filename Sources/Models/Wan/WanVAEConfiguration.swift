@@ -112,6 +112,28 @@ extension WanVAEConfiguration {
       widthMultipliers: levels.multipliers, residualBlocks: levels.residualBlocks,
       temporalDownsampling: levels.temporal, patchSize: patchSize, isResidual: levels.isResidual,
       latentMean: statistics?.mean, latentDeviation: statistics?.deviation)
+    if let problem { throw TorchError("The weights are no Wan autoencoder: \(problem).") }
+  }
+
+  /// Why there can be no such model, or nil.
+  private var problem: String? {
+    if widthMultipliers.count > 8 { return "it has \(widthMultipliers.count) levels" }
+    if decoderWidth <= 0 { return "its decoder has no channels" }
+    guard isResidual else { return nil }
+    // Its shortcuts average neighbouring values into channels, and repeat channels.
+    var (above, below) = (width, decoderLevelWidths.last ?? decoderWidth)
+    for (level, channels) in levelWidths.enumerated() {
+      let isLast = level == levelWidths.count - 1
+      let values = above * (isLast ? 1 : temporalDownsampling[level] ? 8 : 4)
+      if values % channels != 0 { return "\(above) channels cannot be averaged into \(channels)" }
+      above = channels
+    }
+    for (level, channels) in decoderLevelWidths.enumerated().reversed() where level > 0 {
+      let values = channels * (temporalDownsampling[level - 1] ? 8 : 4)
+      if values % below != 0 { return "\(below) channels cannot be repeated into \(channels)" }
+      below = channels
+    }
+    return nil
   }
 
   /// What the keys under "encoder.downsamples" tell.

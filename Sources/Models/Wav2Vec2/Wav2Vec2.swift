@@ -205,16 +205,15 @@ package struct Wav2Vec2: Sendable {
     layers = (0..<configuration.layers).map { Wav2Vec2Layer(configuration, encoder / "layers" / $0) }
   }
 
-  /// The encoder of a checkpoint in either spelling (see `Wav2Vec2Keys`); `name` (a file) is what errors call it, and
-  /// `isFrozen` says that it will not be trained.
+  /// The encoder of a checkpoint; `name` (a file) is what errors call it, and `isFrozen` says that it will not be trained.
   ///
   /// - Throws: `CheckpointMismatch`, with every missing, misshaped and unused key.
   package init(
     _ configuration: Wav2Vec2Configuration, weights: [String: Tensor], name: String, device: Device = .cpu,
-    dtype: DType? = nil, isFrozen: Bool = false
+    dtype: DType? = nil, isFrozen: Bool = false, checksValues: Bool = true
   ) throws {
     let store = ParameterStore(
-      weights: Wav2Vec2Keys.ours(weights), name: name, device: device, dtype: dtype, isFrozen: isFrozen)
+      weights: weights, name: name, device: device, dtype: dtype, isFrozen: isFrozen, checksValues: checksValues)
     self.init(configuration, store.root)
     try store.finish(ignoring: Wav2Vec2Keys.ignored)
   }
@@ -228,7 +227,9 @@ package struct Wav2Vec2: Sendable {
     guard let file = files.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {
       throw LiveTalkError("\(folder.path): it has neither model.safetensors nor pytorch_model.bin.")
     }
-    try self.init(configuration, weights: try readWeights(file), name: file.path, device: device, dtype: dtype)
+    let weights = try readWeights(file, of: .audioEncoder)
+    if let problem = configuration.contradiction(of: weights) { throw LiveTalkError("\(folder.path): \(problem).") }
+    try self.init(configuration, weights: weights, name: file.path, device: device, dtype: dtype)
   }
 
   package var device: Device { projection.device }

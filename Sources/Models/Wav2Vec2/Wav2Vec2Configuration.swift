@@ -1,5 +1,6 @@
 import Basics
 package import Foundation
+package import Torch
 
 /// The sizes of a wav2vec2 encoder: the keys of its `config.json` that matter here. Absent ones are those of the base model.
 package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
@@ -108,11 +109,48 @@ package struct Wav2Vec2Configuration: Codable, Hashable, Sendable {
     } catch {
       throw LiveTalkError("\(url.path): it is not a configuration of wav2vec2.")
     }
-    let sizes = [width, layers, heads, feedForwardWidth, positionKernel, positionGroups]
-    guard (sizes + convolutionWidths + convolutionKernels + convolutionStrides).allSatisfy({ $0 > 0 }),
-      convolutionKernels.count == convolutionWidths.count, convolutionStrides.count == convolutionWidths.count,
-      !convolutionWidths.isEmpty, width % heads == 0, width % positionGroups == 0
-    else { throw LiveTalkError("\(url.path): its sizes do not fit together.") }
+    if let problem { throw LiveTalkError("\(url.path): \(problem).") }
+  }
+
+  /// Why there can be no such encoder, or nil. What is computed with the sizes of one that can be does not overflow.
+  package var problem: String? {
+    let sizes: [(key: CodingKeys, values: [Int], most: Int)] = [
+      (.width, [width], 1 << 20), (.layers, [layers], 1 << 10), (.heads, [heads], 1 << 20),
+      (.feedForwardWidth, [feedForwardWidth], 1 << 20), (.convolutionWidths, convolutionWidths, 1 << 20),
+      (.convolutionKernels, convolutionKernels, 1 << 10), (.convolutionStrides, convolutionStrides, 1 << 10),
+      (.positionKernel, [positionKernel], 1 << 20), (.positionGroups, [positionGroups], 1 << 20),
+    ]
+    for (key, values, most) in sizes {
+      if let wrong = values.first(where: { !(1...most).contains($0) }) {
+        return "its '\(key.rawValue)' is \(wrong), not a number from 1 to \(most)"
+      }
+    }
+    let count = convolutionWidths.count
+    if !(1...16).contains(count) || convolutionKernels.count != count || convolutionStrides.count != count {
+      return "its 'conv_dim', 'conv_kernel' and 'conv_stride' are not lists of one length up to 16"
+    }
+    if convolutionStrides.reduce(1.0, { $0 * Double($1) }) > 1_048_576 {
+      return "its 'conv_stride' leave no rows of a sound"
+    }
+    if width % heads != 0 { return "its 'hidden_size' of \(width) does not divide into \(heads) heads" }
+    if width % positionGroups != 0 {
+      return "its 'hidden_size' of \(width) does not divide into \(positionGroups) groups"
+    }
+    return eps > 0 && eps < 1 ? nil : "its 'layer_norm_eps' is \(eps), not a number between 0 and 1"
+  }
+
+  /// How these sizes contradict the weights they are to be those of, in the number of their layers; nil where they do not. Loading says
+  /// what else does.
+  package func contradiction(of weights: [String: Tensor]) -> String? {
+    func count(_ list: String) -> Int {
+      Set(
+        weights.keys.filter { $0.hasPrefix(list) }.compactMap { $0.dropFirst(list.count).split(separator: ".").first }
+      ).count
+    }
+    let (found, convolutions) = (count("encoder.layers."), count("feature_extractor.conv_layers."))
+    if found != layers { return "its 'num_hidden_layers' is \(layers), and the weights have \(found) layers" }
+    return convolutions == convolutionWidths.count
+      ? nil : "its 'conv_dim' lists \(convolutionWidths.count) convolutions, and the weights have \(convolutions)"
   }
 
   /// The choices of a `config.json` that select among architectures, and the ones that this encoder makes.

@@ -46,7 +46,7 @@ package struct PhonemeModel: Sendable {
     let store =
       weights.map {
         // Weights of a mapped file are trained in memory of their own.
-        let own = Wav2Vec2Keys.ours($0).mapValues { $0.copied(to: generator.device, dtype) }
+        let own = $0.mapValues { $0.copied(to: generator.device, dtype) }
         return ParameterStore(weights: own, name: name, device: generator.device, dtype: dtype)
       } ?? ParameterStore(random: generator, dtype: dtype)
     let headStore = ParameterStore(random: generator, dtype: dtype)

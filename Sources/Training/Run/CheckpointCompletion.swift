@@ -12,23 +12,23 @@ enum CheckpointCompletion {
   static func link(_ base: URL, to folder: URL, without parts: [CheckpointFolder.Part]) throws {
     let base = base.resolvingSymlinksInPath()
     let family = ModelFamily(of: base)
-    let left = Set(parts.flatMap { family.file($0).names })
+    let left = Set(parts.flatMap { family.file($0).allNames })
     for part in CheckpointFolder.Part.allCases where !parts.contains(part) {
-      for name in family.file(part).names where !left.contains(name) {
+      for name in family.file(part).allNames where !left.contains(name) {
         let file = base.appendingPathComponent(name)
         guard FileManager.default.fileExists(atPath: file.path) else { continue }
         try link(file, to: folder.appendingPathComponent(name))
       }
     }
     // Weights in several files stand beside their list.
-    let index = base.appendingPathComponent(family.file(.transformer).names[1])
-    if !parts.contains(.transformer), FileManager.default.fileExists(atPath: index.path) {
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: index.deletingLastPathComponent().path)) ?? []
-      for name in names where name.hasSuffix(".safetensors") {
-        let file = index.deletingLastPathComponent().appendingPathComponent(name)
-        let place = "\(index.deletingLastPathComponent().lastPathComponent)/\(name)"
-        guard !left.contains(place) else { continue }
-        try link(file, to: folder.appendingPathComponent(place))
+    for part in CheckpointFolder.Part.allCases where !parts.contains(part) {
+      for name in family.file(part).allNames where name.hasSuffix(".index.json") {
+        let index = base.appendingPathComponent(name)
+        for shard in (try? weightShards(of: index)) ?? [] {
+          let place = (name as NSString).deletingLastPathComponent + "/\(shard.lastPathComponent)"
+          guard !left.contains(place) else { continue }
+          try link(shard, to: folder.appendingPathComponent(place))
+        }
       }
     }
   }

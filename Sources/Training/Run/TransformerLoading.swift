@@ -9,7 +9,7 @@ import Torch
 struct LoadedTransformer {
   let model: WanTransformer
   let store: ParameterStore
-  private let file: URL
+  private let folder: CheckpointFolder
 
   /// - Parameters:
   ///   - run: its precision and activation checkpointing.
@@ -20,7 +20,7 @@ struct LoadedTransformer {
     _ folder: CheckpointFolder, _ run: RunSettings, device: Device, isTrained: Bool,
     adaptation: LoRAConfiguration? = nil
   ) throws {
-    file = try folder.require(.transformer)
+    self.folder = folder
     if let problem = adaptation?.problem { throw LiveTalkError("The LoRA settings are invalid: \(problem).") }
     let factors = adaptation.map { ($0, RandomStreams(seed: UInt64(run.seed)).generator(.weights, 0)) }
     var (model, store) = try folder.loadTransformer {
@@ -48,9 +48,11 @@ struct LoadedTransformer {
       try writeSafetensors(tensors, metadata: ["format": "pt"], to: place)
       return
     }
-    let merging = try LoRAAdapter.Merging(
-      Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }), into: try readWeights(file),
+    let adapter = try LoRAAdapter(
+      Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.tensor) }),
+      file: folder.appendingPathComponent("adapter"),
       alpha: adaptation.alpha)
+    let merging = try LoRAAdapter.Merging([adapter], into: try self.folder.weights(.transformer))
     try writeSafetensors(merging.layout, metadata: ["format": "pt"], to: place) { try merging.tensor($0) }
     try writeAdapter(values, adaptation, to: folder.appendingPathComponent("adapter"))
   }

@@ -81,9 +81,12 @@ final class AudioStage: TrainingStage {
     labelled = clips.index.clips.indices.filter { !(clips.index.clips[$0].phonemes ?? []).isEmpty }
     guard !labelled.isEmpty else { throw LiveTalkError("No clip of \(settings.run.data) comes with its phonemes.") }
     let file = try context.base.require(.audioEncoder)
+    let weights = settings.startsRandom ? nil : try context.base.weights(.audioEncoder)
+    let sizes =
+      try weights.map { [base = context.base] in try base.audioConfiguration(of: $0) }
+      ?? Wav2Vec2Configuration(contentsOf: try context.base.require(.audioConfiguration))
     model = try PhonemeModel(
-      try Wav2Vec2Configuration(contentsOf: try context.base.require(.audioConfiguration)), clips.phonemeSymbols,
-      weights: settings.startsRandom ? nil : try readWeights(file), name: file.path,
+      sizes, clips.phonemeSymbols, weights: weights, name: file.path,
       weighsStates: settings.weighsStates, dtype: settings.run.precision.dtype,
       context.streams.generator(.weights, 0, device: context.device))
     objective = PhonemeObjective(settings.phonemes)

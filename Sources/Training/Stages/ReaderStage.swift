@@ -101,7 +101,7 @@ final class ReaderStage: TrainingStage {
     let dtype = settings.run.precision.dtype
     let store: ParameterStore
     if !settings.startsRandom, let file = context.base.file(.faceReader) {
-      let weights = try readWeights(file)
+      let weights = try context.base.weights(.faceReader)
       let network = try FaceReaderConfiguration(readingFrom: weights)
       guard network == settings.network else {
         throw LiveTalkError(

@@ -101,7 +101,7 @@ final class VAEStage: TrainingStage {
     clips = try PreparedClips(URL(fileURLWithPath: settings.run.data), expecting: [.media])
     try VAEStage.check(clips, settings)
     let file = try context.base.require(.vae)
-    var weights = try readWeights(file)
+    var weights = try context.base.weights(.vae)
     let configuration = try WanVAEConfiguration(
       readingFrom: weights, statistics: context.base.settings.latentStatistics)
     try VAEStage.check(clips, settings, configuration)

@@ -1,12 +1,10 @@
-package import Torch
-
 /// The spellings of wav2vec2 checkpoints. Ours is that of the bare encoder with the older names of the weight norm.
 package enum Wav2Vec2Keys {
   /// Before every key in files with a head for recognition.
   package static let prefix = "wav2vec2."
 
   /// Other spelling → ours, as the end of a key.
-  static let renames = [
+  private static let renames = [
     ("pos_conv_embed.conv.parametrizations.weight.original0", "pos_conv_embed.conv.weight_g"),
     ("pos_conv_embed.conv.parametrizations.weight.original1", "pos_conv_embed.conv.weight_v"),
   ]
@@ -14,12 +12,9 @@ package enum Wav2Vec2Keys {
   /// The head for recognition, and what training puts in place of masked features: neither takes part in encoding.
   package static let ignored = ["lm_head.", "masked_spec_embed"]
 
-  /// A checkpoint of either spelling under our keys.
-  package static func ours(_ weights: [String: Tensor]) -> [String: Tensor] {
-    weights.reduce(into: [:]) { ours, entry in
-      var key = entry.key.hasPrefix(prefix) ? String(entry.key.dropFirst(prefix.count)) : entry.key
-      for (other, name) in renames where key.hasSuffix(other) { key = key.dropLast(other.count) + name }
-      ours[key] = entry.value
-    }
+  static func ours(_ key: String) -> String {
+    let key = key.hasPrefix(prefix) ? String(key.dropFirst(prefix.count)) : key
+    for (other, name) in renames where key.hasSuffix(other) { return key.dropLast(other.count) + name }
+    return key
   }
 }

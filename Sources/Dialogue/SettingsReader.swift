@@ -64,15 +64,21 @@ final class SettingsReader {
 
   func number(_ key: String, in range: ClosedRange<Double>) throws -> Double? {
     try value(key, "a number from \(range.lowerBound) to \(range.upperBound)") { value in
-      // JSON's true is a number to Foundation.
-      guard !(value is Bool) || value is Double, let number = (value as? NSNumber)?.doubleValue else { return nil }
+      guard !Self.isBool(value), let number = (value as? NSNumber)?.doubleValue else { return nil }
       return range.contains(number) ? number : nil
     }
   }
 
+  /// JSON's true is a number to Foundation, told by its type alone.
+  private static func isBool(_ value: Any) -> Bool {
+    (value as? NSNumber).map { ["c", "B"].contains(String(cString: $0.objCType)) } ?? false
+  }
+
   func integer(_ key: String, in range: ClosedRange<Int>) throws -> Int? {
     try value(key, "a whole number from \(range.lowerBound) to \(range.upperBound)") { value in
-      guard let number = (value as? NSNumber)?.doubleValue, number == number.rounded() else { return nil }
+      guard !Self.isBool(value), let number = (value as? NSNumber)?.doubleValue, number == number.rounded() else {
+        return nil
+      }
       return Int(exactly: number).flatMap { range.contains($0) ? $0 : nil }
     }
   }

@@ -59,9 +59,16 @@ package struct ConfigurationCheck {
     if !holds { problems.append("'\(path)\(key)' must be \(needed), not \(shortened("\(value)"))") }
   }
 
-  package mutating func positive(_ key: String, _ value: Int) { require(value > 0, key, value, mustBe: "at least 1") }
+  /// Bounds within which products of two do not overflow.
+  private static let most = 1 << 31
+
+  package mutating func positive(_ key: String, _ value: Int) {
+    require((1...Self.most).contains(value), key, value, mustBe: value > 0 ? "at most \(Self.most)" : "at least 1")
+  }
   package mutating func notNegative(_ key: String, _ value: Int) {
-    require(value >= 0, key, value, mustBe: "at least 0")
+    require(
+      (0...(Self.most << 9)).contains(value), key, value, mustBe: value > 0 ? "at most \(Self.most << 9)" : "at least 0"
+    )
   }
   /// Says only the bound that is passed.
   package mutating func inside(_ range: ClosedRange<Int>, _ key: String, _ value: Int) {

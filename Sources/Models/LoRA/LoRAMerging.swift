@@ -65,7 +65,8 @@ extension LoRAAdapter {
             continue
           }
           do {
-            for (key, change) in try Self.changes(factors, of: adapter, name, to: layer, weight, whole["\(layer).bias"]) {
+            for (key, change) in try Self.changes(factors, of: adapter, name, to: layer, weight, whole["\(layer).bias"])
+            {
               changes[key, default: []].append(change)
             }
             layers.insert(layer)

@@ -36,8 +36,8 @@ extension Probe {
     func features(_ block: Int) -> Tensor {
       RandomGenerator(seed: 50 + UInt64(block)).normal([1, 12, models.transformer.config.audioInputDim])
     }
-    func show(_ block: Int, _ latents: Tensor, _ frames: PendingFrames) {
-      let pixels = frames.read().flatMap(\.self)
+    func show(_ block: Int, _ latents: Tensor, _ frames: PendingFrames) throws {
+      let pixels = try frames.read().flatMap(\.self)
       say("block \(block): latents \(checksum(latents.array(Float.self))), \(frames.count) frames \(checksum(pixels))")
     }
     guard let group else {
@@ -46,7 +46,7 @@ extension Probe {
         options: options)
       for block in 0..<blocks {
         let latents = session.denoise(audioFeatures: features(block))
-        show(block, latents, session.decode(latents))
+        try show(block, latents, session.decode(latents))
       }
       return
     }
@@ -57,7 +57,7 @@ extension Probe {
       textEmbedding: decodesOnly ? nil : text, options: options)
     for block in 0..<blocks {
       let latents = try stage.next(audioFeatures: decodesOnly ? nil : { features(block) })
-      if stage.decodes { show(block, latents, try stage.decode(latents)) }
+      if stage.decodes { try show(block, latents, try stage.decode(latents)) }
     }
     try stage.finish()
   }

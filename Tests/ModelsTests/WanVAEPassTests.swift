@@ -11,9 +11,9 @@ import Torch
       temporalDownsampling: [false, true, true])
     let store = ParameterStore(random: RandomGenerator(seed: 1))
     let vae = WanVAE(config, store.root)
-    #expect(vae.framesPerPass(height: 64, width: 64) == 1)
-    #expect(vae.framesPerPass(height: 16, width: 16) == 16)
-    #expect(vae.framesPerPass(height: 512, width: 512) == 1)
+    #expect(config.framesPerPass(height: 64, width: 64) == 1)
+    #expect(config.framesPerPass(height: 16, width: 16) == 16)
+    #expect(config.framesPerPass(height: 512, width: 512) == 1)
     withInferenceMode {
       // 48×64 latent pixels: 384×512 pixels of video, one latent frame a pass.
       let latent = RandomGenerator(seed: 2).normal([1, 4, 3, 48, 64])

@@ -224,7 +224,7 @@ package final class ParameterStore {
 }
 
 /// Weights that hold infinities or what is no number.
-package struct NonFiniteWeights: Error, CustomStringConvertible, LocalizedError, Sendable {
+package struct NonFiniteWeights: SentenceError, LocalizedError, Sendable {
   package let description: String
   package var errorDescription: String? { description }
   init(_ description: String) { self.description = description }

@@ -114,9 +114,7 @@ import Torch
       Float(Int16(bitPattern: UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8)) / 32_768
     }
     let folder = try CheckpointFolder(root.appendingPathComponent("Models/mini"))
-    let encoder = try Wav2Vec2(
-      try Wav2Vec2Configuration(contentsOf: try folder.require(.audioConfiguration)),
-      weights: try readWeights(try folder.require(.audioEncoder)), name: "mini", device: .cpu, dtype: .float32)
+    let encoder = try folder.loadAudioEncoder(dtype: .float32)
     let clip = try Clip(samples: samples, seconds: nil)
     try withInferenceMode {
       let whole = try encoder.encode(

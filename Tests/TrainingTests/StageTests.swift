@@ -89,7 +89,7 @@ import Torch
 
   @Test func `a run is not resumed under other settings`() throws {
     try tiny.train(.teacher, "run", stoppingAfter: 2)
-    for edit in [{ $0.seed = 1 }, { $0.steps = 5 }, { $0.batch = 1 }] as [(inout RunSettings) -> Void] {
+    for edit in [{ $0.seed = 1 }, { $0.batch = 1 }] as [(inout RunSettings) -> Void] {
       let text = message { try tiny.train(.teacher, "run", resumes: true, edit: edit) }
       #expect(text.contains("other settings") && text.contains("step-00000002"), "\(text)")
     }
@@ -136,7 +136,7 @@ import Torch
   }
 
   @Test(arguments: [TinyTraining.Kind.teacher, .ode, .dmd, .dmdBlockwise, .vae, .audio])
-  func `weights of NaN stop the run with a report`(kind: TinyTraining.Kind) throws {
+  func `weights of NaN are refused before the first step`(kind: TinyTraining.Kind) throws {
     // The data is made with weights that are.
     if kind == .ode { _ = try tiny.trajectories() }
     let file = tiny.folder[
@@ -152,8 +152,7 @@ import Torch
       try writeSafetensors(weights, to: file)
     }
     let text = message { try tiny.train(kind, "run") }
-    #expect(text.hasPrefix("Training stopped at step 1: "), "\(text)")
-    #expect(text.contains("loss is nan") || text.contains("Norm is nan"), "\(text)")
+    #expect(text.contains(file.lastPathComponent) && text.contains("'\(name)'"), "\(text)")
     #expect(!FileManager.default.fileExists(atPath: tiny.folder["run/final"].path))
     #expect(!FileManager.default.fileExists(atPath: tiny.folder["run/checkpoints"].path))
   }

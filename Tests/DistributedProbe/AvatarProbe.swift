@@ -56,6 +56,7 @@ extension Probe {
       plan, group, models: decodesOnly ? nil : models, vae: models.vae, conditions: conditions,
       textEmbedding: decodesOnly ? nil : text, options: options)
     for block in 0..<blocks {
+      pause()
       let latents = try stage.next(audioFeatures: decodesOnly ? nil : { features(block) })
       if stage.decodes { try show(block, latents, try stage.decode(latents)) }
     }

@@ -65,6 +65,12 @@ struct Probe {
     }
   }
 
+  /// What goes on until it is stopped waits a little each time: it would take the processors of all other tests.
+  static func pause() {
+    guard let pause = ProcessInfo.processInfo.environment["PROBE_PAUSE"].flatMap(Double.init) else { return }
+    Thread.sleep(forTimeInterval: pause / 1000)
+  }
+
   static func say(_ line: String) { FileHandle.standardOutput.write(Data("\(line)\n".utf8)) }
 
   static func run(_ mode: String, _ arguments: [String]) throws {
@@ -214,6 +220,7 @@ struct Probe {
     }
     let rows = 8 * rank / size..<8 * (rank + 1) / size
     for step in start..<last {
+      pause()
       let loss = model.loss(step, rows: rows)
       loss.backward()
       optimizer.accumulate()

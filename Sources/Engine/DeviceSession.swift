@@ -6,7 +6,8 @@ import Torch
 
 /// One avatar on a device: its sound waits here, its blocks are computed on the device's threads.
 ///
-/// While a block decodes, the next one is denoised where its sound is there already.
+/// While a block decodes, the next one is denoised where its sound is there already, and where somebody has just spoken: the silence
+/// that follows has to come as fast as the speech did.
 package actor DeviceSession: EngineSession {
   package nonisolated let size: VideoSize
   private let computer: BlockComputer
@@ -24,6 +25,8 @@ package actor DeviceSession: EngineSession {
   /// A session's first block, and the first of another picture, has fewer pictures.
   private var isFirst = true
   private var ahead: Made?
+  /// Pictures of silence since the last one of speech, if there was any.
+  private var silentPictures: Int?
   /// What is denoised for the request under way.
   private var current: Made?
   /// A change of the picture under way: no block is begun beside it.
@@ -106,13 +109,18 @@ package actor DeviceSession: EngineSession {
     ahead = nil
   }
 
-  /// A block of silence that is under way gives way to speech.
+  /// Blocks of silence that are under way give way to speech.
   private func stopSilence() {
-    if let current, current.isSilent, queue.isReady(for: secondsForSpeech) { current.plan.stop.set() }
+    guard queue.isReady(for: secondsForSpeech) else { return }
+    if let current, current.isSilent { current.plan.stop.set() }
+    if let ahead, ahead.isSilent {
+      ahead.plan.stop.set()
+      self.ahead = nil
+    }
   }
 
   package var pending: Double { queue.seconds }
-  package var hasSpeechReady: Bool { ahead != nil || queue.isReady(for: secondsForSpeech) }
+  package var hasSpeechReady: Bool { ahead.map { !$0.isSilent } ?? queue.isReady(for: secondsForSpeech) }
 
   /// Seconds of sound that a block of speech is made from: its own and the look-ahead.
   private var secondsForSpeech: Double {
@@ -128,7 +136,7 @@ package actor DeviceSession: EngineSession {
     do {
       let (made, avatar, denoised) = try await denoiseNext()
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
-      if ahead == nil, change == nil, queue.isReady(for: secondsForSpeech) { ahead = makeNext() }
+      if ahead == nil, change == nil, isNextHurried { ahead = makeNext() }
       let pictures = try await decoder.frames(denoised, of: avatar)
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
       let duration = Double(pictures.count) / Double(made.plan.level.framesPerSecond)
@@ -151,6 +159,12 @@ package actor DeviceSession: EngineSession {
     }
   }
 
+  /// Whether the next block is begun before it is asked for.
+  private var isNextHurried: Bool {
+    let recent = SpeechFeatureStream.Window().past * Double(geometry.framesPerSecond)
+    return silentPictures.map { Double($0) < recent } == true || queue.isReady(for: secondsForSpeech)
+  }
+
   /// Denoises the next block; one that was stopped is begun again with what is to be said now.
   private func denoiseNext() async throws -> (Made, ComputedAvatar, Denoised) {
     while true {
@@ -171,6 +185,11 @@ package actor DeviceSession: EngineSession {
     isFirst = false
     let pieces = queue.next(
       count, driveSamples: geometry.sampleRate / level.framesPerSecond, readyFor: secondsForSpeech)
+    if let speech = pieces.lastIndex(where: { $0.utterance != nil }) {
+      silentPictures = pieces.count - 1 - speech
+    } else {
+      silentPictures = silentPictures.map { $0 + pieces.count }
+    }
     let plan = BlockPlan(
       sound: pieces.map { ($0.drive, $0.utterance != nil) }, following: queue.following(geometry.sampleRate),
       level: level)

@@ -120,7 +120,13 @@ ct_status ct_reset_peak_memory(ct_device d) {
 ct_status ct_release_cached_memory(ct_device d) {
   return checked([&] {
     const auto where = device(d);
-    if (!where.is_cpu()) c10::getDeviceAllocator(where.type())->emptyCache();
+    if (!where.is_cpu()) {
+      c10::getDeviceAllocator(where.type())->emptyCache();
+      return;
+    }
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
   });
 }
 

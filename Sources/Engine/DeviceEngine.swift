@@ -136,7 +136,8 @@ package actor DeviceEngine: AvatarEngine {
 
   private func giveBack(_ index: Int) {
     sessions[index] -= 1
-    workers[index].device.releaseCachedMemory()
+    // Others that go on would wait for it, and would need the memory again.
+    if sessions[index] == 0 { workers[index].device.releaseCachedMemory() }
   }
 
   private func size(for request: AvatarRequest) throws -> ReferencePicture.Size {

@@ -59,8 +59,8 @@ extension Device {
     if !isCPU { check(ct_reset_peak_memory(c)) }
   }
 
-  /// Gives memory that the allocator keeps for reuse back to the device.
+  /// Gives memory that the allocator keeps for reuse back to the device; on the CPU to the system.
   package func releaseCachedMemory() {
-    if !isCPU { check(ct_release_cached_memory(c)) }
+    check(ct_release_cached_memory(c))
   }
 }

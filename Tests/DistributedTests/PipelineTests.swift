@@ -55,7 +55,7 @@ import Torch
 
   @Test(.serialized, arguments: [(0, SIGKILL), (1, SIGSTOP), (2, SIGKILL)])
   func `a lost process ends the whole pipeline with a sentence`(lost: Int, signal: Int32) async throws {
-    let ranks = try Ranks(3, ["avatar", "100000,4,released,1"], environment: ["PROBE_PAUSE": "50"])
+    let ranks = try Ranks(3, ["avatar", "100000,4,released,1"], environment: ["PROBE_PAUSE": "500"])
     try await ranks.await(2, "block 3")
     kill(ranks.processes[lost].processIdentifier, signal)
     let start = ContinuousClock.now

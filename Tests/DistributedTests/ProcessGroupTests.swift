@@ -87,7 +87,7 @@ import Torch
   private func lose(_ lost: Int, _ signal: Int32) async throws -> (Ranks.Ended, seconds: Double, Place) {
     let place = try Place()
     let ranks = try Ranks(
-      2, ["train", place.url.path, "100000000", "5", "float32"], environment: ["PROBE_PAUSE": "10"])
+      2, ["train", place.url.path, "100000000", "5", "float32"], environment: ["PROBE_PAUSE": "50"])
     try await ranks.await(0, "saved 10")
     kill(ranks.processes[lost].processIdentifier, signal)
     let start = ContinuousClock.now

@@ -6,8 +6,8 @@ import Torch
 
 /// One avatar on a device: its sound waits here, its blocks are computed on the device's threads.
 ///
-/// While a block decodes, the next one is denoised where its sound is there already, and where somebody has just spoken: the silence
-/// that follows has to come as fast as the speech did.
+/// While a block decodes, the next one is denoised where its sound is there already, where somebody has just spoken, as the silence that
+/// follows has to come as fast as the speech did, and behind the first block, which is shorter than what the second takes.
 package actor DeviceSession: EngineSession {
   package nonisolated let size: VideoSize
   private let computer: BlockComputer
@@ -29,6 +29,7 @@ package actor DeviceSession: EngineSession {
   private var silentPictures: Int?
   /// What is denoised for the request under way.
   private var current: Made?
+  private var isDecoding = false
   /// A change of the picture under way: no block is begun beside it.
   private var change: Task<Void, any Error>?
 
@@ -86,7 +87,7 @@ package actor DeviceSession: EngineSession {
       self.resamplers[utterance] = resamplers
       let (heard, drive) = try resamplers.push(sound.samples)
       queue.append(heard, drive: drive, to: utterance)
-      stopSilence()
+      hurry()
     } catch {
       // A rate that cannot be resampled has no sound; the utterance ends like any other.
       resamplers[utterance] = nil
@@ -98,7 +99,7 @@ package actor DeviceSession: EngineSession {
       queue.append(last.heard, drive: last.drive, to: utterance)
     }
     queue.finish(utterance)
-    stopSilence()
+    hurry()
   }
 
   package func interrupt() {
@@ -109,14 +110,15 @@ package actor DeviceSession: EngineSession {
     ahead = nil
   }
 
-  /// Blocks of silence that are under way give way to speech.
-  private func stopSilence() {
+  /// Silence that is denoised gives way to speech; while it is decoded, speech is begun.
+  private func hurry() {
     guard queue.isReady(for: secondsForSpeech) else { return }
     if let current, current.isSilent { current.plan.stop.set() }
     if let ahead, ahead.isSilent {
       ahead.plan.stop.set()
       self.ahead = nil
     }
+    if isDecoding, ahead == nil, change == nil { ahead = makeNext() }
   }
 
   package var pending: Double { queue.seconds }
@@ -136,7 +138,9 @@ package actor DeviceSession: EngineSession {
     do {
       let (made, avatar, denoised) = try await denoiseNext()
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
-      if ahead == nil, change == nil, isNextHurried { ahead = makeNext() }
+      if ahead == nil, change == nil, made.isFirst || isNextHurried { ahead = makeNext() }
+      isDecoding = true
+      defer { isDecoding = false }
       let pictures = try await decoder.frames(denoised, of: avatar)
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
       let duration = Double(pictures.count) / Double(made.plan.level.framesPerSecond)

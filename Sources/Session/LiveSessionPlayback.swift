@@ -16,7 +16,7 @@ struct BlockTimes {
   }
 
   /// How long before it is needed a block is asked for: by the slowest, since blocks of speech are begun while the ones before are
-  /// decoded, and the silence after them is not.
+  /// decoded, and silence mostly is not.
   var headStart: Double? { newest.max().map { 1.25 * $0 + 0.1 } }
 }
 
@@ -42,10 +42,12 @@ extension LiveSession {
       if queue.frames.isEmpty || queue.hasStale { return true }
       let isSpeechReady = await engine.hasSpeechReady
       if isSpeechReady, queue.isReplaceable { return true }
-      // Speech is made as soon as there is place for it, silence as late as possible: it might not be wanted.
       let seconds = queue.seconds
-      if seconds >= blockDuration { return false }
-      return isSpeechReady || seconds <= min(blockDuration, blockTimes.headStart ?? blockDuration)
+      // Speech is made as soon as there is place for it.
+      if isSpeechReady { return seconds < blockDuration }
+      // Silence as late as possible, for it might not be wanted, but with time for two blocks: speech that comes while it is made has
+      // it made anew. What waits then gives way to the speech and does not delay it.
+      return seconds <= blockTimes.headStart.map { min(1.5 * blockDuration, 2 * $0) } ?? blockDuration
     }
   }
 

@@ -182,9 +182,8 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "Basics", "ClipShards", "Datasets", "Dialogue", "Generation", "Media", "PromptCleaning", "Session",
-        "TextTokenizer", "Torch",
-        "Training", "WebRTC",
+        "Basics", "ClipShards", "Datasets", "Dialogue", "Generation", "Media", "Models", "PromptCleaning", "Session",
+        "TextTokenizer", "Torch", "Training", "WebRTC",
       ], path: "Tests/Fuzz", exclude: ["Corpus"]),
     .testTarget(name: "WebRTCTests", dependencies: ["WebRTC"], exclude: ["Clients"]),
     .testTarget(name: "BasicsTests", dependencies: ["Basics"]),

@@ -5,6 +5,7 @@ import Dialogue
 import Foundation
 import Generation
 import Media
+import Models
 import PromptCleaning
 import Session
 import TextTokenizer
@@ -27,7 +28,7 @@ struct Reader: Sendable {
   /// Reads the folder and whatever is in it; throws what a user is told.
   let read: @Sendable (URL) throws -> Void
 
-  static let all: [Reader] = tensorFiles + settings + media + texts
+  static let all: [Reader] = tensorFiles + adapters + settings + media + texts + streams
 
   private static let jsonWords = [
     "{", "}", "[", "]", ",", ":", "\"", "null", "true", "1e999", "\\ud800", "\\u0000", "[[[[[[[[[[[[[[[[",
@@ -68,6 +69,51 @@ struct Reader: Sendable {
   private static func touch(_ tensors: [String: Tensor]) throws {
     try withTorchErrors {
       for tensor in tensors.values where tensor.count < 1 << 24 { _ = tensor.to(.float32).sum().item }
+    }
+  }
+
+  private static let adapters = [
+    Reader(
+      name: "adapter", file: "adapter_model.safetensors", container: .safetensors,
+      words: jsonWords + [
+        "lora_A.default.weight", "lora_B.weight", "lora_down.weight", ".alpha", ".diff_b", ".dora_scale", "lora_unet_",
+        "modules_to_save", "\"shape\":[0,4]", "F8_E4M3",
+      ],
+      corpus: [], prepare: writeAdapter, read: mergeAdapter),
+    Reader(
+      name: "adapter_config.json", file: "adapter_config.json",
+      words: jsonWords + ["\"lora_alpha\"", "alpha_pattern", "rank_pattern", "(a*)*$", "(", "use_rslora", "use_dora"],
+      corpus: [], prepare: writeAdapter, read: mergeAdapter),
+  ]
+
+  private static let adaptedLayers = ["blocks.0.self_attn.q", "blocks.1.ffn.0"]
+
+  /// An adapter in two namings with the settings beside it, and a base.
+  private static func writeAdapter(_ folder: URL) throws {
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    var (base, adapter): ([String: Tensor], [String: Tensor]) = ([:], [:])
+    for layer in adaptedLayers {
+      base["\(layer).weight"] = Tensor.ones([6, 4])
+      base["\(layer).bias"] = Tensor.ones([6])
+    }
+    adapter["base_model.model.\(adaptedLayers[0]).lora_A.weight"] = Tensor.ones([2, 4])
+    adapter["base_model.model.\(adaptedLayers[0]).lora_B.weight"] = Tensor.ones([6, 2])
+    adapter["lora_unet_blocks_1_ffn_0.lora_down.weight"] = Tensor.ones([2, 4])
+    adapter["lora_unet_blocks_1_ffn_0.lora_up.weight"] = Tensor.ones([6, 2])
+    adapter["lora_unet_blocks_1_ffn_0.alpha"] = Tensor.ones([])
+    try writeSafetensors(base, to: folder.appendingPathComponent("base.safetensors"))
+    try writeSafetensors(adapter, to: folder.appendingPathComponent("adapter_model.safetensors"))
+    let settings =
+      #"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "alpha_pattern": {"self_attn.q": 8}, "rank_pattern": {"ffn.0": 2}}"#
+    try Data(settings.utf8).write(to: folder.appendingPathComponent("adapter_config.json"))
+  }
+
+  private static func mergeAdapter(_ folder: URL) throws {
+    try withTorchErrors {
+      let base = try readWeights(folder.appendingPathComponent("base.safetensors"))
+      let adapter = try LoRAAdapter(contentsOf: folder)
+      let merging = try LoRAAdapter.Merging([adapter], into: base)
+      for entry in merging.layout where entry.shape.reduce(1, *) < 1 << 24 { _ = try merging.tensor(entry.name) }
     }
   }
 
@@ -114,6 +160,16 @@ struct Reader: Sendable {
       let folder = try CheckpointFolder(folder)
       try withTorchErrors { try folder.verify(.transformer) }
     },
+    Reader(
+      name: "live avatar", file: "Wan2.2-S2V-14B/config.json",
+      words: jsonWords + ["num_layers", "audio_inject_layers", "[0,1,2,3,4,5,6,7]"], corpus: [],
+      prepare: { try RandomCheckpoint(.liveAvatarTiny).write(to: $0) }
+    ) { folder in try withTorchErrors { try CheckpointFolder(folder).verify(.transformer) } },
+    Reader(
+      name: "live avatar's adapter", file: "LiveAvatar/liveavatar.safetensors", container: .safetensors,
+      words: jsonWords + ["lora_A.default.weight", "\"shape\":[]", "blocks.99."], corpus: [],
+      prepare: { try RandomCheckpoint(.liveAvatarTiny).write(to: $0) }
+    ) { folder in try withTorchErrors { try CheckpointFolder(folder).verify(.adapter) } },
   ]
 
   /// Every stage reads it, whatever the others say; the first refusal is told.
@@ -201,4 +257,49 @@ struct Reader: Sendable {
       _ = PromptCleaning.clean(String(decoding: data.prefix(10_000), as: UTF8.self))
     },
   ]
+
+  // MARK: - What servers send
+
+  private static let streams = [
+    Reader(
+      name: "server-sent events", file: "events.txt",
+      words: jsonWords + ["data: ", "\n\n", "\r", "event: ", ":", "data: [DONE]", "\u{FEFF}"],
+      corpus: [("Fuzz/Corpus/events", ["txt"])]
+    ) { folder in
+      var parser = ServerSentEventParser()
+      for piece in try pieces(folder.appendingPathComponent("events.txt")) { _ = try parser.append(piece) }
+    },
+    Reader(
+      name: "streamed sound", file: "sound.wav", words: ["RIFF", "WAVE", "fmt ", "data", "LIST"],
+      corpus: [("Fuzz/Corpus/speech", ["wav"])]
+    ) { folder in
+      let file = folder.appendingPathComponent("sound.wav")
+      do {
+        var decoder = SoundDecoder(rate: 24_000)
+        for piece in try pieces(file) { _ = try decoder.bytes(piece) }
+        decoder = SoundDecoder(rate: 24_000)
+        for _ in 0..<2 { _ = try decoder.piece([UInt8](try Data(contentsOf: file))) }
+      } catch is SoundDecoder.Failure { throw LiveTalkError("The sound is of a kind that is not read.") }
+    },
+    Reader(
+      name: "realtime", file: "events.jsonl",
+      words: jsonWords + ["\n", "\"type\":", "response.created", "error", "item_id"],
+      corpus: [("Fuzz/Corpus/realtime", ["jsonl"])]
+    ) { folder in
+      let settings = #"{"kind": "realtime", "realtime": {"url": "ws://127.0.0.1/v1/realtime", "model": "m"}}"#
+      guard case .realtime(let realtime) = try DialogueSettings(Data(settings.utf8)).mind else { return }
+      var state = RealtimeProtocol(realtime)
+      let text = String(decoding: try Data(contentsOf: folder.appendingPathComponent("events.jsonl")), as: UTF8.self)
+      for (number, line) in text.split(separator: "\n").enumerated() {
+        if number == 1 { _ = state.respond(UtteranceID(rawValue: 1), text: "Hello") }
+        _ = state.receive(String(line))
+      }
+    },
+  ]
+
+  /// A file as a network might cut it.
+  private static func pieces(_ file: URL) throws -> [ArraySlice<UInt8>] {
+    let bytes = [UInt8](try Data(contentsOf: file))
+    return stride(from: 0, to: bytes.count, by: 37).map { bytes[$0..<min($0 + 37, bytes.count)] }
+  }
 }

@@ -1,12 +1,12 @@
 /// One event of a `text/event-stream`.
-struct ServerSentEvent: Hashable, Sendable {
+package struct ServerSentEvent: Hashable, Sendable {
   /// Empty where the server names none.
-  var name = ""
-  var data = ""
+  package var name = ""
+  package var data = ""
 }
 
 /// Reads server-sent events (HTML standard, 9.2) from bytes that may be cut anywhere.
-struct ServerSentEventParser {
+package struct ServerSentEventParser {
   struct TooLong: Error {}
 
   /// A line with a minute of sound in base64 is shorter.
@@ -18,9 +18,11 @@ struct ServerSentEventParser {
   private var lastWasReturn = false
   private var isFirstLine = true
 
+  package init() {}
+
   /// - Returns: the events that these bytes complete.
   /// - Throws: `TooLong` for a line without an end.
-  mutating func append(_ bytes: some Collection<UInt8>) throws -> [ServerSentEvent] {
+  package mutating func append(_ bytes: some Collection<UInt8>) throws -> [ServerSentEvent] {
     var events: [ServerSentEvent] = []
     var rest = bytes[...]
     while let end = rest.firstIndex(where: { $0 == 0x0A || $0 == 0x0D }) {

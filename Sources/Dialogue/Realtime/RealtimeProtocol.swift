@@ -1,9 +1,9 @@
-import Session
+package import Session
 
 /// One connection of the Realtime protocol: what is to be sent for what the session wants, and what the server's events mean. It has no
 /// network and no clock.
-struct RealtimeProtocol {
-  enum Action {
+package struct RealtimeProtocol {
+  package enum Action {
     case send([String: any Sendable])
     /// A part of the answer that is being read.
     case output(SpeechEvent)
@@ -52,7 +52,7 @@ struct RealtimeProtocol {
   /// Whether the server has heard the end of a turn that was not answered yet.
   private var hasServerTurn = false
 
-  init(_ settings: RealtimeSettings, key: String? = nil) {
+  package init(_ settings: RealtimeSettings, key: String? = nil) {
     self.settings = settings
     self.key = key
     place = settings.server.place
@@ -109,7 +109,7 @@ struct RealtimeProtocol {
   }
 
   /// Answer what is in the server's buffer, or a text.
-  mutating func respond(_ utterance: UtteranceID, text: String?) -> [Action] {
+  package mutating func respond(_ utterance: UtteranceID, text: String?) -> [Action] {
     // What the server began by itself is the answer to this turn.
     if text == nil, serverTakesTurns, var early = answer, early.utterance == nil {
       early.utterance = utterance
@@ -195,7 +195,7 @@ struct RealtimeProtocol {
     SessionError(.responderFailed, "The model at \(place) \(what).")
   }
 
-  mutating func receive(_ text: String) -> [Action] {
+  package mutating func receive(_ text: String) -> [Action] {
     guard let event = JSONObject(text), let type = event["type"].text else {
       return [.failed(failure("sends what cannot be understood: check the address"))]
     }

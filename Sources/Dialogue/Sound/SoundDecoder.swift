@@ -1,4 +1,4 @@
-import Session
+package import Session
 
 /// Turns the sound of an answer, in pieces of bytes, into samples, whichever way a server sends it.
 ///
@@ -6,8 +6,8 @@ import Session
 /// - One stream of bytes that may begin with a WAV header and is cut anywhere (`/v1/audio/speech`, programs): `bytes`.
 ///
 /// Half a sample at the end of a piece waits for the next one.
-struct SoundDecoder {
-  enum Failure: Error {
+package struct SoundDecoder {
+  package enum Failure: Error {
     /// A WAV of a kind that is not read.
     case unsupported
     /// The rate changes on the way.
@@ -22,10 +22,10 @@ struct SoundDecoder {
   private var isDecided = false
 
   /// - Parameter rate: of sound without a header.
-  init(rate: Int) { self.rate = rate }
+  package init(rate: Int) { self.rate = rate }
 
   /// A piece that may be a WAV file of its own.
-  mutating func piece(_ bytes: [UInt8]) throws -> PCM? {
+  package mutating func piece(_ bytes: [UInt8]) throws -> PCM? {
     switch WAVHeader.find(in: bytes) {
     case .header(let header) where bytes.count >= 12:
       try adopt(header)
@@ -42,7 +42,7 @@ struct SoundDecoder {
   }
 
   /// Further bytes of one stream.
-  mutating func bytes(_ new: some Collection<UInt8>) throws -> PCM? {
+  package mutating func bytes(_ new: some Collection<UInt8>) throws -> PCM? {
     if isDecided { return samples(new) }
     carried += new
     switch WAVHeader.find(in: carried) {

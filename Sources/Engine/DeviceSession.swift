@@ -42,6 +42,7 @@ package actor DeviceSession: EngineSession {
     var plan: BlockPlan
     var isFirst: Bool
     var task: Task<(ComputedAvatar, Denoised)?, any Error>
+    let begun = ContinuousClock.now
 
     var isSilent: Bool { pieces.allSatisfy { $0.utterance == nil } }
   }
@@ -144,7 +145,8 @@ package actor DeviceSession: EngineSession {
       let pictures = try await decoder.frames(denoised, of: avatar)
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
       let duration = Double(pictures.count) / Double(made.plan.level.framesPerSecond)
-      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      // What was thrown away before it is not this block's.
+      let seconds = (ContinuousClock.now - max(start, made.begun)) / .seconds(1)
       if block > 0 { pace.take(seconds, lasting: duration) }
       defer { block += 1 }
       return OutputBlock(

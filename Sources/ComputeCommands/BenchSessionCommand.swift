@@ -24,7 +24,7 @@ package struct BenchSessionCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Sizes with random weights: livetalk-1.3b, laptop, mini, tiny, liveavatar-14b or liveavatar-tiny.",
+      "Sizes with random weights: livetalk-1.3b, laptop, mini, tiny, liveavatar-14b, liveavatar-laptop or liveavatar-tiny.",
       valueName: "name"))
   var preset: String?
   @Option(help: ArgumentHelp("A checkpoint folder in place of a preset.", valueName: "dir"))

@@ -142,6 +142,8 @@ struct InitCommand: ParsableCommand {
         tiny            the smallest of every part, 128x128 pixels
         liveavatar-14b  Live Avatar in the published sizes, 704x384 pixels;
                         48 GB on disk
+        liveavatar-laptop
+                        a Live Avatar of 12 layers, 128x128 pixels
         liveavatar-tiny the smallest Live Avatar, 128x128 pixels
 
       EXAMPLE

@@ -31,7 +31,18 @@ package struct LiveAvatarPreset: Sendable {
       convolutionBias: true, positionKernel: 32, positionGroups: 4, convolutionNorm: .layer, normalizesInputs: true),
     size: ReferencePicture.Size(height: 128, width: 128), textLength: 32)
 
-  package static let all = [liveAvatar14B, liveAvatarTiny]
+  /// Small enough for a laptop's processor, with a transformer large enough that its steps and not the decoder take the time: for
+  /// pipelines of processes.
+  package static let liveAvatarLaptop = LiveAvatarPreset(
+    name: "liveavatar-laptop",
+    transformer: WanS2VConfiguration(
+      trunk: WanTrunkConfiguration(
+        dim: 512, inDim: 16, ffnDim: 2048, textDim: 64, freqDim: 256, numHeads: 4, numLayers: 12),
+      audioStates: 3, audioDim: 48, audioLayers: [0, 4, 8, 11]),
+    rank: 8, vae: liveAvatarTiny.vae, textEncoder: liveAvatarTiny.textEncoder,
+    audioEncoder: liveAvatarTiny.audioEncoder, size: liveAvatarTiny.size, textLength: 32)
+
+  package static let all = [liveAvatar14B, liveAvatarLaptop, liveAvatarTiny]
 
   func settings(provenance: String) -> CheckpointSettings {
     CheckpointSettings(

@@ -20,11 +20,12 @@ package actor DeviceEngine: AvatarEngine {
   /// - Parameters:
   ///   - models: one for each device, of one checkpoint.
   ///   - maxSessions: on all devices together.
-  ///   - memoryBudget: bytes on one device for sessions, beside its models; by default what the system has free now on the CPU.
+  ///   - memoryBudget: bytes on one device for what sessions keep, beside its models; by default what the device has free now, but for
+  ///     what making a block takes.
   ///   - encodePrompt: gives the text encoder's output `[1, textRows, textDim]`; called on a thread of its own.
   /// - Throws: `TorchError` where there is no model.
   init(
-    models: [AvatarModels], name: String, options: SessionOptions, maxSessions: Int, memoryBudget: Int? = nil,
+    models: [any SessionModels], name: String, options: SessionOptions, maxSessions: Int, memoryBudget: Int? = nil,
     encodePrompt: @escaping @Sendable (String) throws -> Tensor
   ) throws {
     guard let first = models.first else { throw TorchError("An engine has at least one device.") }
@@ -32,27 +33,30 @@ package actor DeviceEngine: AvatarEngine {
     sessions = [Int](repeating: 0, count: models.count)
     sizes = first.settings.imageSizes
     prompts = PromptReader(encodePrompt)
-    self.memoryBudget = memoryBudget ?? (first.device.isCPU ? availableMemory() : nil)
+    let needs = try sizes.map { try first.memory($0, options: options) }
+    let free = first.device.isCPU ? availableMemory() : first.device.freeMemory
+    self.memoryBudget = memoryBudget ?? free.map { max(0, $0 - (needs.map(\.activationBytes).max() ?? 0)) }
     let geometry = first.geometry
-    let worker = workers[0]
     information = EngineInformation(
       model: name, provenance: first.settings.provenance, devices: models.map { "\($0.device)" },
       framesPerSecond: geometry.framesPerSecond, sampleRate: DeviceSession.sampleRate,
       framesPerBlock: options.framesPerBlock * geometry.temporalStride,
       videoSizes: sizes.map { VideoSize(width: $0.width, height: $0.height) },
-      memoryPerSession: sizes.map { worker.memory($0) }.max() ?? 0, maxSessions: maxSessions)
+      memoryPerSession: needs.map(\.cacheBytes).max() ?? 0, maxSessions: maxSessions)
   }
 
-  /// Loads a checkpoint on devices.
+  /// Loads a checkpoint of any family on devices.
   ///
-  /// - Parameter steps: denoising steps of a block, before any degradation.
+  /// - Parameters:
+  ///   - float8: see `CheckpointFolder.loadModels`.
+  ///   - steps: denoising steps of a block, before any degradation.
   /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`.
   package init(
-    loading folder: CheckpointFolder, devices: [Device], dtype: DType, maxSessions: Int, steps: Int = 4,
-    memoryBudget: Int? = nil, report: (String) -> Void = { _ in }
+    loading folder: CheckpointFolder, devices: [Device], dtype: DType, float8: Bool = false, maxSessions: Int,
+    steps: Int = 4, memoryBudget: Int? = nil, report: (String) -> Void = { _ in }
   ) throws {
     let models = try withInferenceMode {
-      try devices.map { try AvatarModels(loading: folder, device: $0, dtype: dtype, report: report) }
+      try devices.map { try folder.loadModels(device: $0, dtype: dtype, float8: float8, report: report) }
     }
     guard let device = devices.first else { throw TorchError("An engine has at least one device.") }
     var options = SessionOptions(folder.settings)
@@ -117,7 +121,7 @@ package actor DeviceEngine: AvatarEngine {
     let open = sessions.reduce(0, +)
     guard open < information.maxSessions else { throw AdmissionError.full(sessions: open, retryAfter: 15) }
     let index = sessions.indices.min { sessions[$0] < sessions[$1] } ?? 0
-    let needed = workers[index].memory(size)
+    let needed = try workers[index].memory(size)
     if let memoryBudget, (sessions[index] + 1) * needed > memoryBudget {
       throw AdmissionError.memory(
         needed: needed, free: max(0, memoryBudget - sessions[index] * needed), retryAfter: 15)

@@ -74,7 +74,9 @@ package actor DeviceSession: EngineSession {
     queue = SpeechQueue(rate: Self.sampleRate, driveRate: geometry.sampleRate)
     self.pace =
       pace
-      ?? Pace(steps: worker.options.steps, framesPerSecond: geometry.framesPerSecond, sampleRate: geometry.sampleRate)
+      ?? Pace(
+        steps: worker.options.steps, fewestSteps: worker.models.fewestSteps(from: worker.options.steps),
+        framesPerSecond: geometry.framesPerSecond, sampleRate: geometry.sampleRate)
     let text = try await encodePrompt(request.prompt)
     try await computer.begin(RGBPixels(request.picture), size, text: text, seed: request.seed)
   }

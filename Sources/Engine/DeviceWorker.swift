@@ -8,14 +8,14 @@ import Torch
 
 /// The models on one device, and the threads that compute on it.
 final class DeviceWorker: Sendable {
-  let models: AvatarModels
+  let models: any SessionModels
   let options: SessionOptions
   /// Denoising, and everything else but decoding.
   let compute: PinnedThread
   /// Decoding: on the CPU the work itself, on a GPU the wait for it.
   let decode: PinnedThread
 
-  init(_ models: AvatarModels, options: SessionOptions) {
+  init(_ models: any SessionModels, options: SessionOptions) {
     self.models = models
     self.options = options
     compute = PinnedThread(name: "livetalk-\(models.device)")
@@ -24,24 +24,10 @@ final class DeviceWorker: Sendable {
 
   var device: Device { models.device }
 
-  /// Bytes that a session takes beside the models: keys and values, and the features that the decoder keeps between blocks.
-  func memory(_ size: ReferencePicture.Size) -> Int {
-    let vae = models.vae.configuration
-    let (height, width) = (size.height / vae.spatialStride, size.width / vae.spatialStride)
-    let latent = Tensor.zeros([1, vae.latentChannels, 1, height, width])
-    let shape = models.transformer.memoryShape(for: latent)
-    // A policy without a window has no endless session.
-    let window = options.policy.window(clipFrames: nil) ?? 0
-    // Two frames of history before every convolution; two in a residual block, in the decoder one block more than stated.
-    var features = 0
-    let levels = vae.widthMultipliers.count
-    for (level, multiplier) in vae.widthMultipliers.enumerated() {
-      let pixels = (height << (levels - 1 - level)) * (width << (levels - 1 - level))
-      let convolutions = 2 * (vae.residualBlocks + 1) + 1
-      features += 2 * convolutions * pixels * multiplier * vae.decoderWidth * models.dtype.size
-    }
-    return shape.byteCount(frames: window) + features
-  }
+  /// Bytes that a session keeps from block to block, beside the models.
+  ///
+  /// - Throws: `TorchError` for a policy without a window: it has no endless session.
+  func memory(_ size: ReferencePicture.Size) throws -> Int { try models.memory(size, options: options).cacheBytes }
 }
 
 /// What a failed computation is to a client.
@@ -56,16 +42,12 @@ func sessionError(_ error: any Error) -> SessionError {
 
 /// A session's part on the device. Denoising and decoding touch different parts of it, each on a thread of its own.
 final class ComputedAvatar: @unchecked Sendable {
-  let session: AvatarSession
+  let session: any BlockSession
   var sound: SpeechFeatureStream
-  let seed: UInt64
 
-  init(_ worker: DeviceWorker, reference: Tensor, text: Tensor, seed: UInt64) throws {
-    var options = worker.options
-    options.seed = seed
-    self.seed = seed
-    session = try worker.models.session(referenceLatent: reference, text: text, options: options)
-    sound = SpeechFeatureStream(worker.models.audioEncoder, framesPerBlock: options.framesPerBlock)
+  init(_ session: any BlockSession, _ models: any SessionModels) {
+    self.session = session
+    sound = models.speechStream(framesPerBlock: session.framesPerBlock)
   }
 }
 
@@ -115,9 +97,14 @@ actor BlockComputer {
   /// Begins, or begins again with another picture.
   func begin(_ picture: RGBPixels, _ size: ReferencePicture.Size, text: Tensor?, seed: UInt64) throws {
     try compute {
-      let reference: Tensor
+      let models = worker.models
+      var options = worker.options
+      options.seed = seed
+      let session: (Tensor) throws -> any BlockSession
       do {
-        reference = try worker.models.referenceLatent(picture, size)
+        try models.check(size)
+        session = try models.encode(
+          image: ReferencePicture.prepared(picture, size).to(worker.device), options: options, tap: nil)
       } catch {
         throw SessionError(.badSize, userSentence(error))
       }
@@ -125,8 +112,8 @@ actor BlockComputer {
       self.text = text
       // The old one goes first: there is memory for one.
       avatar = nil
-      let new = try ComputedAvatar(worker, reference: reference, text: text, seed: seed)
-      if steps != worker.options.steps { new.session.setSteps(steps) }
+      let new = ComputedAvatar(try session(text), models)
+      if steps != options.steps { new.session.setSteps(steps) }
       avatar = new
     }
   }

@@ -1,6 +1,6 @@
 /// How much is asked of the machine: less where blocks take longer than they last, more again where there is time.
 ///
-/// First fewer denoising steps, then fewer pictures per second; the sound is never slowed down, and nothing queues up.
+/// First fewer denoising steps where the model can do with fewer, then fewer pictures per second; the sound is never slowed down, and nothing queues up.
 struct Pace: Hashable, Sendable {
   struct Level: Hashable, Sendable {
     var steps: Int
@@ -13,15 +13,19 @@ struct Pace: Hashable, Sendable {
   private var slow = 0
   private var fast = 0
 
+  /// The lowest rate of pictures, as a part of the checkpoint's.
+  private static let lowestRate = 0.3125
+
   /// - Parameters:
-  ///   - steps: of the checkpoint; never fewer than 2, unless it has fewer.
+  ///   - steps: of the checkpoint.
+  ///   - fewestSteps: see `SessionModels`.
   ///   - framesPerSecond: of the checkpoint; every lower rate gives pictures a whole number of samples.
-  init(steps: Int, framesPerSecond: Int, sampleRate: Int) {
-    let fewest = min(steps, 2)
-    let rates = [0.625, 0.5, 0.3125].map { Int(Double(framesPerSecond) * $0) }.filter { $0 > 0 && sampleRate % $0 == 0 }
+  init(steps: Int, fewestSteps: Int, framesPerSecond: Int, sampleRate: Int) {
+    let least = max(1, Int((Double(framesPerSecond) * Self.lowestRate).rounded(.up)))
+    let rates = (least..<max(least, framesPerSecond)).reversed().filter { sampleRate % $0 == 0 }
     levels =
-      stride(from: steps, through: fewest, by: -1).map { Level(steps: $0, framesPerSecond: framesPerSecond) }
-      + rates.map { Level(steps: fewest, framesPerSecond: $0) }
+      stride(from: steps, through: fewestSteps, by: -1).map { Level(steps: $0, framesPerSecond: framesPerSecond) }
+      + rates.map { Level(steps: fewestSteps, framesPerSecond: $0) }
   }
 
   var level: Level { levels[index] }

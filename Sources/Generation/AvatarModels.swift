@@ -73,13 +73,15 @@ package struct AvatarModels: SessionModels {
       noise: noise, tap: tap)
   }
 
-  package func session(
-    image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
-  ) throws -> any BlockSession {
-    try session(
-      referenceLatent: vae.encode(image: image).checked(as: "latents of the picture"), text: textEmbedding,
-      options: options, tap: tap)
+  package func encode(
+    image: Tensor, options: SessionOptions, tap: RolloutTap? = nil
+  ) throws -> (_ textEmbedding: Tensor) throws -> any BlockSession {
+    let reference = try vae.encode(image: image).checked(as: "latents of the picture")
+    return { try session(referenceLatent: reference, text: $0, options: options, tap: tap) }
   }
+
+  /// All steps share one memory; with one step alone the model has never been seen to do well.
+  package func fewestSteps(from steps: Int) -> Int { min(steps, 2) }
 
   package func audioFeatures(of clip: Clip, isLive: Bool = false) throws -> () throws -> Tensor {
     try clip.audioFeatures(audioEncoder, isLive: isLive)

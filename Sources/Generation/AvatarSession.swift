@@ -101,7 +101,6 @@ package final class AvatarSession: BlockSession {
   /// commits them to the cache.
   package func denoise(audioFeatures: Tensor) -> Tensor { rollout.next(audio: audioContext(audioFeatures)) }
 
-  /// As `denoise`, or nil where it was stopped before the block was committed: the next block is then still to come.
   package func denoise(audioFeatures: Tensor, unless isStopped: () -> Bool) -> Tensor? {
     rollout.next(audio: audioContext(audioFeatures), unless: isStopped)
   }
@@ -117,9 +116,8 @@ package final class AvatarSession: BlockSession {
   }
 
   /// Changes the direction from the next block on.
-  package func setText(_ textEmbedding: Tensor) { rollout.setText(textEmbedding) }
+  package func setText(_ textEmbedding: Tensor) { rollout.setText(textEmbedding.to(device, dtype)) }
 
-  /// Changes the number of denoising steps from the next block on.
   package func setSteps(_ count: Int) {
     rollout.setSteps(FlowMatchingSchedule(shift: shift, steps: count, device: device).steps(dtype))
   }

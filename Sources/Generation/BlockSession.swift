@@ -18,10 +18,14 @@ package protocol BlockSession: AnyObject {
   func next(audioFeatures: Tensor) -> PendingFrames
   /// Generates the next block's clean latents `[1, C, n, h, w]` and keeps what later blocks see of it.
   func denoise(audioFeatures: Tensor) -> Tensor
+  /// As `denoise`, or nil where it was stopped before the block was kept: the next block is then still to come.
+  func denoise(audioFeatures: Tensor, unless isStopped: () -> Bool) -> Tensor?
   /// Decodes the latents of the next block on the session's decoding stream.
   func decode(_ latents: Tensor) -> PendingFrames
   /// Changes the direction from the next block on.
   func setText(_ textEmbedding: Tensor)
+  /// Changes the number of denoising steps from the next block on; not below `SessionModels.fewestSteps`.
+  func setSteps(_ count: Int)
   /// Goes on as though so many blocks had been generated, with noise in the memory; for benchmarks.
   func skip(blocks: Int)
 }
@@ -44,14 +48,23 @@ package protocol SessionModels: Sendable {
   var pixelsPerToken: (height: Int, width: Int) { get }
   var geometry: LatentGeometry { get }
 
-  /// A session with a picture.
+  /// Encodes the picture of a session.
   ///
   /// - Parameters:
   ///   - image: the picture in the size of the video, `[1, 3, 1, H, W]` in [-1, 1].
   ///   - tap: is told every pass.
-  /// - Throws: `TorchError` for options that cannot be.
-  func session(image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap?) throws
-    -> any BlockSession
+  /// - Returns: makes a session with it from the text encoder's output `[1, L, textDim]`; it throws `TorchError` for options that cannot be.
+  /// - Throws: `LiveTalkError` for a picture whose latents are not finite.
+  func encode(image: Tensor, options: SessionOptions, tap: RolloutTap?) throws -> (_ textEmbedding: Tensor) throws ->
+    any BlockSession
+
+  /// The fewest denoising steps that a session may take which began with so many: as many where each step has a memory of its own.
+  func fewestSteps(from steps: Int) -> Int
+
+  /// What a session takes beside the models, whose weights are not counted.
+  ///
+  /// - Throws: `TorchError` for a cache that grows with the clip.
+  func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> MemoryEstimate
 
   /// The features of the clip's blocks, one after the other.
   ///
@@ -64,6 +77,13 @@ package protocol SessionModels: Sendable {
 }
 
 extension SessionModels {
+  /// A session with a picture; see `encode`.
+  package func session(
+    image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
+  ) throws -> any BlockSession {
+    try encode(image: image, options: options, tap: tap)(textEmbedding)
+  }
+
   package var device: Device { vae.device }
   package var dtype: DType { vae.dtype }
 

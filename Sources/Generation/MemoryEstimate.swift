@@ -21,7 +21,8 @@ package struct MemoryEstimate: Sendable, Codable {
 
   package var weightBytes: Int { weights.map(\.bytes).reduce(0, +) }
   package var cacheBytes: Int { caches.map(\.bytes).reduce(0, +) }
-  package var total: Int { weightBytes + cacheBytes + (activations.map(\.bytes).max() ?? 0) }
+  package var total: Int { weightBytes + cacheBytes + activationBytes }
+  package var activationBytes: Int { activations.map(\.bytes).max() ?? 0 }
 
   /// What a session's models and options are, for the arithmetic.
   private struct Sizes {
@@ -56,17 +57,28 @@ package struct MemoryEstimate: Sendable, Codable {
     _ preset: LiveAvatarPreset, size: ReferencePicture.Size? = nil, dtype: DType, float8: Bool = false,
     options: LiveAvatarOptions = LiveAvatarOptions(), stage: (steps: Range<Int>, decodes: Bool)? = nil
   ) throws {
-    let model = preset.transformer
-    let sizes = Sizes(preset.vae, model.trunk, size ?? preset.size, dtype, options.framesPerBlock)
     let stage = stage ?? (0..<options.steps, true)
+    self.init(
+      sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype, float8: float8,
+      textRows: preset.settings(provenance: "").textRows, options: options, stage: stage)
     if !stage.steps.isEmpty {
       try addWeights("diffusion transformer", dtype, float8 ? WanS2VTransformer.float8Layers : nil) {
-        _ = try WanS2VTransformer(model, $0)
+        _ = try WanS2VTransformer(preset.transformer, $0)
       }
     }
     try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
     if !stage.steps.isEmpty {
       try addWeights("speech encoder", dtype) { _ = Wav2Vec2(preset.audioEncoder, $0) }
+    }
+  }
+
+  /// What a session of Live Avatar takes beside weights.
+  init(
+    sessionOf model: WanS2VConfiguration, _ vae: WanVAEConfiguration, _ size: ReferencePicture.Size, _ dtype: DType,
+    float8: Bool, textRows: Int, options: LiveAvatarOptions, stage: (steps: Range<Int>, decodes: Bool)
+  ) {
+    let sizes = Sizes(vae, model.trunk, size, dtype, options.framesPerBlock)
+    if !stage.steps.isEmpty {
       let window = options.windowBlocks * options.framesPerBlock
       let condition = model.conditionTokens(height: sizes.height, width: sizes.width)
       caches = [
@@ -75,7 +87,7 @@ package struct MemoryEstimate: Sendable, Codable {
           bytes: stage.steps.count * sizes.memory.byteCount(frames: window)),
         Item(name: "picture and motion", bytes: sizes.bytes(2 * model.numLayers * condition * model.dim)),
       ]
-      addConditions(sizes, rows: preset.settings(provenance: "").textRows, steps: options.steps, timeType: .float32)
+      addConditions(sizes, rows: textRows, steps: options.steps, timeType: .float32)
       activations.append(
         Item(
           name: "denoising step",
@@ -93,16 +105,27 @@ package struct MemoryEstimate: Sendable, Codable {
   package init(
     _ preset: ModelPreset, size: ReferencePicture.Size? = nil, dtype: DType, options: SessionOptions = SessionOptions()
   ) throws {
-    let model = preset.transformer
-    let sizes = Sizes(preset.vae, model.trunk, size ?? preset.size, dtype, options.framesPerBlock)
+    try self.init(
+      sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype,
+      textRows: preset.settings(provenance: "").textRows, options: options)
+    try addWeights("diffusion transformer", dtype) { _ = try WanTransformer(preset.transformer, $0) }
+    try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
+    try addWeights("speech encoder", dtype) { _ = Wav2Vec2(preset.audioEncoder, $0) }
+  }
+
+  /// What a session of LiveTalk takes beside weights.
+  ///
+  /// - Throws: as the initialiser above.
+  init(
+    sessionOf model: WanTransformerConfiguration, _ vae: WanVAEConfiguration, _ size: ReferencePicture.Size,
+    _ dtype: DType, textRows: Int, options: SessionOptions
+  ) throws {
+    let sizes = Sizes(vae, model.trunk, size, dtype, options.framesPerBlock)
     guard let window = options.policy.window(clipFrames: options.clipFrames) else {
       throw TorchError("The cache policy 'full' grows with the clip: give a window to count its memory.")
     }
-    try addWeights("diffusion transformer", dtype) { _ = try WanTransformer(model, $0) }
-    try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
-    try addWeights("speech encoder", dtype) { _ = Wav2Vec2(preset.audioEncoder, $0) }
     caches = [Item(name: "blocks, \(window) latent frames", bytes: sizes.memory.byteCount(frames: window))]
-    addConditions(sizes, rows: preset.settings(provenance: "").textRows, steps: options.steps, timeType: dtype)
+    addConditions(sizes, rows: textRows, steps: options.steps, timeType: dtype)
     activations.append(
       Item(
         name: "denoising step",
@@ -145,5 +168,20 @@ package struct MemoryEstimate: Sendable, Codable {
       Item(
         name: "encoding of the picture, once",
         bytes: sizes.bytes(vae.encodingActivations(frames: still, height: height, width: width))))
+  }
+}
+
+extension AvatarModels {
+  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> MemoryEstimate {
+    try MemoryEstimate(
+      sessionOf: transformer.config, vae.configuration, size, dtype, textRows: settings.textRows, options: options)
+  }
+}
+
+extension LiveAvatarModels {
+  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) -> MemoryEstimate {
+    MemoryEstimate(
+      sessionOf: transformer.config, vae.configuration, size, dtype, float8: isFloat8, textRows: settings.textRows,
+      options: LiveAvatarOptions(options), stage: (0..<options.steps, true))
   }
 }

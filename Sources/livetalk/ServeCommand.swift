@@ -19,7 +19,7 @@ struct ServeCommand: ParsableCommand {
     abstract: "Talk to an avatar in a browser, live.",
     discussion: """
       Opens one port for the page, the API, WebSockets and WebRTC's signalling. docs/SERVING.md is the guide; /openapi.json on \
-      the port describes every route.
+      the port describes every route. The checkpoint is one of LiveTalk or of Live Avatar, known by its files.
 
       Without a token only this machine is served. With one, everything but health checks and the files of the page needs it. \
       It may also be given as LIVETALK_TOKEN, which no list of processes shows.
@@ -100,6 +100,9 @@ struct ServeCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Denoising steps of a block.", valueName: "n"))
   var steps = 4
 
+  @Flag(name: .customLong("fp8"), help: "Live Avatar: compute most linear layers in 8 bits.")
+  var float8 = false
+
   private static func ports(_ text: String) throws -> ClosedRange<Int> {
     let numbers = text.split(separator: "-").compactMap { Int($0) }
     guard numbers.count == 2, (1...65_535).contains(numbers[0]), (numbers[0]...65_535).contains(numbers[1]) else {
@@ -140,7 +143,8 @@ struct ServeCommand: ParsableCommand {
     let detectors = try SpeechProbabilities(contentsOf: vadFile(folder.root))
     Terminal.line("Loading \(checkpoint) on \(device).")
     let engine = try DeviceEngine(
-      loading: folder, devices: [device], dtype: dtype.resolve(on: device), maxSessions: maxSessions, steps: steps)
+      loading: folder, devices: [device], dtype: dtype.resolve(on: device), float8: float8, maxSessions: maxSessions,
+      steps: steps)
     let server = try LiveServer(
       settings: settings, engine: engine, avatars: store, voice: talk.voice, videoFolder: videoFolder,
       metrics: PrometheusRegistry(), logger: Logger(label: "livetalk")

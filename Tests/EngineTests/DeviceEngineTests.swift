@@ -62,7 +62,7 @@ import Torch
     let worker = DeviceWorker(models, options: SessionOptions(models.settings))
     let text = RandomGenerator(seed: 1).normal([1, 16, models.transformer.config.textDim])
     let size = ReferencePicture.Size(height: 32, width: 32)
-    let slow = Pace(steps: 2, framesPerSecond: 8, sampleRate: 16_000)
+    let slow = Pace(steps: 2, fewestSteps: 2, framesPerSecond: 8, sampleRate: 16_000)
     let session = try await DeviceSession(
       request(), size: size, on: worker, pace: slow, encodePrompt: { _ in text }, giveBack: {})
     let said = speech(5)
@@ -153,7 +153,7 @@ import Torch
     let worker = DeviceWorker(models, options: SessionOptions(models.settings))
     // 2 · 6 layers · 15 frames · 64 tokens · 96 channels · 4 bytes.
     let keys = 2 * 6 * 15 * 64 * 96 * 4
-    let bytes = worker.memory(ReferencePicture.Size(height: 128, width: 128))
+    let bytes = try worker.memory(ReferencePicture.Size(height: 128, width: 128))
     #expect(bytes > keys && bytes < keys + 40_000_000)
   }
 

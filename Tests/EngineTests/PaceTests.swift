@@ -3,12 +3,13 @@ import Testing
 @testable import Engine
 
 @Suite struct PaceTests {
-  private func pace() -> Pace { Pace(steps: 4, framesPerSecond: 16, sampleRate: 16_000) }
+  private func pace() -> Pace { Pace(steps: 4, fewestSteps: 2, framesPerSecond: 16, sampleRate: 16_000) }
 
   @Test func `first fewer steps, then fewer pictures`() {
     let levels = pace().levels
     #expect(levels.map(\.steps) == [4, 3, 2, 2, 2, 2] && levels.map(\.framesPerSecond) == [16, 16, 16, 10, 8, 5])
-    #expect(Pace(steps: 1, framesPerSecond: 16, sampleRate: 16_000).levels.map(\.steps) == [1, 1, 1, 1])
+    #expect(
+      Pace(steps: 1, fewestSteps: 1, framesPerSecond: 16, sampleRate: 16_000).levels.map(\.steps) == [1, 1, 1, 1])
     #expect(levels.allSatisfy { 16_000 % $0.framesPerSecond == 0 })
   }
 

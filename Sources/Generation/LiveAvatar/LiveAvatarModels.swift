@@ -8,6 +8,8 @@ package struct LiveAvatarModels: SessionModels {
   package let vae: WanVAE
   package let audioEncoder: Wav2Vec2
   package let settings: CheckpointSettings
+  /// Whether most linear layers of the transformer are computed in 8 bits.
+  package let isFloat8: Bool
   /// Whether a frame is driven by its own sound. In the published system the sound of a frame is that of 0.12 s later, so that the picture
   /// runs ahead. Sound that is encoded as it is heard is always that of its frame.
   package var correctsLead = true
@@ -28,7 +30,7 @@ package struct LiveAvatarModels: SessionModels {
     report: (String) -> Void = { _ in }
   ) throws {
     try folder.requireAll()
-    settings = folder.settings
+    (settings, isFloat8) = (folder.settings, float8)
     try folder.verifyFit()
     report("diffusion transformer")
     transformer = try folder.loadS2VTransformer(
@@ -50,17 +52,23 @@ package struct LiveAvatarModels: SessionModels {
     let others = ParameterStore(random: RandomGenerator(seed: seed + 1, device: device), dtype: dtype, isFrozen: true)
     vae = WanVAE(preset.vae, others.root / "vae")
     audioEncoder = Wav2Vec2(preset.audioEncoder, others.root / "wav2vec2")
-    settings = preset.settings(provenance: "random weights")
+    (settings, isFloat8) = (preset.settings(provenance: "random weights"), float8)
   }
 
-  package func session(
-    image: Tensor, textEmbedding: Tensor, options: SessionOptions, tap: RolloutTap? = nil
-  ) throws -> any BlockSession {
-    try LiveAvatarSession(
-      transformer: transformer, vae: vae,
-      conditions: LiveAvatarConditions(image, vae, encoding: options.sink.encoding), textEmbedding: textEmbedding,
-      options: LiveAvatarOptions(options), tap: tap)
+  package func encode(
+    image: Tensor, options: SessionOptions, tap: RolloutTap? = nil
+  ) throws -> (_ textEmbedding: Tensor) throws -> any BlockSession {
+    let conditions = LiveAvatarConditions(image, vae, encoding: options.sink.encoding)
+    _ = try conditions.reference.checked(as: "latents of the picture")
+    return {
+      try LiveAvatarSession(
+        transformer: transformer, vae: vae, conditions: conditions, textEmbedding: $0,
+        options: LiveAvatarOptions(options), tap: tap)
+    }
   }
+
+  /// Each step sees what it wrote itself of earlier blocks.
+  package func fewestSteps(from steps: Int) -> Int { steps }
 
   /// A minute of sound is encoded as a whole, as published; a longer one as it would be heard live.
   ///

@@ -69,7 +69,10 @@ package final class LiveAvatarRollout {
   /// The first latent frame of the video `[1, C, 1, H, W]`: where the last step is computed, from the first block's end until it is the
   /// sink.
   package private(set) var firstFrame: Tensor?
-  private let motion: Tensor
+  /// The newest sink, and the motion before the video.
+  private var conditions: LiveAvatarConditions
+  private let device: Device
+  private let dtype: DType
 
   /// - Parameters:
   ///   - steps: consecutive ones that are to be computed here, for a stage of a pipeline; nil for all.
@@ -85,7 +88,8 @@ package final class LiveAvatarRollout {
     self.options = options
     let steps = steps ?? 0..<max(options.steps, 0)
     self.steps = steps
-    motion = conditions.motion
+    self.conditions = conditions
+    (device, dtype) = (transformer.device, transformer.dtype)
     var transformer = transformer
     transformer.sinkDistance = options.sinkDistance
     let reference = conditions.reference.to(transformer.device, transformer.dtype)
@@ -111,10 +115,25 @@ package final class LiveAvatarRollout {
   /// - Parameter latents: what the step before them gave, `[1, C, n, H, W]`; nil for the block's noise, where they begin with the first.
   /// - Returns: what the step after them begins from, or clean latents after the last one.
   package func next(from latents: Tensor? = nil, audio: WanS2VTransformer.AudioContext) -> Tensor {
+    guard let result = next(from: latents, audio: audio, unless: { false }) else {
+      preconditionFailure("nobody stopped the block")
+    }
+    return result
+  }
+
+  /// As `next`, or nil where it was stopped between two steps. The block can be begun again, as though it had not been: what the memories
+  /// hold of it is written anew, and noise and distances are functions of its number.
+  package func next(
+    from latents: Tensor? = nil, audio: WanS2VTransformer.AudioContext, unless isStopped: () -> Bool
+  ) -> Tensor? {
     if changesSink, let firstFrame { setSink(firstFrame) }
     return withGradients(false) {
       var x = latents ?? blocks.startingNoise()
-      for step in steps { x = blocks.step(step, x, audio: audio) }
+      for step in steps {
+        if isStopped() { return nil }
+        x = blocks.step(step, x, audio: audio)
+      }
+      if isStopped() { return nil }
       blocks.commit(x, audio)
       // What comes after the first block, which has just been counted.
       if blocks.block == 1, steps.upperBound == options.steps { firstFrame = x.narrow(2, 0, 1).clone() }
@@ -126,8 +145,15 @@ package final class LiveAvatarRollout {
   ///
   /// - Parameter motion: other latent frames before the video; nil keeps them.
   package func setSink(_ latent: Tensor, motion: Tensor? = nil) {
-    blocks.setReference(LiveAvatarConditions(sink: latent, motion: motion ?? self.motion).reference)
+    conditions = LiveAvatarConditions(sink: latent, motion: motion ?? conditions.motion)
+    blocks.setReference(conditions.reference)
     firstFrame = nil
+  }
+
+  /// Changes the direction from the next block on. Sink and motion, which see the text, are read again with it.
+  package func setText(_ textEmbedding: Tensor) {
+    blocks.setText(textEmbedding.to(device, dtype))
+    blocks.setReference(conditions.reference)
   }
 }
 

@@ -45,11 +45,18 @@ package final class LiveAvatarSession: BlockSession {
     rollout.next(audio: transformer.read(audioFeatures: audioFeatures, masks: masks))
   }
 
+  package func denoise(audioFeatures: Tensor, unless isStopped: () -> Bool) -> Tensor? {
+    rollout.next(audio: transformer.read(audioFeatures: audioFeatures), unless: isStopped)
+  }
+
   /// Decodes latents on the session's decoding stream.
   package func decode(_ latents: Tensor) -> PendingFrames { decoder.decode(latents) }
 
-  /// Changes the direction from the next block on.
-  package func setText(_ textEmbedding: Tensor) { rollout.blocks.setText(textEmbedding) }
+  package func setText(_ textEmbedding: Tensor) { rollout.setText(textEmbedding) }
+
+  package func setSteps(_ count: Int) {
+    precondition(count == rollout.options.steps, "each step has a memory of its own")
+  }
 
   package func skip(blocks: Int) { rollout.blocks.skip(blocks: blocks) }
 }

@@ -34,8 +34,7 @@ extension BenchSessionCommand {
           let title = String(
             format: "%@, %d×%d, %@ on %@: %.1f frames a second in %d processes", report.name, report.width,
             report.height, report.dtype, report.device, report.framesPerSecond, plan.ranks)
-          let drawing = PipelineTimeline(
-            plan: plan, spans: spans, blocksPerClip: LiveAvatarOptions().blocksPerClip, title: title)
+          let drawing = PipelineTimeline(plan: plan, spans: spans, title: title)
           let place = URL(fileURLWithPath: timeline)
           do { try Data(drawing.svg().utf8).write(to: place) } catch {
             throw FileError(place, "it cannot be written")

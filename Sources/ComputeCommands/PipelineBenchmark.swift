@@ -71,7 +71,9 @@ enum PipelineBenchmark {
         options: options, clock: clock)
       var sound = try LiveSound(models, plan.options)
       try group.barrier()
-      clock.start()
+      let start = Tensor([Date().timeIntervalSince1970], device: device)
+      try group.broadcast(start)
+      clock.start(at: start.item)
       for _ in 0..<blocks {
         let latents = try stage.next(audioFeatures: { try sound.features() })
         if stage.decodes { _ = try stage.decode(latents).read() }

@@ -1,3 +1,4 @@
+import Foundation
 package import Torch
 
 /// When one part of a pipeline worked on one block.
@@ -32,10 +33,13 @@ package final class PipelineClock {
 
   package init(_ device: Device, rank: Int) { (self.device, self.rank) = (device, rank) }
 
-  /// From now on times count; for all processes at once, after a barrier.
-  package func start() {
+  /// From now on times count.
+  ///
+  /// - Parameter time: when they began for all processes, in seconds since 1970: processes do not leave a barrier together where there are
+  ///   more of them than cores. On several machines their clocks must agree.
+  package func start(at time: Double) {
     spans = []
-    zero = .now
+    zero = ContinuousClock.now.advanced(by: .seconds(time - Date().timeIntervalSince1970))
   }
 
   func begin(block: Int, part: Int) {

@@ -40,8 +40,8 @@ ct_status ct_masked_fill(ct_tensor a, ct_tensor mask, double value, ct_tensor *o
 
 // MARK: In place
 
-ct_status ct_copy_(ct_tensor a, ct_tensor source) {
-  return checked([&] { mut(a).copy_(ref(source)); });
+ct_status ct_copy_(ct_tensor a, ct_tensor source, bool waits) {
+  return checked([&] { mut(a).copy_(ref(source), /*non_blocking=*/!waits); });
 }
 ct_status ct_add_(ct_tensor a, ct_tensor b, double alpha) {
   return checked([&] { mut(a).add_(ref(b), number(ref(a), alpha)); });

@@ -156,6 +156,9 @@ ct_status ct_contiguous(ct_tensor t, ct_tensor *out) {
 ct_status ct_channels_last_3d(ct_tensor t, ct_tensor *out) {
   return make(out, [&] { return ref(t).contiguous(at::MemoryFormat::ChannelsLast3d); });
 }
+ct_status ct_pin_memory(ct_tensor t, ct_tensor *out) {
+  return make(out, [&] { return ref(t).pin_memory(); });
+}
 ct_status ct_clone(ct_tensor t, ct_tensor *out) {
   return make(out, [&] { return ref(t).clone(); });
 }

@@ -48,6 +48,9 @@ package struct BenchSessionCommand: ParsableCommand {
   var warmUp = 3
   @Flag(name: .customLong("fp8"), help: "Compute most linear layers of Live Avatar in 8 bits.")
   var float8 = false
+  @Flag(
+    help: "Keep the layers of Live Avatar's transformer in host memory; each is copied to the device ahead of its use.")
+  var offload = false
   @Flag(help: "Measure the text encoder too: umT5-xxl takes 11.4 GB of memory in bf16.")
   var textEncoder = false
   @Flag(
@@ -106,17 +109,20 @@ package struct BenchSessionCommand: ParsableCommand {
     let encodeText: () throws -> Tensor
     var textTokens: Int?
     if let folder {
-      models = try folder.loadModels(device: device, dtype: dtype, float8: float8) { note("loading the \($0)") }
+      models = try folder.loadModels(device: device, dtype: dtype, float8: float8, offload: offload) {
+        note("loading the \($0)")
+      }
       encodeText = { try folder.encodeText("A person speaks.", device: device, dtype: dtype) }
     } else {
       note("making random weights for \(name)")
       let sizes: UMT5Configuration
       switch try Self.preset(named: name) {
       case .liveAvatar(let preset):
-        models = try LiveAvatarModels(random: preset, device: device, dtype: dtype, float8: float8)
+        models = try LiveAvatarModels(
+          random: preset, device: device, dtype: dtype, float8: float8, offload: offload)
         sizes = preset.textEncoder
       case .liveTalk(let preset):
-        guard !float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
+        try requireNoWeightOptions()
         models = try AvatarModels(random: preset, device: device, dtype: dtype)
         sizes = preset.textEncoder
         if preset.name == ModelPreset.laptop.name { textTokens = 256 }
@@ -165,18 +171,23 @@ package struct BenchSessionCommand: ParsableCommand {
     return try Benchmark.run(plan, progress: Self.note)
   }
 
+  private func requireNoWeightOptions() throws {
+    guard !float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
+    guard !offload else { throw ValidationError("Only Live Avatar's layers are offloaded.") }
+  }
+
   private func memoryReport() throws -> MemoryReport {
     let dtype = dtype == .auto ? .bfloat16 : dtype.resolve(on: .cpu)
     switch try Self.preset(named: preset ?? ModelPreset.livetalk1_3B.name) {
     case .liveTalk(let preset):
-      guard !float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
+      try requireNoWeightOptions()
       var options = SessionOptions(policy: policy ?? .livetalk)
       options.steps = steps
       return try MemoryReport(preset, size: size, dtype: dtype, options: options)
     case .liveAvatar(let preset):
       guard policy == nil else { throw ValidationError("Live Avatar's cache has a policy of its own.") }
       return try MemoryReport(
-        preset, size: size, dtype: dtype, float8: float8, options: LiveAvatarOptions(steps: steps))
+        preset, size: size, dtype: dtype, float8: float8, offload: offload, options: LiveAvatarOptions(steps: steps))
     }
   }
 }

@@ -31,7 +31,8 @@ struct MemoryReport: Codable {
 
   /// Live Avatar in one process, and in a pipeline in which each does one thing.
   init(
-    _ preset: LiveAvatarPreset, size: ReferencePicture.Size?, dtype: DType, float8: Bool, options: LiveAvatarOptions
+    _ preset: LiveAvatarPreset, size: ReferencePicture.Size?, dtype: DType, float8: Bool, offload: Bool,
+    options: LiveAvatarOptions
   ) throws {
     let size = size ?? preset.size
     (name, height, width, steps) = (preset.name, size.height, size.width, options.steps)
@@ -40,7 +41,7 @@ struct MemoryReport: Codable {
       Process(
         name: name,
         estimate: try MemoryEstimate(
-          preset, size: size, dtype: dtype, float8: float8, options: options, stage: stage))
+          preset, size: size, dtype: dtype, float8: float8, offload: offload, options: options, stage: stage))
     }
     processes = [
       try process("one process", nil), try process("each step's", (0..<1, false)),
@@ -63,6 +64,7 @@ struct MemoryReport: Codable {
           row("  \(name)", all.map { items in items.first { $0.name == name }.map { byteText($0.bytes) } ?? "–" })
         }
     }
+    let hostRows = rows("in host memory beside the device", \.host)
     let types = float8 ? "\(dtype), most linear layers in 8 bits" : dtype
     return
       ([
@@ -70,6 +72,6 @@ struct MemoryReport: Codable {
         row("", processes.map(\.name)),
       ] + rows("weights", \.weights) + rows("caches", \.caches) + rows("activations, one at a time", \.activations) + [
         row("in all", processes.map { byteText($0.estimate.total) })
-      ]).joined(separator: "\n")
+      ] + (hostRows.count > 1 ? hostRows : [])).joined(separator: "\n")
   }
 }

@@ -48,15 +48,17 @@ package actor DeviceEngine: AvatarEngine {
   /// Loads a checkpoint of any family on devices.
   ///
   /// - Parameters:
-  ///   - float8: see `CheckpointFolder.loadModels`.
+  ///   - float8, offload: see `CheckpointFolder.loadModels`.
   ///   - steps: denoising steps of a block, before any degradation.
   /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`.
   package init(
-    loading folder: CheckpointFolder, devices: [Device], dtype: DType, float8: Bool = false, maxSessions: Int,
-    steps: Int = 4, memoryBudget: Int? = nil, report: (String) -> Void = { _ in }
+    loading folder: CheckpointFolder, devices: [Device], dtype: DType, float8: Bool = false, offload: Bool = false,
+    maxSessions: Int, steps: Int = 4, memoryBudget: Int? = nil, report: (String) -> Void = { _ in }
   ) throws {
     let models = try withInferenceMode {
-      try devices.map { try folder.loadModels(device: $0, dtype: dtype, float8: float8, report: report) }
+      try devices.map {
+        try folder.loadModels(device: $0, dtype: dtype, float8: float8, offload: offload, report: report)
+      }
     }
     guard let device = devices.first else { throw TorchError("An engine has at least one device.") }
     var options = SessionOptions(folder.settings)

@@ -103,17 +103,20 @@ extension CheckpointFolder {
   ///
   /// - Parameters:
   ///   - float8: whether most linear layers are kept in 8 bits, in a family that was published so.
+  ///   - offload: whether the transformer's layers stay in host memory and come to the device one by one; Live Avatar's only.
   ///   - report: told what is being loaded.
   /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
   package func loadModels(
-    device: Device, dtype: DType, float8: Bool = false, report: (String) -> Void = { _ in }
+    device: Device, dtype: DType, float8: Bool = false, offload: Bool = false, report: (String) -> Void = { _ in }
   ) throws -> any SessionModels {
     switch family.kind {
     case .liveTalk:
       guard !float8 else { throw TorchError("\(family.name) has no layers in 8 bits; leave --fp8 out.") }
+      guard !offload else { throw TorchError("\(family.name) is not offloaded; leave --offload out.") }
       return try AvatarModels(loading: self, device: device, dtype: dtype, report: report)
     case .liveAvatar:
-      return try LiveAvatarModels(loading: self, device: device, dtype: dtype, float8: float8, report: report)
+      return try LiveAvatarModels(
+        loading: self, device: device, dtype: dtype, float8: float8, offload: offload, report: report)
     }
   }
 }

@@ -54,16 +54,19 @@ extension CheckpointFolder {
 
   /// Live Avatar's transformer, its adapter merged into it while it is read.
   ///
-  /// - Parameter float8: which linear layers are kept in 8 bits; nil for none.
-  package func loadS2VTransformer(device: Device = .cpu, dtype: DType? = nil, float8: Float8Layers? = nil) throws
-    -> WanS2VTransformer
-  {
+  /// - Parameters:
+  ///   - float8: which linear layers are kept in 8 bits; nil for none.
+  ///   - offload: whether its layers stay in host memory.
+  package func loadS2VTransformer(
+    device: Device = .cpu, dtype: DType? = nil, float8: Float8Layers? = nil, offload: Bool = false
+  ) throws -> WanS2VTransformer {
     let file = try require(.transformer)
     let weights = try self.weights(.transformer)
     let configuration = try s2vConfiguration(weights)
     let merging = try merge([try ownAdapter(of: weights)] + adapters, into: weights)
     let store = ParameterStore(
       weights: weights, name: file.path, device: device, dtype: dtype, isFrozen: true, float8: float8,
+      offloadsLayers: offload,
       transform: { key, tensor, device in try merging?.tensor(key, on: device) ?? tensor })
     let model = try WanS2VTransformer(configuration, store.root)
     try store.finish()

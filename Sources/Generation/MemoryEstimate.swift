@@ -5,8 +5,10 @@ package import Torch
 /// The memory that a session takes, by arithmetic, before anything is loaded.
 ///
 /// It is that of tensors. Not counted are the text encoder, which is gone before the other models come, the runtime (a CUDA context takes
-/// half a gigabyte), and what libraries take for themselves, such as workspaces of convolutions. Weights and caches are exact; activations are
-/// those of our own tensors, and the least that a pass takes.
+/// half a gigabyte), and what libraries take for themselves: a memory allocator that keeps freed memory (the C library's by default), buffers of
+/// attention and of convolutions, and on a processor, in fp32, the copies that make small convolutions quick (`conv3d_in_halves`). Weights and
+/// caches are exact. Activations are the tensors that are alive at the widest moment of each kind of work, where no fused kernel runs: those of
+/// the autoencoder within 10% of the peak of resident memory where the C library gives freed memory back at once, that of a step a lower bound.
 package struct MemoryEstimate: Sendable, Codable {
   package struct Item: Sendable, Codable, Hashable {
     package var name: String
@@ -14,13 +16,17 @@ package struct MemoryEstimate: Sendable, Codable {
   }
 
   package var weights: [Item] = []
+  /// Weights that stay in host memory beside the device.
+  package var host: [Item] = []
   /// What a session keeps from block to block.
   package var caches: [Item] = []
   /// The most that each kind of work takes beside those while it lasts; there is one at a time.
   package var activations: [Item] = []
 
   package var weightBytes: Int { weights.map(\.bytes).reduce(0, +) }
+  package var hostBytes: Int { host.map(\.bytes).reduce(0, +) }
   package var cacheBytes: Int { caches.map(\.bytes).reduce(0, +) }
+  /// Of the device.
   package var total: Int { weightBytes + cacheBytes + activationBytes }
   package var activationBytes: Int { activations.map(\.bytes).max() ?? 0 }
 
@@ -52,19 +58,22 @@ package struct MemoryEstimate: Sendable, Codable {
   /// One process of Live Avatar.
   ///
   /// - Parameters:
+  ///   - offload: whether the transformer's layers stay in host memory.
   ///   - stage: what it does in a pipeline; nil for all.
   package init(
     _ preset: LiveAvatarPreset, size: ReferencePicture.Size? = nil, dtype: DType, float8: Bool = false,
-    options: LiveAvatarOptions = LiveAvatarOptions(), stage: (steps: Range<Int>, decodes: Bool)? = nil
+    offload: Bool = false, options: LiveAvatarOptions = LiveAvatarOptions(),
+    stage: (steps: Range<Int>, decodes: Bool)? = nil
   ) throws {
     let stage = stage ?? (0..<options.steps, true)
     self.init(
       sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype, float8: float8,
       textRows: preset.settings(provenance: "").textRows, options: options, stage: stage)
     if !stage.steps.isEmpty {
-      try addWeights("diffusion transformer", dtype, float8 ? WanS2VTransformer.float8Layers : nil) {
-        _ = try WanS2VTransformer(preset.transformer, $0)
-      }
+      try addWeights(
+        "diffusion transformer", dtype, float8 ? WanS2VTransformer.float8Layers : nil,
+        offloading: offload ? preset.transformer.numLayers : 0
+      ) { _ = try WanS2VTransformer(preset.transformer, $0) }
     }
     try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
     if !stage.steps.isEmpty {
@@ -136,12 +145,20 @@ package struct MemoryEstimate: Sendable, Codable {
   }
 
   /// Counts a model's parameters in the types in which they are kept.
+  ///
+  /// - Parameter layers: how many layers of a transformer stay in host memory, of which two at a time are on the device too.
   private mutating func addWeights(
-    _ name: String, _ dtype: DType, _ float8: Float8Layers? = nil, _ build: (ParameterPath) throws -> Void
+    _ name: String, _ dtype: DType, _ float8: Float8Layers? = nil, offloading layers: Int = 0,
+    _ build: (ParameterPath) throws -> Void
   ) throws {
     let store = ParameterStore.shapes(dtype: dtype, float8: float8)
     try build(store.root)
-    weights.append(Item(name: name, bytes: store.byteCount))
+    guard layers > 0 else { return weights.append(Item(name: name, bytes: store.byteCount)) }
+    // A layer's modulation is read with the timesteps, and stays on the device.
+    let inHost = store.byteCount(where: { $0.hasPrefix("blocks.") && !$0.hasSuffix(".modulation") })
+    weights.append(Item(name: "\(name), without layers", bytes: store.byteCount - inHost))
+    weights.append(Item(name: "two of its layers", bytes: 2 * inHost / layers))
+    host.append(Item(name: "\(layers) layers", bytes: inHost))
   }
 
   private mutating func addConditions(_ sizes: Sizes, rows: Int, steps: Int, timeType: DType) {

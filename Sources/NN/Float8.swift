@@ -9,6 +9,8 @@ package struct Float8Tensor: Sendable {
   /// What `values` are multiplied with, one number in fp32.
   package let factor: Tensor
 
+  init(values: Tensor, factor: Tensor) { (self.values, self.factor) = (values, factor) }
+
   package init(quantizing x: Tensor) {
     let largest = 448.0
     let scale = (largest / x.abs().max().to(.float32).clamp(1e-12, .infinity)).clamp(0, largest)

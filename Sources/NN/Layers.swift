@@ -20,6 +20,21 @@ package struct Linear: Sendable {
     factors = nil
   }
 
+  /// The layer with other tensors in place of its own, which `change` is given in an order that never changes.
+  ///
+  /// - Precondition: it has no factors to train.
+  package func mapped(_ change: (Tensor) -> Tensor) -> Linear {
+    precondition(factors == nil, "a layer that is trained stays where it is")
+    let weight: Weight =
+      switch weight {
+      case .plain(let tensor): .plain(change(tensor))
+      case .packed(let tensor, let outputs): .packed(change(tensor), outputs: outputs)
+      case .float8(let tensor, let dtype):
+        .float8(Float8Tensor(values: change(tensor.values), factor: change(tensor.factor)), dtype)
+      }
+    return Linear(weight, bias.map(change))
+  }
+
   /// - Parameter dtype: of its weights; nil for that of the store.
   package init(_ inputs: Int, _ outputs: Int, bias: Bool = true, dtype: DType? = nil, _ path: ParameterPath) {
     let weight = path.parameter(
@@ -121,6 +136,13 @@ package struct LayerNorm: Sendable {
     self.eps = eps
   }
 
+  private init(weight: Tensor, bias: Tensor, eps: Double) { (self.weight, self.bias, self.eps) = (weight, bias, eps) }
+
+  /// See `Linear`.
+  package func mapped(_ change: (Tensor) -> Tensor) -> LayerNorm {
+    LayerNorm(weight: change(weight), bias: change(bias), eps: eps)
+  }
+
   package func callAsFunction(_ x: Tensor) -> Tensor { x.layerNorm(weight, bias, eps: eps) }
 }
 
@@ -133,6 +155,11 @@ package struct RMSNorm: Sendable {
     weight = path.parameter("weight", [width], .ones)
     self.eps = eps
   }
+
+  private init(weight: Tensor, eps: Double) { (self.weight, self.eps) = (weight, eps) }
+
+  /// See `Linear`.
+  package func mapped(_ change: (Tensor) -> Tensor) -> RMSNorm { RMSNorm(weight: change(weight), eps: eps) }
 
   package func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight, eps: eps) }
 }

@@ -51,6 +51,8 @@ package final class ParameterStore {
   private let factorSource: RandomGenerator?
   /// Which linear layers are kept in 8 bits; nil for none.
   package let float8: Float8Layers?
+  /// Whether the layers of a frozen transformer stay in host memory and come to the device one by one.
+  package let offloadsLayers: Bool
   private let transform: ((String, Tensor, Device) throws -> Tensor)?
   /// What the transform threw first.
   private var failure: (any Error)?
@@ -67,16 +69,18 @@ package final class ParameterStore {
   /// - Parameters:
   ///   - adaptation: which layers get factors to train, and what draws those that the checkpoint lacks.
   ///   - float8: which linear layers of a frozen model are kept in 8 bits.
+  ///   - offloadsLayers: see the property.
   ///   - transform: what a tensor of the checkpoint becomes on a device, of its own type: so that a large model can be changed while it is
   ///     read, one tensor at a time. What it throws, `finish` throws.
   ///   - checksValues: whether `finish` throws where a value is not finite. It reads every page of a mapped file, which shapes alone do not.
   package init(
     weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
-    adaptation: (LoRAConfiguration, RandomGenerator)? = nil, float8: Float8Layers? = nil,
+    adaptation: (LoRAConfiguration, RandomGenerator)? = nil, float8: Float8Layers? = nil, offloadsLayers: Bool = false,
     transform: ((String, Tensor, Device) throws -> Tensor)? = nil, checksValues: Bool = true
   ) {
     self.checksValues = checksValues
     self.float8 = float8
+    self.offloadsLayers = offloadsLayers
     self.transform = transform
     self.adaptation = adaptation?.0
     factorSource = adaptation?.1
@@ -88,11 +92,13 @@ package final class ParameterStore {
 
   /// Random parameters from a generator.
   package init(
-    random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false, float8: Float8Layers? = nil
+    random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false, float8: Float8Layers? = nil,
+    offloadsLayers: Bool = false
   ) {
     source = .random(generator)
     checksValues = false
     self.float8 = float8
+    self.offloadsLayers = offloadsLayers
     transform = nil
     adaptation = nil
     factorSource = nil
@@ -109,7 +115,7 @@ package final class ParameterStore {
   private init(dtype: DType?, float8: Float8Layers?) {
     source = .shapes
     checksValues = false
-    (self.float8, transform) = (float8, nil)
+    (self.float8, transform, offloadsLayers) = (float8, nil, false)
     adaptation = nil
     factorSource = nil
     device = .cpu
@@ -118,15 +124,20 @@ package final class ParameterStore {
   }
 
   /// Bytes of all parameters in the types in which they are kept, fp32 where none is stated; in 8 bits with their factors.
-  package var byteCount: Int {
-    layout.map { $0.shape.reduce($0.kept.size, *) + ($0.kept == .float8E4M3 ? DType.float32.size : 0) }.reduce(0, +)
+  package var byteCount: Int { byteCount(where: { _ in true }) }
+
+  /// Those of the parameters whose keys fulfil a condition.
+  package func byteCount(where isCounted: (String) -> Bool) -> Int {
+    layout.filter { isCounted($0.name) }.map {
+      $0.shape.reduce($0.kept.size, *) + ($0.kept == .float8E4M3 ? DType.float32.size : 0)
+    }.reduce(0, +)
   }
 
   /// Whether layers may copy weights into an order that is faster to read: for models that are not trained, where the weights
   /// are not pages of a file that the copy would double.
   package var mayRearrange: Bool {
     if case .shapes = source { return false }
-    return isFrozen && missing.isEmpty && misshaped.isEmpty && (!device.isCPU || dtype == .bfloat16)
+    return isFrozen && !offloadsLayers && missing.isEmpty && misshaped.isEmpty && (!device.isCPU || dtype == .bfloat16)
   }
 
   package var root: ParameterPath { ParameterPath(store: self, key: "") }

@@ -150,6 +150,8 @@ extension Tensor {
     Tensor { ct_to(c, dtype.rawValue, device.c, true, $0) }
   }
   package func clone() -> Tensor { Tensor { ct_clone(c, $0) } }
+  /// A copy in host memory that stays in place, which a GPU reads by itself while other work goes on (pinned memory).
+  package func pinned() -> Tensor { Tensor { ct_pin_memory(c, $0) } }
   package func contiguous() -> Tensor { Tensor { ct_contiguous(c, $0) } }
   /// The layout `[B, T, H, W, C]` in memory under the shape `[B, C, T, H, W]`.
   package func channelsLast3D() -> Tensor { Tensor { ct_channels_last_3d(c, $0) } }

@@ -94,7 +94,7 @@ infix operator .| : LogicalDisjunctionPrecedence
 
 /// These change the storage that all views of the tensor share. Autograd refuses a change of what a gradient still needs.
 extension Tensor {
-  package func copy_(_ source: Tensor) { check(ct_copy_(c, source.c)) }
+  package func copy_(_ source: Tensor, waits: Bool = true) { check(ct_copy_(c, source.c, waits)) }
   package func add_(_ other: Tensor, alpha: Double = 1) { check(ct_add_(c, other.c, alpha)) }
   package func add_(_ value: Double) { check(ct_add_number_(c, value)) }
   package func mul_(_ other: Tensor) { check(ct_mul_(c, other.c)) }

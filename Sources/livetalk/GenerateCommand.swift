@@ -141,6 +141,14 @@ struct GenerateCommand: ParsableCommand {
 
   @Flag(
     help: ArgumentHelp(
+      "Live Avatar: keep the transformer's layers in host memory.",
+      discussion:
+        "Each layer is copied to the device ahead of its use: for a GPU that does not hold the model. The video is the same."
+    ))
+  var offload = false
+
+  @Flag(
+    help: ArgumentHelp(
       "Live Avatar: divide the denoising steps and the decoder among the processes that were started together.",
       discussion: """
         2 to --steps + 1 processes, started by torchrun, mpirun or Slurm, or by hand with RANK, WORLD_SIZE and LOCAL_RANK; on GPUs each \
@@ -206,7 +214,7 @@ struct GenerateCommand: ParsableCommand {
     if let seconds, seconds > voice.seconds + 0.05 {
       job.remark = String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds)
     }
-    (job.float8, job.pipeline) = (float8, pipeline)
+    (job.float8, job.offload, job.pipeline) = (float8, offload, pipeline)
     let isQuiet = quiet || !job.writes
     let report = ProgressReport(isQuiet: isQuiet)
     var options = SessionOptions(folder.settings, policy: policy, positionLimit: positionLimit)
@@ -231,7 +239,7 @@ struct GenerateCommand: ParsableCommand {
     let options: [(name: String, isGiven: Bool, kind: ModelFamily.Kind)] = [
       ("--policy", policy != nil, .liveTalk), ("--position-limit", positionLimit != nil, .liveTalk),
       ("--sink", sink != nil, .liveAvatar), ("--sink-distance", sinkDistance != nil, .liveAvatar),
-      ("--fp8", float8, .liveAvatar), ("--pipeline", pipeline, .liveAvatar),
+      ("--fp8", float8, .liveAvatar), ("--offload", offload, .liveAvatar), ("--pipeline", pipeline, .liveAvatar),
     ]
     if let wrong = options.first(where: { $0.isGiven && $0.kind != family.kind }) {
       throw LiveTalkError("\(family.name) has no \(wrong.name); leave it out.")

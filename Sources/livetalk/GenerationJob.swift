@@ -23,6 +23,8 @@ struct GenerationJob {
   let dtype: DType
   /// Whether most linear layers are computed in 8 bits.
   var float8 = false
+  /// Whether the transformer's layers stay in host memory.
+  var offload = false
   /// What the user should know before the work begins.
   var remark: String?
   /// The processes that share the work, this one among them; nil for one alone.
@@ -78,7 +80,7 @@ struct GenerationJob {
   /// The whole work in this process. The text encoder runs and goes before the other models come: they need not share the memory.
   private func session(_ options: SessionOptions, _ report: ProgressReport) throws -> Generate {
     let text = try encodedText(report)
-    let models = try folder.loadModels(device: device, dtype: dtype, float8: float8) {
+    let models = try folder.loadModels(device: device, dtype: dtype, float8: float8, offload: offload) {
       report.status("Loading the \($0)")
     }
     try models.check(size)
@@ -92,7 +94,9 @@ struct GenerationJob {
     var (text, models): (Tensor?, LiveAvatarModels?) = (nil, nil)
     if !pipeline.plan.steps(of: pipeline.group.rank).isEmpty {
       text = try encodedText(report)
-      models = try LiveAvatarModels(loading: folder, device: device, dtype: dtype, float8: float8) {
+      models = try LiveAvatarModels(
+        loading: folder, device: device, dtype: dtype, float8: float8, offload: offload
+      ) {
         report.status("Loading the \($0)")
       }
       try models?.check(size)

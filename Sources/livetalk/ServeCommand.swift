@@ -103,6 +103,10 @@ struct ServeCommand: ParsableCommand {
   @Flag(name: .customLong("fp8"), help: "Live Avatar: compute most linear layers in 8 bits.")
   var float8 = false
 
+  @Flag(
+    help: "Live Avatar: keep the transformer's layers in host memory; each is copied to the device ahead of its use.")
+  var offload = false
+
   private static func ports(_ text: String) throws -> ClosedRange<Int> {
     let numbers = text.split(separator: "-").compactMap { Int($0) }
     guard numbers.count == 2, (1...65_535).contains(numbers[0]), (numbers[0]...65_535).contains(numbers[1]) else {
@@ -143,8 +147,8 @@ struct ServeCommand: ParsableCommand {
     let detectors = try SpeechProbabilities(contentsOf: vadFile(folder.root))
     Terminal.line("Loading \(checkpoint) on \(device).")
     let engine = try DeviceEngine(
-      loading: folder, devices: [device], dtype: dtype.resolve(on: device), float8: float8, maxSessions: maxSessions,
-      steps: steps)
+      loading: folder, devices: [device], dtype: dtype.resolve(on: device), float8: float8, offload: offload,
+      maxSessions: maxSessions, steps: steps)
     let server = try LiveServer(
       settings: settings, engine: engine, avatars: store, voice: talk.voice, videoFolder: videoFolder,
       metrics: PrometheusRegistry(), logger: Logger(label: "livetalk")

@@ -52,9 +52,8 @@ import Torch
       try await Tool.run(
         [
           "generate", "--checkpoint", path, "--image", Fixtures.picture, "--audio", voice, "--prompt",
-          "A person speaks.",
-          "--seconds", "1", "-o", folder["out.mp4"].path,
-        ] + more)
+          "A person speaks.", "--seconds", "1",
+        ] + (more.contains("-o") ? [] : ["-o", folder["out.mp4"].path]) + more)
     }
     let result = try await generate()
     try #require(result.status == 0, "\(result.error)")
@@ -69,11 +68,25 @@ import Torch
     #expect(wrong.status == 1 && wrong.error.contains("Live Avatar has no --policy"))
     let other = try await generate("--sink", "paper", "--sink-distance", "30")
     #expect(other.status == 0, "\(other.error)")
+    let raw = (folder["plain.rgb"].path, folder["offloaded.rgb"].path)
+    let (plain, offloaded) = (try await generate("-o", raw.0), try await generate("-o", raw.1, "--offload"))
+    #expect(plain.status == 0 && offloaded.status == 0, "\(offloaded.error)")
+    let same = try Data(contentsOf: URL(fileURLWithPath: raw.0)) == Data(contentsOf: URL(fileURLWithPath: raw.1))
+    #expect(same)
     let size = try await generate("--size", "96x128")
     #expect(size.status == 1 && size.error.contains("multiples of 64×64"))
 
     let bench = try await Tool.run("bench", "--checkpoint", path, "--blocks", "1", "--warm-up", "0")
     #expect(bench.status == 0 && bench.text.contains("4 blocks for each step"), "\(bench.error)")
+  }
+
+  @Test func `the memory of offloaded layers is counted on the host`() async throws {
+    let arguments = ["bench", "--preset", "liveavatar-14b", "--dry-run"]
+    let (plain, offloaded) = (try await Tool.run(arguments), try await Tool.run(arguments + ["--offload"]))
+    #expect(plain.status == 0 && !plain.text.contains("in host memory"))
+    #expect(offloaded.status == 0 && offloaded.text.contains("in host memory beside the device"), "\(offloaded.error)")
+    let wrong = try await Tool.run("bench", "--preset", "tiny", "--dry-run", "--offload")
+    #expect(wrong.status != 0 && wrong.error.contains("Only Live Avatar's layers are offloaded"))
   }
 
   @Test func `LiveTalk refuses what only Live Avatar has`() async throws {

@@ -36,6 +36,20 @@ import Torch
     #expect(try bytes(estimate.weights, "speech encoder") == held(by: models.audioEncoder))
   }
 
+  @Test(arguments: [false, true])
+  func `offloaded layers are counted on the host, and two of them on the device`(float8: Bool) throws {
+    let preset = LiveAvatarPreset.liveAvatarTiny
+    let dtype = float8 ? DType.float16 : .float32
+    let plain = try MemoryEstimate(preset, dtype: dtype, float8: float8)
+    let estimate = try MemoryEstimate(preset, dtype: dtype, float8: float8, offload: true)
+    let models = try LiveAvatarModels(random: preset, device: .cpu, dtype: dtype, float8: float8, offload: true)
+    let device = try bytes(estimate.weights, "diffusion transformer") + bytes(estimate.weights, "two of its layers")
+    // The host is the device here.
+    #expect(device + estimate.hostBytes == held(by: models.transformer))
+    #expect(estimate.hostBytes > 0 && plain.hostBytes == 0)
+    #expect(plain.total - estimate.total == estimate.hostBytes / 4 * 2)
+  }
+
   @Test func `weights of LiveTalk are those that are loaded`() throws {
     let estimate = try MemoryEstimate(ModelPreset.tiny, dtype: .float32)
     let models = try AvatarModels(random: .tiny, device: .cpu, dtype: .float32)

@@ -125,6 +125,7 @@ CT_API ct_to(ct_in t, int32_t dtype, ct_device device, bool copy, ct_out out);
 CT_API ct_contiguous(ct_in t, ct_out out);
 CT_API ct_channels_last_3d(ct_in t, ct_out out);
 CT_API ct_clone(ct_in t, ct_out out);
+CT_API ct_pin_memory(ct_in t, ct_out out);                   // a copy in host memory that a GPU reads by itself
 CT_API ct_detach(ct_in t, ct_out out);
 CT_API ct_alias(ct_in t, ct_out out);                      // another handle of the same tensor
 
@@ -153,7 +154,7 @@ CT_API ct_matmul(ct_in a, ct_in b, ct_out out);
 CT_API ct_masked_fill(ct_in a, ct_in mask, double value, ct_out out);
 
 // MARK: In place (autograd refuses what would corrupt a saved value)
-CT_API ct_copy_(ct_in a, ct_in source);
+CT_API ct_copy_(ct_in a, ct_in source, bool waits);           // from pinned memory to a GPU it need not wait
 CT_API ct_add_(ct_in a, ct_in b, double alpha);
 CT_API ct_mul_(ct_in a, ct_in b);
 CT_API ct_div_(ct_in a, ct_in b);

@@ -26,7 +26,7 @@ package struct LiveAvatarModels: SessionModels {
   ///
   /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
   package init(
-    loading folder: CheckpointFolder, device: Device, dtype: DType, float8: Bool = false,
+    loading folder: CheckpointFolder, device: Device, dtype: DType, float8: Bool = false, offload: Bool = false,
     report: (String) -> Void = { _ in }
   ) throws {
     try folder.requireAll()
@@ -34,7 +34,7 @@ package struct LiveAvatarModels: SessionModels {
     try folder.verifyFit()
     report("diffusion transformer")
     transformer = try folder.loadS2VTransformer(
-      device: device, dtype: dtype, float8: float8 ? WanS2VTransformer.float8Layers : nil)
+      device: device, dtype: dtype, float8: float8 ? WanS2VTransformer.float8Layers : nil, offload: offload)
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
     report("speech encoder")
@@ -42,12 +42,13 @@ package struct LiveAvatarModels: SessionModels {
   }
 
   /// Models of a preset's sizes with random weights, for benchmarks.
-  package init(random preset: LiveAvatarPreset, device: Device, dtype: DType, float8: Bool = false, seed: UInt64 = 0)
-    throws
-  {
+  package init(
+    random preset: LiveAvatarPreset, device: Device, dtype: DType, float8: Bool = false, offload: Bool = false,
+    seed: UInt64 = 0
+  ) throws {
     let store = ParameterStore(
       random: RandomGenerator(seed: seed, device: device), dtype: dtype, isFrozen: true,
-      float8: float8 ? WanS2VTransformer.float8Layers : nil)
+      float8: float8 ? WanS2VTransformer.float8Layers : nil, offloadsLayers: offload)
     transformer = try WanS2VTransformer(preset.transformer, store.root / "transformer")
     let others = ParameterStore(random: RandomGenerator(seed: seed + 1, device: device), dtype: dtype, isFrozen: true)
     vae = WanVAE(preset.vae, others.root / "vae")

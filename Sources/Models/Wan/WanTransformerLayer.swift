@@ -39,6 +39,21 @@ struct WanAttention: Sendable {
     scale = 1 / Double(dim / heads).squareRoot()
   }
 
+  private init(q: Linear, k: Linear, v: Linear, o: Linear, normQ: RMSNorm, normK: RMSNorm, heads: Int, scale: Double) {
+    (self.q, self.k, self.v, self.o, qkv) = (q, k, v, o, nil)
+    (self.normQ, self.normK, self.heads, self.scale) = (normQ, normK, heads, scale)
+  }
+
+  /// See `Linear`.
+  ///
+  /// - Precondition: its projections are not joined.
+  func mapped(_ change: (Tensor) -> Tensor) -> WanAttention {
+    precondition(qkv == nil, "joined projections have one weight")
+    return WanAttention(
+      q: q.mapped(change), k: k.mapped(change), v: v.mapped(change), o: o.mapped(change), normQ: normQ.mapped(change),
+      normK: normK.mapped(change), heads: heads, scale: scale)
+  }
+
   private func split(_ x: Tensor) -> Tensor { x.unflatten(-1, heads, -1) }  // [B, L, H, D]
 
   /// Queries, keys and values of x, each `[B, L, C]`.
@@ -126,6 +141,24 @@ struct WanTransformerLayer: Sendable {
     ffnIn = Linear(dim, ffnDim, path / "ffn" / 0)
     ffnOut = Linear(ffnDim, dim, path / "ffn" / 2)
     self.eps = eps
+  }
+
+  private init(
+    modulation: Tensor, selfAttention: WanAttention, crossAttention: WanAttention, norm3: LayerNorm, ffnIn: Linear,
+    ffnOut: Linear, eps: Double
+  ) {
+    (self.modulation, self.selfAttention, self.crossAttention) = (modulation, selfAttention, crossAttention)
+    (self.norm3, self.ffnIn, self.ffnOut, self.eps) = (norm3, ffnIn, ffnOut, eps)
+  }
+
+  /// The layer with other weights in place of those that a pass reads, which `change` is given in an order that never changes.
+  ///
+  /// Its modulation, which is read with the timesteps, stays.
+  func mapped(_ change: (Tensor) -> Tensor) -> WanTransformerLayer {
+    WanTransformerLayer(
+      modulation: modulation, selfAttention: selfAttention.mapped(change),
+      crossAttention: crossAttention.mapped(change), norm3: norm3.mapped(change), ffnIn: ffnIn.mapped(change),
+      ffnOut: ffnOut.mapped(change), eps: eps)
   }
 
   /// Every tensor that may take part in a gradient of a pass.

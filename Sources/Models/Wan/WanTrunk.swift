@@ -9,7 +9,9 @@ struct WanTrunk: Sendable {
   let patchEmbedding: PatchEmbedding
   let textIn, textOut: Linear
   let timeIn, timeOut, timeProjection: Linear
+  /// Their weights are on the host where they are offloaded: a pass asks `layer(at:)` for one.
   let layers: [WanTransformerLayer]
+  private let offloaded: OffloadedLayers?
   let headModulation: Tensor  // [1, 2, C]
   let head: Linear
 
@@ -23,10 +25,14 @@ struct WanTrunk: Sendable {
     timeIn = Linear(config.freqDim, dim, dtype: timeDType, path / "time_embedding" / 0)
     timeOut = Linear(dim, dim, dtype: timeDType, path / "time_embedding" / 2)
     timeProjection = Linear(dim, dim * 6, dtype: timeDType, path / "time_projection" / 1)
+    let offloads = path.store.offloadsLayers
     layers = (0..<config.numLayers).map {
-      WanTransformerLayer(
+      let layer = WanTransformerLayer(
         dim: dim, heads: config.numHeads, ffnDim: config.ffnDim, eps: config.eps, path / "blocks" / $0)
+      // One by one: the device need not hold two of them.
+      return offloads ? layer.mapped(OffloadedLayers.onHost) : layer
     }
+    offloaded = offloads ? OffloadedLayers(layers, device: path.store.device) : nil
     headModulation = (path / "head").parameter(
       "modulation", [1, 2, dim], .normal(deviation: 1 / Double(dim).squareRoot()))
     head = Linear(dim, config.outDim * config.patchSize.reduce(1, *), path / "head" / "head")
@@ -38,7 +44,8 @@ struct WanTrunk: Sendable {
 
   func read(text: Tensor) -> WanTextContext {
     let embedded = textOut(textIn.geluTanh(text))
-    return WanTextContext(embedded: embedded, layers: layers.map { $0.crossAttention.crossKeysAndValues(embedded) })
+    return WanTextContext(
+      embedded: embedded, layers: layers.indices.map { layer(at: $0).crossAttention.crossKeysAndValues(embedded) })
   }
 
   func read(timesteps: Tensor) -> WanTimestepContext {
@@ -58,12 +65,15 @@ struct WanTrunk: Sendable {
       headScale: (headModulation.narrow(1, 1, 1) + shared).to(dtype))
   }
 
+  /// A layer whose weights are on the device until another is asked for.
+  private func layer(at index: Int) -> WanTransformerLayer { offloaded?.layer(index) ?? layers[index] }
+
   /// One layer over tokens `[B, L, C]`, checkpointed where the pass has gradients and asks for it.
   func layer(
     _ index: Int, _ x: Tensor, timestep: WanTimestepContext, text: WanTextContext, context: SelfAttentionContext,
     checkpoints: Bool, tap: WanTap?
   ) -> Tensor {
-    let (layer, modulation, words) = (layers[index], timestep.layers[index], text.layers[index])
+    let (layer, modulation, words) = (layer(at: index), timestep.layers[index], text.layers[index])
     return gradientsEnabled && checkpoints
       ? layer.checkpointed(x, index: index, modulation: modulation, text: words, context: context, tap: tap)
       : layer(x, index: index, modulation: modulation, text: words, context: context, tap: tap)

@@ -94,6 +94,7 @@ struct Probe {
       if way == "send" { try group.send(tensor, to: 1) } else { try group.receive(into: tensor, from: 1) }
     case "train": try train(arguments, group)
     case "avatar": try avatar(arguments, group)
+    case "memory": try memory(arguments)
     case "busy":
       // Far longer than a rank may be silent, without an operation of the group.
       if group?.rank == 1 { Thread.sleep(forTimeInterval: 18) }

@@ -17,12 +17,11 @@ extension WanTrunkConfiguration {
   ///   - memory: tokens in the memory of earlier blocks, the block's own included.
   ///   - float8: whether linear layers are computed in 8 bits: inputs are scaled, cut off and rounded first.
   package func passActivations(tokens: Int, memory: Int, beside: Int, float8: Bool) -> Int {
-    // x, its modulated form, queries, keys and values, rotated queries, the result.
-    let attention = 7 * tokens * dim + (beside > 0 ? (3 * beside + 2 * memory) * dim : 0)
-    // x, its modulated form, hidden values, the result.
-    let feedForward = tokens * (3 * dim + ffnDim)
-    guard float8 else { return max(attention, feedForward) }
-    return max(attention, feedForward + tokens * ffnDim * 5 / 2)
+    // The embedded patches, x, its modulated form, queries, keys and values, rotated queries, the result before and after projection.
+    let attention = 9 * tokens * dim + (beside > 0 ? (3 * beside + 2 * memory) * dim : 0)
+    // The patches, x, its modulated form, what both attentions gave; hidden values, and either their activation or their 8-bit forms.
+    let feedForward = tokens * (5 * dim + ffnDim + (float8 ? ffnDim * 5 / 2 : ffnDim))
+    return max(attention, feedForward)
   }
 }
 
@@ -60,24 +59,59 @@ extension WanVAEConfiguration {
     return 2 * (values + channels * pixels)
   }
 
-  /// What decoding a block holds at its widest, and what encoding a still picture of so many frames does; at full resolution, in a
-  /// residual block or, in the decoder, before it where the picture is made larger.
+  /// What encoding a video remembers between passes, as `decoderHistory`; the convolutions that halve time remember one frame.
+  func encoderHistory(height: Int, width: Int) -> Int {
+    var pixels = fullPixels(height: height, width: width)
+    var channels = self.width
+    var values = 2 * pixelChannels * pixels
+    for (level, levelWidth) in levelWidths.enumerated() {
+      for _ in 0..<residualBlocks {
+        values += 2 * (channels + levelWidth) * pixels
+        channels = levelWidth
+      }
+      guard level < temporalDownsampling.count else { break }
+      pixels /= 4
+      if temporalDownsampling[level] { values += channels * pixels }
+    }
+    // Two residual blocks around attention, and the last convolution.
+    return values + 2 * 5 * channels * pixels
+  }
+
+  private func fullPixels(height: Int, width: Int) -> Int {
+    height * width * (spatialStride / patchSize) * (spatialStride / patchSize)
+  }
+
+  /// What decoding a block holds at its widest: at full resolution in the second norm or convolution of a residual block, or before it where
+  /// the picture is made larger.
   package func decodingActivations(framesPerBlock: Int, height: Int, width: Int) -> Int {
     let most = framesPerPass(height: height, width: width)
     let frames = temporalStride * min(framesPerBlock, most)
-    let pixels = height * width * (spatialStride / patchSize) * (spatialStride / patchSize)
+    let pixels = fullPixels(height: height, width: width)
     let channels = decoderLevelWidths[0]
-    let above = isResidual ? decoderLevelWidths[min(1, decoderLevelWidths.count - 1)] : 2 * channels
-    // Before and after the enlargement, and the convolution's result; then the block's input, its normalised form behind two frames of
-    // history, the first convolution's result, and the same of the second.
-    let enlarging = frames * pixels * (above / 4 + above + channels)
-    let residual = pixels * channels * (3 * frames + frames + 2)
-    return max(enlarging, residual)
+    let above = decoderLevelWidths[min(1, decoderLevelWidths.count - 1)]
+    let enlarged = isResidual ? above : above / 2
+    // The level's and the layer's input, both of a quarter of the pixels, the enlarged picture, the convolution's result. A shortcut is
+    // two copies of the result in place of the enlarged picture.
+    let enlarging = frames * pixels * (above / 2 + (isResidual ? 3 * above : above + enlarged))
+    // The level's input; the block's input, the first convolution's result, and the norm of that: three steps of it and the length of every
+    // pixel, or behind two frames of history with the second convolution's result, and the history that is to be and that was.
+    let residual = pixels * (frames * (enlarged + 1) + channels * max(5 * frames, 4 * frames + 4))
+    // Of more passes than one the frames of the earlier ones wait.
+    let done = temporalStride * max(0, framesPerBlock - most) * pixels * pixelChannels
+    return max(enlarging, residual) + done
   }
 
+  /// What encoding a still picture of so many frames holds at its widest: as in decoding, with the pixels and the history of all layers,
+  /// which a session does not keep.
   package func encodingActivations(frames: Int, height: Int, width: Int) -> Int {
     let pass = min(frames, Self.latentFramesPerPass * temporalStride)
-    let pixels = height * width * (spatialStride / patchSize) * (spatialStride / patchSize)
-    return pixels * levelWidths[0] * (4 * pass + 2)
+    let pixels = fullPixels(height: height, width: width)
+    let inputs = residualBlocks > 1 ? 2 : 1  // the level's, and that of a block which is not its first
+    let history =
+      frames > pass
+      ? encoderHistory(height: height, width: width)
+      : 2 * pixels * (pixelChannels + 2 * residualBlocks * levelWidths[0])
+    let channels = levelWidths[0] * max((inputs + 4) * pass, (inputs + 3) * pass + 4)
+    return pixels * ((pixelChannels + 1) * pass + channels) + history
   }
 }

@@ -28,6 +28,7 @@ class FakeServer:
     async def stream(self, request):
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        self.socket = socket
         form = {"size": {"width": 64, "height": 48}, "framesPerSecond": FPS, "sampleRate": RATE}
         await socket.send_json({"type": "session", "id": "s1", "format": form, "input_rate": 16000})
         self.queue, self.open, self.count = [], None, 0
@@ -50,6 +51,12 @@ class FakeServer:
         finally:
             sender.cancel()
         return socket
+
+    async def end(self, reason):
+        """Ends the session, with its event or without."""
+        if reason:
+            await self.socket.send_json({"type": "closed", "reason": reason})
+        await self.socket.close()
 
     async def send(self, socket):
         picture = io.BytesIO()

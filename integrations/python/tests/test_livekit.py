@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import pytest
 from types import SimpleNamespace
 
 from livekit import rtc
+from livekit import api
+from livekit.agents import AgentSession
 from livekit.agents.voice.avatar import DataStreamAudioOutput
 
 from conftest import RATE, run_with_server, speech
-from livetalk_avatar.livekit import run_avatar_worker
+from livetalk_avatar import AvatarError
+from livetalk_avatar.livekit import AvatarSession, run_avatar_worker
 
 
 class Reader:
@@ -51,6 +55,7 @@ class Participant:
         self.room, self.identity = room, identity
         self.kind, self.state = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE
         self._rpc_handlers, self.track_publications, self.published, self.calls = {}, {}, [], []
+        self.attributes = {}
 
     def register_rpc_method(self, name, handler):
         self._rpc_handlers[name] = handler
@@ -73,21 +78,31 @@ class Participant:
 
     async def publish_track(self, track, options):
         self.published.append(track.name)
-        return Publication(track)
+        publication = Publication(track)
+        self.track_publications[track.name] = publication
+        self.room.other.emit("track_published", publication, self)
+        return publication
 
 
 class Room(rtc.EventEmitter):
     def __init__(self, identity):
         super().__init__()
         self.local_participant, self.byte_handlers, self.name = Participant(self, identity), {}, "room"
-        self.remote_participants = {}
+        self.remote_participants, self.is_connected = {}, True
 
     def join(self, other):
         self.other = other
         self.remote_participants[other.local_participant.identity] = other.local_participant
 
     def isconnected(self):
-        return True
+        return self.is_connected
+
+    async def disconnect(self):
+        if self.is_connected:
+            self.is_connected = False
+            self.other.remote_participants.pop(self.local_participant.identity, None)
+            self.other.emit("participant_disconnected", self.local_participant)
+            self.emit("disconnected", "CLIENT_INITIATED")
 
     def register_byte_stream_handler(self, topic, handler):
         self.byte_handlers[topic] = handler
@@ -159,5 +174,94 @@ def test_clearing_the_buffer_finishes_the_segment_as_interrupted():
             assert "interrupt" in server.commands
 
         await with_worker(server, cut)
+
+    run_with_server(body)
+
+
+async def worker_of(server, agent="agent"):
+    room, worker = Room("agent"), Room("avatar")
+    room.join(worker)
+    worker.join(room)
+    task = asyncio.create_task(run_avatar_worker(worker, url=server.url, agent=agent))
+    while "lk.audio_stream" not in worker.byte_handlers:
+        await asyncio.sleep(0.05)
+        assert not task.done(), task.exception()
+    return room, worker, task
+
+
+def test_the_worker_ends_when_the_agent_leaves_or_the_room_is_left():
+    async def body(server):
+        # Without a name the first agent in the room is the one.
+        for leaves, agent in (("agent", None), ("worker", "agent")):
+            room, worker, task = await worker_of(server, agent)
+            await {"agent": room, "worker": worker}[leaves].disconnect()
+            await asyncio.wait_for(task, 5)
+            assert server.commands[-1] == "close"
+
+    run_with_server(body)
+
+
+def test_the_worker_says_so_when_the_server_ends_the_session():
+    async def body(server):
+        for reason in ("draining", None):
+            room, worker, task = await worker_of(server)
+            await server.end(reason)
+            with pytest.raises(AvatarError, match=reason or "connection lost"):
+                await asyncio.wait_for(task, 5)
+
+    run_with_server(body)
+
+
+class Joined(AvatarSession):
+    """A session whose worker joins the room in memory."""
+
+    def __init__(self, room, **kwargs):
+        super().__init__(**kwargs)
+        self.room, self.asked = room, None
+
+    async def _join(self, url, token):
+        self.asked = url, token
+        worker = Room(self.avatar_identity)
+        self.room.join(worker)
+        worker.join(self.room)
+        self.worker = worker
+        return worker
+
+
+def test_an_agents_session_speaks_through_the_avatar():
+    async def body(server):
+        room = Room("agent")
+        avatar = Joined(room, url=server.url, avatar="iris")
+        session = AgentSession()
+        metrics = []
+        avatar.on("metrics_collected", metrics.append)
+        keys = {"livekit_url": "ws://livekit", "livekit_api_key": "key", "livekit_api_secret": "s" * 32}
+        await avatar.start(session, room, **keys)
+        claims = api.TokenVerifier("key", "s" * 32).verify(avatar.asked[1])
+        assert avatar.asked[0] == "ws://livekit" and claims.identity == "livetalk-avatar" and claims.kind == "agent"
+        assert claims.attributes == {"lk.publish_on_behalf": "agent"} and claims.video.room == "room"
+        await avatar.wait_for_join(timeout=10)
+        assert metrics[0].metadata.model_provider == "livetalk"
+
+        output = session.output.audio
+        started = []
+        output.on("playback_started", started.append)
+        await say(output, 1.0)
+        done = await asyncio.wait_for(output.wait_for_playout(), 10)
+        assert not done.interrupted and abs(done.playback_position - 1.0) < 0.07, done
+        assert len(started) == 1
+        await avatar.aclose()
+        assert not avatar.worker.isconnected() and server.commands[-1] == "close"
+
+    run_with_server(body)
+
+
+def test_an_avatar_without_livekits_keys_is_refused_in_a_sentence(monkeypatch):
+    for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def body(server):
+        with pytest.raises(AvatarError, match="set LIVEKIT_URL"):
+            await AvatarSession(url=server.url).start(AgentSession(), Room("agent"))
 
     run_with_server(body)

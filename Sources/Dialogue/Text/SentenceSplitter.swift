@@ -12,6 +12,17 @@ struct SentenceSplitter {
     "mr", "mrs", "ms", "dr", "prof", "st", "vs", "etc", "e.g", "i.e", "no", "fig", "approx", "inc", "ltd", "jr", "sr",
     "bzw", "z.b", "d.h", "u.a", "ca", "nr", "str", "hr", "fr", "usw", "mme", "m", "sra", "sr",
   ]
+  /// What follows a day's number with its dot: "am 3. Mai".
+  private static let months = [
+    "januar", "jänner", "februar", "feber", "märz", "april", "mai", "juni", "juli", "august", "september", "oktober",
+    "november", "dezember", "jan", "feb", "apr", "aug", "sept", "okt", "nov", "dez",
+  ]
+  /// What stands before a number that is read as an ordinal: "im 19. Jahrhundert".
+  private static let ordinalLeads: Set<String> = [
+    "am", "im", "vom", "zum", "zur", "beim", "der", "die", "das", "dem", "den", "des", "jeder", "jede", "jedes",
+    "jeden",
+    "mein", "meine", "meinen", "dein", "deine", "sein", "seine", "seinen", "ihr", "ihre", "ihren", "unser", "unsere",
+  ]
   private static let enders: Set<Character> = [".", "!", "?", "…"]
   private static let wideEnders: Set<Character> = ["。", "！", "？", "｡", "।", "॥"]
   private static let closers: Set<Character> = ["\"", "'", ")", "]", "”", "’", "»", "」", "』", "）"]
@@ -63,10 +74,24 @@ struct SentenceSplitter {
     if next.isLowercase { return nil }
     let word = String(text[..<index].reversed().prefix { !$0.isWhitespace && $0 != "(" }.reversed()).lowercased()
     if Self.abbreviations.contains(word) { return nil }
-    // Initials and ordinals: "J. Austen", "am 3. Mai".
-    let isShort = word.count == 1 && word.allSatisfy(\.isLetter) && word != "i"
-    let isOrdinal = word.count <= 2 && !word.isEmpty && word.allSatisfy(\.isNumber)
-    return isShort || isOrdinal ? nil : end
+    // Initials: "J. Austen".
+    if word.count == 1, word.allSatisfy(\.isLetter), word != "i" { return nil }
+    return isOrdinal(word, at: index, before: text[end...].drop { $0.isWhitespace }) ? nil : end
+  }
+
+  /// Whether a number with a dot, which stands at `index`, is a number in a list ("1. Open it.") or a German ordinal: else it ends a
+  /// sentence as any word does. Where the next word may still become a month it is taken for an ordinal: more of it is to come.
+  private func isOrdinal(_ word: String, at index: Int, before next: ArraySlice<Character>) -> Bool {
+    guard (1...2).contains(word.count), word.allSatisfy(\.isNumber) else { return false }
+    let words = text[..<index].split { $0.isWhitespace }.map { String($0).lowercased() }
+    guard words.count > 1 else { return true }
+    let following = String(next.prefix { $0.isLetter }).lowercased()
+    let isWhole = following.count < next.count
+    if Self.months.contains(where: { isWhole ? $0 == following : $0.hasPrefix(following) }) { return true }
+    let lead = words[words.count - 2]
+    // "I am 12." is of age, "am 12. Tag" of a day.
+    if lead == "am", words.count > 2, words[words.count - 3] == "i" { return false }
+    return Self.ordinalLeads.contains(lead)
   }
 
   /// Quotation marks and brackets belong to the sentence that they close.

@@ -27,6 +27,42 @@ extension NetworkTests.RealtimeTests {
     }
   }
 
+  @Test(
+    arguments: [
+      "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+      "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Type: text/plain\r\nContent-Length: 500\r\n\r\nNo",
+      "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 2\r\n\r\nNo",
+      "HTTP/1.1 401 Unauthorized\r\n\r\n",
+      "HTTP/1.0 401 Unauthorized\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+    ], [false, true])
+  func `a wrong key is told at once, however the server says it`(answer: String, closes: Bool) async throws {
+    let server = try await RawServer(answer, closes: closes)
+    let start = ContinuousClock.now
+    let refused = await Answer(
+      try dialogue(Self.json(server.port), connect: 5).responder().respond(to: request()))
+    #expect(
+      refused.failure?.message
+        == "The model at ws://127.0.0.1:\(server.port) refuses the connection (401): check the address and the key.")
+    #expect(ContinuousClock.now - start < .seconds(3))
+    await server.close()
+  }
+
+  @Test func `a wrong key that is told over the socket is told at once`() async throws {
+    let error = #"{"type": "error", "error": {"type": "invalid_request_error", "message": "Incorrect API key."}}"#
+    for says in [true, false] {
+      let server = try await FakeServer(socket: { socket in
+        if says { try await socket.send(error) }
+        try await socket.close(.unknown(3000))
+      })
+      let refused = await Answer(try dialogue(Self.json(server.port), connect: 5).responder().respond(to: request()))
+      let message = refused.failure?.message ?? ""
+      #expect(
+        message.hasSuffix(says ? "Incorrect API key." : "refuses the connection (3000): check the address and the key.")
+      )
+      #expect(server.requests.count <= 2)
+    }
+  }
+
   @Test func `a server that does not say hello, or does not answer, is timed out`() async throws {
     let mute = try await FakeServer(socket: { _ in try await Task.sleep(for: .seconds(90)) })
     let silent = await Answer(try dialogue(Self.json(mute.port), connect: 0.5).responder().respond(to: request()))

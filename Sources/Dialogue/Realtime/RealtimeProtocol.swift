@@ -354,7 +354,7 @@ package struct RealtimeProtocol {
       serverTakesTurns = true
       return []
     }
-    guard answer != nil || cause == "session.update" else { return [] }
+    guard answer != nil || cause == "session.update" || !isReady else { return [] }
     return fail("reports: \(APIServer.words(event.errorMessage ?? "an error", without: key).trimmingSuffix("."))")
   }
 }

@@ -24,6 +24,10 @@ actor RealtimeResponder: Responder {
     var task: Task<Void, Never>?
     /// Whether the conversation so far is known to the server.
     var knowsHistory = false
+    /// What it said in place of a greeting.
+    var refusal: SessionError?
+    /// Why its socket ended.
+    var ending: (any Error)?
 
     init(_ socket: WebSocket, _ state: RealtimeProtocol) { (self.socket, self.state) = (socket, state) }
   }
@@ -263,9 +267,14 @@ actor RealtimeResponder: Responder {
     switch error {
     case is CancellationError: false
     case WebSocket.Failure.refused(let status): APIServer.isBusy(status)
+    case WebSocket.Failure.closed(let code): !isRefusal(code)
     default: true
     }
   }
+
+  /// Whether a server closes a socket with this code that it does not want: for its policy, or by a code of its own, as those do that
+  /// look at the key only then.
+  private static func isRefusal(_ code: Int) -> Bool { code == 1_008 || (3_000...4_999).contains(code) }
 
   private func unreachable(_ error: any Error) -> SessionError {
     let place = settings.server.place
@@ -273,6 +282,9 @@ actor RealtimeResponder: Responder {
     case WebSocket.Failure.refused(let status):
       let advice = APIServer.isBusy(status) ? "ask again later" : "check the address and the key"
       return SessionError(.responderFailed, "The model at \(place) refuses the connection (\(status)): \(advice).")
+    case WebSocket.Failure.closed(let code) where Self.isRefusal(code):
+      return SessionError(
+        .responderFailed, "The model at \(place) refuses the connection (\(code)): check the address and the key.")
     case is Watchdog.Expired, WebSocket.Failure.timedOut:
       return SessionError(.responderTimedOut, "The model at \(place) does not answer: see that it runs.")
     default:
@@ -290,6 +302,7 @@ actor RealtimeResponder: Responder {
         for try await message in socket.messages { self.receive(message, connection, greeting) }
       } catch {
         // However it ended, it is over.
+        connection.ending = error
       }
       greeting.finish()
       self.dropped(connection)
@@ -304,7 +317,7 @@ actor RealtimeResponder: Responder {
     } catch {
       connection.task?.cancel()
       socket.close()
-      throw error
+      throw connection.refusal ?? connection.ending ?? error
     }
     if isClosed {
       socket.close()
@@ -314,7 +327,12 @@ actor RealtimeResponder: Responder {
 
   private func receive(_ message: String, _ connection: Connection, _ greeting: AsyncStream<Void>.Continuation) {
     let wasReady = connection.state.isReady
-    perform(connection.state.receive(message), connection)
+    let actions = connection.state.receive(message)
+    for case .failed(let error) in actions where !wasReady {
+      connection.refusal = error
+      greeting.finish()
+    }
+    perform(actions, connection)
     guard !wasReady, connection.state.isReady, !isClosed else { return }
     self.connection = connection
     greeting.yield()

@@ -24,19 +24,9 @@ package struct NewSession: Sendable, Decodable {
   }
 }
 
-/// How long what a client writes may be.
-enum TextLimits {
-  private static let textBytes = 4_096
-  private static let promptCharacters = 1_000
-
-  static func check(text: String) throws(APIError) {
-    guard text.utf8.count <= textBytes else { throw APIError(.tooLarge, "A text has at most \(textBytes) bytes.") }
-  }
-
-  static func check(prompt: String) throws(APIError) {
-    guard prompt.count <= promptCharacters else {
-      throw APIError(.tooLarge, "A prompt has at most \(promptCharacters) characters.")
-    }
+extension TextLimit {
+  func check(_ text: String) throws(APIError) {
+    guard allows(text) else { throw APIError(.tooLarge, sentence) }
   }
 }
 
@@ -132,11 +122,11 @@ final class OpenSession: Sendable {
   private func check(_ command: SessionCommand) throws(APIError) {
     switch command {
     case .text(let text), .say(let text), .userTranscript(let text, _):
-      try TextLimits.check(text: text)
+      try TextLimit.text.check(text)
       guard text.contains(where: { !$0.isWhitespace }) else {
         throw APIError(.badRequest, "The text is empty.")
       }
-    case .setPrompt(let prompt): try TextLimits.check(prompt: prompt)
+    case .setPrompt(let prompt): try TextLimit.prompt.check(prompt)
     default: break
     }
   }

@@ -36,7 +36,7 @@ package actor SessionRegistry: Service {
     let unknown = APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
     guard let avatar = avatars.avatar(name) else { throw unknown }
     let prompt = request.prompt ?? avatar.prompt
-    try TextLimits.check(prompt: prompt)
+    try TextLimit.prompt.check(prompt)
     let mine = index.all.count { $0.client == client } + opening[client, default: 0]
     guard mine < limits.sessionsPerClient else {
       count("refused", "too_many_sessions")

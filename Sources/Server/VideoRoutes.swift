@@ -46,7 +46,7 @@ struct VideoRoutes: Sendable {
     let form = try Multipart(
       try await request.bytes(limits.soundBytes + limits.pictureBytes + 65_536), contentType: type)
     let prompt = form.text("prompt")
-    if let prompt { try TextLimits.check(prompt: prompt) }
+    if let prompt { try TextLimit.prompt.check(prompt) }
     var seed: UInt64 = 0
     if let text = form.text("seed") {
       guard let number = UInt64(text) else { throw APIError(.badRequest, "The field 'seed' is a whole number.") }
@@ -93,7 +93,7 @@ struct VideoRoutes: Sendable {
     guard let text = form.text("text"), text.contains(where: { !$0.isWhitespace }) else {
       throw APIError(.badRequest, "The form needs a recording as 'audio', or a 'text' to be read aloud.")
     }
-    try TextLimits.check(text: text)
+    try TextLimit.text.check(text)
     do { return try await maker.sound(of: text) } catch let error as SessionError {
       throw APIError(.internalError, error.message)
     }

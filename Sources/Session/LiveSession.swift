@@ -7,8 +7,6 @@ package struct LiveSettings: Hashable, Sendable, Codable {
   package var metricsInterval = 1.0
   /// The longest utterance.
   package var longestUtterance = 600.0
-  /// The longest text of one command, in characters.
-  package var longestText = 4096
   /// User's sound that may wait to be heard.
   package var longestUserSound = 10.0
   /// A client that told what it played and does not for so long is taken to play what it is sent.
@@ -165,9 +163,9 @@ package actor LiveSession: SessionHandle {
     case .appendUserAudio(let sound): await hear(sound)
     case .commitUserAudio: await take(.commit)
     case .userTranscript(let text, let isFinal):
-      if isShort(text) { await take(.words(text, isFinal: isFinal)) }
-    case .text(let text): if isShort(text) { await take(.text(text)) }
-    case .say(let text): if isShort(text) { await take(.say(text)) }
+      if fits(text, .text) { await take(.words(text, isFinal: isFinal)) }
+    case .text(let text): if fits(text, .text) { await take(.text(text)) }
+    case .say(let text): if fits(text, .text) { await take(.say(text)) }
     case .appendSpeech(let sound):
       guard sound.samples.count > 0 else { return }
       await take(.clientSpeech(seconds: sound.seconds))
@@ -177,16 +175,17 @@ package actor LiveSession: SessionHandle {
       await take(.clientSpeechEnded)
       if let id { await finishSound(of: id) }
     case .interrupt: await take(.interrupt)
-    case .setPrompt(let prompt): if isShort(prompt) { await attempt { try await self.engine.setPrompt(prompt) } }
+    case .setPrompt(let prompt):
+      if fits(prompt, .prompt) { await attempt { try await self.engine.setPrompt(prompt) } }
     case .setAvatar(let name): await setAvatar(name)
     case .played(let sample): await acknowledge(sample)
     case .close: await close(.client)
     }
   }
 
-  private func isShort(_ text: String) -> Bool {
-    let fits = text.count <= settings.longestText
-    if !fits { tell(.error(SessionError(.tooMuch, "A text has at most \(settings.longestText) characters."))) }
+  private func fits(_ text: String, _ limit: TextLimit) -> Bool {
+    let fits = limit.allows(text)
+    if !fits { tell(.error(SessionError(.tooMuch, limit.sentence))) }
     return fits
   }
 

@@ -132,6 +132,23 @@ import Testing
     }
   }
 
+  @Test func longestTextIsCountedInCharactersEverywhere() async throws {
+    try await RunningServer.with { server in
+      let path = "/v1/sessions/\(try await server.session())"
+      func say(_ text: String) async throws -> Reply {
+        try await server.send("POST", path + "/text", json: #"{"text": "\#(text)"}"#)
+      }
+      // 4,096 characters of three bytes each.
+      #expect(try await say(String(repeating: "好", count: 4_096)).status == 202)
+      let long = try await say(String(repeating: "a", count: 4_097))
+      #expect(long.status == 413 && long.text.contains("A text has at most 4096 characters."), "\(long.text)")
+      let form = RunningServer.form([
+        ("avatar", nil, Array("ada".utf8)), ("text", nil, Array(repeating: 97, count: 4_097)),
+      ])
+      #expect(try await server.send("POST", "/v1/videos", form.body, type: form.type).text.contains("4096 characters"))
+    }
+  }
+
   @Test func failedComputationEndsItsSessionOnly() async throws {
     var faults = MockEngine.Faults()
     faults.failsOnSpeech = true

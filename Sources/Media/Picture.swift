@@ -16,4 +16,7 @@ package struct Picture: Sendable, Equatable {
     self.height = height
     self.bytes = bytes
   }
+
+  /// Whether all its pixels have one colour, as those of no face have.
+  package var hasOneColour: Bool { bytes.count > 3 && zip(bytes, bytes.dropFirst(3)).allSatisfy { $0 == $1 } }
 }

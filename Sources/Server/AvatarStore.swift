@@ -1,3 +1,4 @@
+import Basics
 package import Foundation
 import Media
 package import Session
@@ -64,9 +65,13 @@ package final class AvatarStore: Sendable {
     }
     bundled = try pictures.sorted { $0.lastPathComponent < $1.lastPathComponent }.map { url in
       let name = url.deletingPathExtension().lastPathComponent
+      let picture = try Picture(contentsOf: url.path)
+      guard !picture.hasOneColour else {
+        throw LiveServerSettingsError("The picture \(url.path) has one colour everywhere; give one of a face.")
+      }
       let prompt = try? String(contentsOf: url.deletingPathExtension().appendingPathExtension("txt"), encoding: .utf8)
       return try Self.entry(
-        Picture(contentsOf: url.path), id: Self.identifier(name), name: name.prefix(1).uppercased() + name.dropFirst(),
+        picture, id: Self.identifier(name), name: name.prefix(1).uppercased() + name.dropFirst(),
         kind: .bundled, prompt: prompt?.trimmingCharacters(in: .whitespacesAndNewlines))
     }
   }
@@ -94,7 +99,7 @@ package final class AvatarStore: Sendable {
     }
     let picture: Picture
     do { picture = try Picture(decoding: file, name: "upload", mostPixels: limits.picturePixels) } catch {
-      throw APIError(.invalidPicture, "\(error)")
+      throw APIError(.invalidPicture, userSentence(error))
     }
     let (short, long) = (min(picture.width, picture.height), max(picture.width, picture.height))
     guard short >= 64, long <= 4 * short else {
@@ -102,6 +107,9 @@ package final class AvatarStore: Sendable {
         .invalidPicture,
         "The picture is \(picture.width) × \(picture.height) pixels: it needs 64 a side, and no side four times the other."
       )
+    }
+    guard !picture.hasOneColour else {
+      throw APIError(.invalidPicture, "The picture has one colour everywhere; give one of a face.")
     }
     return picture.reduced(to: longestSide)
   }
@@ -118,7 +126,7 @@ package final class AvatarStore: Sendable {
       entry = try Self.entry(
         picture, id: "upload-\(Identifier.make())", name: shown ?? "Your picture", kind: .upload, prompt: nil)
     } catch {
-      throw APIError(.invalidPicture, "\(error)")
+      throw APIError(.invalidPicture, userSentence(error))
     }
     uploads.withLock { uploads in
       uploads.append(entry)

@@ -195,7 +195,7 @@ struct GenerateCommand: ParsableCommand {
     try checkOptions(of: folder.family)
     let picture = try Picture(contentsOf: image)
     try PictureLimits.check(picture, path: image)
-    guard !GeneratedValues.isFlat(RGBPixels(picture).bytes) else {
+    guard !picture.hasOneColour else {
       throw LiveTalkError("The picture \(image) has one colour everywhere; give one of a face.")
     }
     let voice = try Sound(contentsOf: audio, sampleRate: folder.geometry.sampleRate)

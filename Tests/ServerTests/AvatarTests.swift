@@ -59,6 +59,23 @@ import Testing
     }
   }
 
+  @Test func pictureOfOneColourIsRefusedInASentence() async throws {
+    let flat = Picture(width: 80, height: 80, bytes: Array(repeating: 90, count: 19_200))
+    try await RunningServer.with { server in
+      let reply = try await server.send("POST", "/v1/avatars", try flat.jpeg(), type: "image/jpeg")
+      #expect(
+        reply.status == 400 && reply.code == "invalid_picture" && reply.text.contains("has one colour everywhere"))
+      let damaged = try await server.send("POST", "/v1/avatars", Array("no picture".utf8), type: "image/jpeg")
+      let message = (try damaged.json()["error"] as? [String: String])?["message"] ?? ""
+      #expect(message.hasSuffix(".") && !message.contains("Error"), "\(message)")
+    }
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("livetalk-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    try Data(flat.jpeg()).write(to: folder.appendingPathComponent("grey.jpg"))
+    #expect(throws: LiveServerSettingsError.self) { try AvatarStore(folder: folder) }
+  }
+
   @Test func oldestUploadGoesWhenTooManyCome() throws {
     var limits = ServerLimits()
     limits.uploads = 2

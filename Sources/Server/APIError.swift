@@ -12,6 +12,7 @@ package struct APIError: Error, Equatable, Sendable {
     case invalidPicture = "invalid_picture"
     case invalidSound = "invalid_sound"
     case unauthorized
+    case forbidden
     case forbiddenOrigin = "forbidden_origin"
     case notFound = "not_found"
     case methodNotAllowed = "method_not_allowed"
@@ -57,7 +58,7 @@ extension APIError: HTTPResponseError {
     switch code {
     case .badRequest, .invalidJSON, .invalidPicture, .invalidSound: .badRequest
     case .unauthorized: .unauthorized
-    case .forbiddenOrigin: .forbidden
+    case .forbidden, .forbiddenOrigin: .forbidden
     case .notFound: .notFound
     case .methodNotAllowed: .methodNotAllowed
     case .conflict: .conflict

@@ -2,14 +2,20 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// Decides from a request's head whether it may be answered. Everything needs the token but what is named as open.
+/// Decides from a request's head whether it may be answered. Everything needs a token but what is named as open: the server's own, or
+/// one that is signed.
 package struct Authorization: Sendable {
   private let token: [UInt8]?
+  private let verifier: TokenVerifier?
   /// Beginning of the WebSocket subprotocol that carries a token, since browsers let a page set no headers there.
   static let subprotocolPrefix = "bearer."
   static let subprotocol = "livetalk.v1"
 
-  package init(token: String?) { self.token = token.map { Array($0.utf8) } }
+  init(_ settings: LiveServerSettings) {
+    (token, verifier) = (settings.token.map { Array($0.utf8) }, settings.verifier)
+  }
+
+  private var isOff: Bool { token == nil && verifier == nil }
 
   /// What needs no token: health checks, and the files of the page, which hold nothing of anybody's.
   static func isOpen(_ path: String) -> Bool {
@@ -19,25 +25,31 @@ package struct Authorization: Sendable {
   /// - Parameters:
   ///   - protocols: the subprotocols that a WebSocket offers.
   ///   - host: whom the client believes to speak to; the request's authority.
+  /// - Returns: who asks.
   /// - Throws: `APIError`.
+  @discardableResult
   func check(path: String, authorization: String?, protocols: [String], host: String?, origin: String?) throws(APIError)
+    -> Caller
   {
     try checkOrigin(origin, host: host)
-    guard !Self.isOpen(path), let token else { return }
+    guard !Self.isOpen(path), !isOff else { return .administrator }
     var offered: [Substring] = []
     if let authorization, authorization.lowercased().hasPrefix("bearer ") { offered.append(authorization.dropFirst(7)) }
     for name in protocols where name.hasPrefix(Self.subprotocolPrefix) {
       offered.append(name.dropFirst(Self.subprotocolPrefix.count))
     }
-    guard offered.contains(where: { isSame(Array($0.utf8), token) }) else {
-      throw APIError(.unauthorized, "This needs the server's token: send 'Authorization: Bearer TOKEN'.")
-    }
+    if let token, offered.contains(where: { isSame(Array($0.utf8), token) }) { return .administrator }
+    guard let verifier, let signed = offered.first(where: { token == nil || $0.utf8.count(where: { $0 == 0x2E }) == 2 })
+    else { throw APIError(.unauthorized, "This needs the server's token: send 'Authorization: Bearer TOKEN'.") }
+    let caller = try verifier.check(signed)
+    try caller.checkPath(path)
+    return caller
   }
 
   /// Pages of other sites may not use this server through a visitor's browser. Without a token, nor may a name that
   /// somebody has pointed at this machine (DNS rebinding).
   private func checkOrigin(_ origin: String?, host: String?) throws(APIError) {
-    if token == nil, let host, !LiveServerSettings.loopbackNames.contains(Self.name(host)) {
+    if isOff, let host, !LiveServerSettings.loopbackNames.contains(Self.name(host)) {
       throw APIError(.forbiddenOrigin, "Without a token this server answers only to 127.0.0.1 and localhost.")
     }
     guard let origin else { return }
@@ -68,7 +80,8 @@ struct AuthorizationMiddleware: RouterMiddleware {
   func handle(
     _ request: Request, context: LiveContext, next: (Request, LiveContext) async throws -> Response
   ) async throws -> Response {
-    try authorization.check(
+    var context = context
+    context.caller = try authorization.check(
       path: request.uri.path, authorization: request.headers[.authorization], protocols: [],
       host: request.head.authority, origin: request.headers[.origin])
     return try await next(request, context)

@@ -9,20 +9,24 @@ struct AvatarRoutes: Sendable {
 
   var all: [Route] {
     [
-      Route(.get, "/v1/avatars") { _, _ in .json(SessionRoutes.List(data: avatars.all)) },
-      Route(.post, "/v1/avatars") { request, _ in
+      Route(.get, "/v1/avatars") { _, context in
+        .json(SessionRoutes.List(data: avatars.all(for: context.caller)))
+      },
+      Route(.post, "/v1/avatars") { request, context in
         let (file, name) = try await upload(request)
-        return .json(try avatars.add(file, name: name), status: .created)
+        return .json(try avatars.add(file, name: name, caller: context.caller), status: .created)
       },
       Route(.get, "/v1/avatars/{id}/picture") { _, context in
-        guard let file = avatars.file(context.parameters.get("id") ?? "") else { throw Self.unknown }
+        guard let file = avatars.file(context.parameters.get("id") ?? "", for: context.caller) else {
+          throw Self.unknown
+        }
         return Response(
           status: .ok, headers: [.contentType: "image/jpeg", .cacheControl: "private, max-age=3600"],
           body: .init(byteBuffer: ByteBuffer(bytes: file)))
       },
       Route(.delete, "/v1/avatars/{id}") { _, context in
         let id = context.parameters.get("id") ?? ""
-        guard let avatar = avatars.avatar(id) else { throw Self.unknown }
+        guard let avatar = avatars.avatar(id, for: context.caller) else { throw Self.unknown }
         guard avatar.kind == .upload else { throw APIError(.conflict, "Only uploaded avatars can be deleted.") }
         guard avatars.removeUpload(id) else { throw Self.unknown }
         return Response(status: .noContent)

@@ -36,6 +36,8 @@ package final class AvatarStore: Sendable {
 
   private struct Entry {
     var avatar: Avatar
+    /// The user of a signed token that has left it here.
+    var owner: String?
     /// JPEG: pictures in memory would be many times as large.
     var file: [UInt8]
   }
@@ -76,12 +78,15 @@ package final class AvatarStore: Sendable {
     }
   }
 
-  package var all: [Avatar] { (bundled + uploads.withLock { $0 }).map(\.avatar) }
+  /// Those that a caller may use: the folder's and its own.
+  func all(for caller: Caller) -> [Avatar] {
+    (bundled + uploads.withLock { $0.filter { caller.mayUse(ownedBy: $0.owner) } }).map(\.avatar)
+  }
 
-  package func avatar(_ id: String) -> Avatar? { entry(id)?.avatar }
+  func avatar(_ id: String, for caller: Caller) -> Avatar? { entry(id, for: caller)?.avatar }
 
   /// The picture as a JPEG file.
-  func file(_ id: String) -> [UInt8]? { entry(id)?.file }
+  func file(_ id: String, for caller: Caller) -> [UInt8]? { entry(id, for: caller)?.file }
 
   /// The picture of an avatar, for the engine; nil where there is none of that name.
   package func picture(_ id: String) throws -> RGBImage? {
@@ -117,17 +122,18 @@ package final class AvatarStore: Sendable {
   /// Takes in a picture, encoded anew, so that nothing of the file remains.
   ///
   /// - Throws: `APIError`.
-  func add(_ file: [UInt8], name: String?) throws(APIError) -> Avatar {
+  func add(_ file: [UInt8], name: String?, caller: Caller) throws(APIError) -> Avatar {
     let picture = try Self.uploaded(file, limits)
     // The name is shown, never used.
     let shown = name.map { String($0.filter { !$0.isNewline }.prefix(40)) }.flatMap { $0.isEmpty ? nil : $0 }
-    let entry: Entry
+    var entry: Entry
     do {
       entry = try Self.entry(
         picture, id: "upload-\(Identifier.make())", name: shown ?? "Your picture", kind: .upload, prompt: nil)
     } catch {
       throw APIError(.invalidPicture, userSentence(error))
     }
+    entry.owner = caller.user
     uploads.withLock { uploads in
       uploads.append(entry)
       if uploads.count > limits.uploads { uploads.removeFirst() }
@@ -142,6 +148,10 @@ package final class AvatarStore: Sendable {
       uploads.removeAll { $0.avatar.id == id }
       return uploads.count < count
     }
+  }
+
+  private func entry(_ id: String, for caller: Caller) -> Entry? {
+    entry(id).flatMap { $0.avatar.kind == .bundled || caller.mayUse(ownedBy: $0.owner) ? $0 : nil }
   }
 
   private func entry(_ id: String) -> Entry? {

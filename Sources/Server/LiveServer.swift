@@ -72,22 +72,22 @@ package struct LiveServer: Sendable {
     let router = Router(context: LiveContext.self)
     router.add(middleware: RequestMetrics(metrics: metrics))
     router.add(middleware: ErrorMiddleware(routes: routes))
-    router.add(middleware: AuthorizationMiddleware(authorization: Authorization(token: settings.token)))
+    router.add(middleware: AuthorizationMiddleware(authorization: Authorization(settings)))
     router.add(routes)
     return router
   }
 
   private func channel(_ responder: @escaping HTTPChannelHandler.Responder) -> WebSocketChannel {
-    let (authorization, registry) = (Authorization(token: settings.token), registry)
+    let (authorization, registry) = (Authorization(settings), registry)
     let (limits, metrics, logger) = (settings.limits, metrics, logger)
     return WebSocketChannel(responder: responder, limits: limits) { request in
       let uri = URI(request.path)
       let pieces = uri.path.split(separator: "/")
       guard pieces.count == 4, pieces[0] == "v1", pieces[1] == "sessions", pieces[3] == "stream",
-        (try? authorization.check(
+        let caller = try? authorization.check(
           path: uri.path, authorization: request.headers.first(name: "Authorization"), protocols: request.protocols,
-          host: request.headers.first(name: "Host"), origin: request.headers.first(name: "Origin"))) != nil,
-        let conversation = registry.index.find(String(pieces[2]))
+          host: request.headers.first(name: "Host"), origin: request.headers.first(name: "Origin")),
+        let conversation = registry.index.find(String(pieces[2])), caller.mayUse(conversation)
       else { return nil }
       let connection = StreamConnection(
         conversation: conversation, limits: limits, withMedia: uri.queryParameters["media"] != "none",

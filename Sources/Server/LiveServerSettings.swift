@@ -5,8 +5,11 @@ package import WebRTC
 package struct LiveServerSettings: Sendable {
   package var host = "127.0.0.1"
   package var port = 8080
-  /// What every request but health checks and the page must carry as its bearer token. Nil: only loopback is served.
+  /// What every request but health checks and the page must carry as its bearer token, if it carries none that is signed. Nil without a
+  /// `verifier`: only loopback is served.
   package var token: String?
+  /// Checks signed tokens (JWT).
+  package var verifier: TokenVerifier?
   /// Whether a reverse proxy sets `X-Forwarded-For`: the client's address is then its last entry.
   package var trustsProxy = false
   /// Read in place of the page that is built in; for work on the page.
@@ -28,11 +31,15 @@ package struct LiveServerSettings: Sendable {
     if let token, !token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
       throw LiveServerSettingsError("The token may hold letters, digits and signs of ASCII only, and no spaces.")
     }
-    guard token != nil || isLoopback else {
+    guard isProtected || isLoopback else {
       throw LiveServerSettingsError(
-        "Without a token only this machine may be served: give --token, or --host 127.0.0.1 in place of \(host).")
+        "Without a token only this machine may be served: give LIVETALK_TOKEN, --token or --jwks, or --host 127.0.0.1 in place of \(host)."
+      )
     }
   }
+
+  /// Whether requests need a token.
+  package var isProtected: Bool { token != nil || verifier != nil }
 
   var isLoopback: Bool { Self.loopbackNames.contains(host) }
 

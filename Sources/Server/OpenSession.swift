@@ -51,8 +51,12 @@ final class OpenSession: Sendable {
   let id: String
   let avatar: String
   let prompt: String
-  /// The address that opened it.
+  /// The address or the user that opened it.
   let client: String
+  /// The user whose it is, if a signed token opened it.
+  let owner: String?
+  /// How long it may last.
+  let seconds: Double
   let created: Date
   let handle: any SessionHandle
 
@@ -69,8 +73,12 @@ final class OpenSession: Sendable {
 
   private let state: Mutex<State>
 
-  init(id: String, avatar: String, prompt: String, client: String, handle: any SessionHandle, limits: ServerLimits) {
+  init(
+    id: String, avatar: String, prompt: String, client: String, caller: Caller, handle: any SessionHandle,
+    limits: ServerLimits
+  ) {
     (self.id, self.avatar, self.prompt, self.client, self.handle) = (id, avatar, prompt, client, handle)
+    (owner, seconds) = (caller.user, min(limits.sessionSeconds, caller.sessionSeconds ?? .infinity))
     created = Date()
     state = Mutex(
       State(
@@ -147,7 +155,7 @@ final class OpenSession: Sendable {
 
   /// Why the session should end now, if it should.
   func overdue(_ limits: ServerLimits, now: ContinuousClock.Instant = .now) -> CloseReason? {
-    if Date().timeIntervalSince(created) > limits.sessionSeconds { return .expired }
+    if Date().timeIntervalSince(created) > seconds { return .expired }
     return state.withLock { state in
       if state.connections == 0, now - state.lastConnected > .seconds(limits.abandonedSeconds) { return .idle }
       let isQuiet = state.conversation == .idle || state.conversation == .listening

@@ -30,18 +30,19 @@ package actor SessionRegistry: Service {
   }
 
   /// - Throws: `APIError`.
-  func create(_ request: NewSession, client: String) async throws -> OpenSession {
+  func create(_ request: NewSession, client: String, caller: Caller) async throws -> OpenSession {
     guard !isDraining else { throw APIError(.draining, "The server is being stopped.", retryAfter: 30) }
-    let name = request.avatar ?? avatars.all.first?.id ?? ""
+    let name = request.avatar ?? avatars.all(for: caller).first?.id ?? ""
     let unknown = APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
-    guard let avatar = avatars.avatar(name) else { throw unknown }
+    guard let avatar = avatars.avatar(name, for: caller) else { throw unknown }
     let prompt = request.prompt ?? avatar.prompt
     try TextLimit.prompt.check(prompt)
     let mine = index.all.count { $0.client == client } + opening[client, default: 0]
-    guard mine < limits.sessionsPerClient else {
+    let most = caller.sessions ?? limits.sessionsPerClient
+    guard mine < most else {
       count("refused", "too_many_sessions")
       throw APIError(
-        .tooManySessions, "You have \(mine) sessions open, and one client may have \(limits.sessionsPerClient).",
+        .tooManySessions, "You have \(mine) sessions open, and one client may have \(most).",
         retryAfter: 5)
     }
     guard let picture = try avatars.picture(name) else { throw unknown }
@@ -59,7 +60,8 @@ package actor SessionRegistry: Service {
       throw APIError(.badRequest, error.message)
     }
     let conversation = OpenSession(
-      id: Identifier.make(), avatar: avatar.id, prompt: prompt, client: client, handle: handle, limits: limits)
+      id: Identifier.make(), avatar: avatar.id, prompt: prompt, client: client, caller: caller, handle: handle,
+      limits: limits)
     index.add(conversation)
     count("opened", "ok")
     let events = await handle.events()

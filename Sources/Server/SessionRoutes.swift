@@ -13,14 +13,14 @@ struct SessionRoutes: Sendable {
     [
       Route(.post, "/v1/sessions") { request, context in
         let wanted = try await request.json(NewSession.self, settings.limits, emptyIsAllowed: true)
-        let client = settings.client(context.address, forwarded: request.headers[.forwardedFor])
-        let conversation = try await registry.create(wanted, client: client)
+        let conversation = try await registry.create(
+          wanted, client: settings.client(request, context), caller: context.caller)
         var response = Response.json(description(conversation), status: .created)
         response.headers[.location] = "/v1/sessions/\(conversation.id)"
         return response
       },
-      Route(.get, "/v1/sessions") { _, _ in
-        .json(List(data: registry.index.all.map(description)))
+      Route(.get, "/v1/sessions") { _, context in
+        .json(List(data: registry.index.all.filter(context.caller.mayUse).map(description)))
       },
       Route(.get, "/v1/sessions/{id}") { _, context in .json(description(try registry.find(context))) },
       Route(.delete, "/v1/sessions/{id}") { _, context in
@@ -92,7 +92,7 @@ struct SessionRoutes: Sendable {
     return Description(
       id: conversation.id, avatar: conversation.avatar, prompt: conversation.prompt,
       state: conversation.conversationState, format: conversation.handle.format, createdAt: Int(created),
-      expiresAt: Int(created + settings.limits.sessionSeconds), connections: conversation.connections,
+      expiresAt: Int(created + conversation.seconds), connections: conversation.connections,
       stream: "/v1/sessions/\(conversation.id)/stream", events: "/v1/sessions/\(conversation.id)/events",
       metrics: conversation.metrics)
   }
@@ -139,7 +139,7 @@ extension SessionRegistry {
   ///
   /// - Throws: `APIError` where there is none.
   nonisolated func find(_ context: LiveContext) throws(APIError) -> OpenSession {
-    guard let conversation = index.find(context.parameters.get("id") ?? "") else {
+    guard let conversation = index.find(context.parameters.get("id") ?? ""), context.caller.mayUse(conversation) else {
       throw APIError(.notFound, "There is no such session: it may be over.")
     }
     return conversation

@@ -29,9 +29,11 @@ package struct VideoJob: Sendable, Codable, Equatable {
   /// Such as "512x512": width by height.
   package var size: String
   package var error: Fault?
+  /// The user of a signed token whose it is.
+  package var owner: String?
 
   private enum CodingKeys: String, CodingKey {
-    case id, object, model, status, progress, prompt, seed, seconds, size, error
+    case id, object, model, status, progress, prompt, seed, seconds, size, error, owner
     case createdAt = "created_at"
     case completedAt = "completed_at"
   }

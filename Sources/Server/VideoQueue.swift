@@ -28,15 +28,15 @@ package actor VideoQueue: Service {
 
   package var all: [VideoJob] { jobs }
 
-  package func job(_ id: String) throws -> VideoJob {
-    guard let job = jobs.first(where: { $0.id == id }) else {
+  func job(_ id: String, for caller: Caller = .administrator) throws -> VideoJob {
+    guard let job = jobs.first(where: { $0.id == id && caller.mayUse(ownedBy: $0.owner) }) else {
       throw APIError(.notFound, "There is no such video: it may have been deleted, or been the oldest of too many.")
     }
     return job
   }
 
   /// - Throws: `APIError` where the queue is full or the disk is.
-  func add(_ picture: Picture, _ sound: Sound, prompt: String, seed: UInt64) throws -> VideoJob {
+  func add(_ picture: Picture, _ sound: Sound, prompt: String, seed: UInt64, owner: String?) throws -> VideoJob {
     guard jobs.count(where: { $0.status == .queued }) < limits.queuedJobs else {
       throw APIError(.full, "\(limits.queuedJobs) videos wait already.", retryAfter: 30)
     }
@@ -45,7 +45,7 @@ package actor VideoQueue: Service {
       id: "video_\(Identifier.make())", model: maker.engine.information.model,
       createdAt: Int(Date().timeIntervalSince1970),
       prompt: prompt, seed: seed, seconds: "\((sound.seconds * 100).rounded() / 100)",
-      size: "\(size.width)x\(size.height)")
+      size: "\(size.width)x\(size.height)", owner: owner)
     do {
       try Data(picture.jpeg(quality: 95)).write(to: folder.url(job.id, "jpg"))
       try sound.writeWAV(to: folder.url(job.id, "wav").path)

@@ -18,13 +18,16 @@ struct VideoRoutes: Sendable {
 
   var all: [Route] {
     [
-      Route(.post, "/v1/videos") { request, _ in .json(try await create(request), status: .accepted) },
-      Route(.get, "/v1/videos") { request, _ in try await list(request) },
-      Route(.get, "/v1/videos/{id}") { _, context in .json(try await queue.job(id(context))) },
-      Route(.get, "/v1/videos/{id}/content") { _, context in try await content(id(context)) },
+      Route(.post, "/v1/videos") { request, context in
+        .json(try await create(request, context.caller), status: .accepted)
+      },
+      Route(.get, "/v1/videos") { request, context in try await list(request, context.caller) },
+      Route(.get, "/v1/videos/{id}") { _, context in .json(try await job(context)) },
+      Route(.get, "/v1/videos/{id}/content") { _, context in try await content(try await job(context).id) },
       Route(.delete, "/v1/videos/{id}") { _, context in
-        try await queue.remove(id(context))
-        return .json(Deleted(id: id(context)))
+        let job = try await job(context)
+        try await queue.remove(job.id)
+        return .json(Deleted(id: job.id))
       },
     ]
   }
@@ -35,9 +38,11 @@ struct VideoRoutes: Sendable {
     var deleted = true
   }
 
-  private func id(_ context: LiveContext) -> String { context.parameters.get("id") ?? "" }
+  private func job(_ context: LiveContext) async throws -> VideoJob {
+    try await queue.job(context.parameters.get("id") ?? "", for: context.caller)
+  }
 
-  private func create(_ request: Request) async throws -> VideoJob {
+  private func create(_ request: Request, _ caller: Caller) async throws -> VideoJob {
     guard let type = request.headers[.contentType], type.lowercased().hasPrefix("multipart/form-data") else {
       throw APIError(
         .unsupportedMediaType,
@@ -52,15 +57,15 @@ struct VideoRoutes: Sendable {
       guard let number = UInt64(text) else { throw APIError(.badRequest, "The field 'seed' is a whole number.") }
       seed = number
     }
-    let (picture, usual) = try picture(form)
+    let (picture, usual) = try picture(form, caller)
     let sound = try await sound(form)
     guard sound.seconds <= Self.longestSeconds else {
       throw APIError(.tooLarge, "The sound is longer than \(Int(Self.longestSeconds / 60)) minutes.")
     }
-    return try await queue.add(picture, sound, prompt: prompt ?? usual, seed: seed)
+    return try await queue.add(picture, sound, prompt: prompt ?? usual, seed: seed, owner: caller.user)
   }
 
-  private func picture(_ form: Multipart) throws(APIError) -> (Picture, prompt: String) {
+  private func picture(_ form: Multipart, _ caller: Caller) throws(APIError) -> (Picture, prompt: String) {
     // vLLM-Omni calls the picture `input_reference`.
     if let image = form["image"] ?? form["input_reference"] {
       return (try AvatarStore.uploaded(Array(image.body), limits), AvatarStore.usualPrompt)
@@ -68,7 +73,7 @@ struct VideoRoutes: Sendable {
     guard let name = form.text("avatar") else {
       throw APIError(.badRequest, "The form needs a picture as 'image', or the name of an 'avatar'.")
     }
-    guard let avatar = avatars.avatar(name), let picture = try? avatars.picture(name) else {
+    guard let avatar = avatars.avatar(name, for: caller), let picture = try? avatars.picture(name) else {
       throw APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
     }
     return (Picture(width: picture.width, height: picture.height, bytes: picture.bytes), avatar.prompt)
@@ -99,9 +104,9 @@ struct VideoRoutes: Sendable {
     }
   }
 
-  private func list(_ request: Request) async throws -> Response {
+  private func list(_ request: Request, _ caller: Caller) async throws -> Response {
     let query = request.uri.queryParameters
-    var jobs = await queue.all
+    var jobs = await queue.all.filter { caller.mayUse(ownedBy: $0.owner) }
     if query["order"].map(String.init) != "asc" { jobs.reverse() }
     if let after = query["after"].map(String.init), let index = jobs.firstIndex(where: { $0.id == after }) {
       jobs = Array(jobs[(index + 1)...])

@@ -22,7 +22,8 @@ struct ServeCommand: ParsableCommand {
       the port describes every route. The checkpoint is one of LiveTalk or of Live Avatar, known by its files.
 
       Without a token only this machine is served. With one, everything but health checks and the files of the page needs it. \
-      It may also be given as LIVETALK_TOKEN, which no list of processes shows.
+      It may also be given as LIVETALK_TOKEN, which no list of processes shows. JSON Web Tokens are taken too, or instead: \
+      signed with HS256 by the secret in LIVETALK_JWT_SECRET, or with RS256 or ES256 by a key of --jwks.
 
       EXAMPLES
         livetalk serve
@@ -60,6 +61,18 @@ struct ServeCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("What clients must send to be served; at least 16 characters.", valueName: "text"))
   var token: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Take tokens (JWT) that are signed by a key of this JWKS file.", discussion: "It is read anew when it changes.",
+      valueName: "file"))
+  var jwks: String?
+
+  @Option(help: ArgumentHelp("What the claim 'aud' of signed tokens has to name.", valueName: "text"))
+  var jwtAudience = "livetalk"
+
+  @Option(help: ArgumentHelp("What the claim 'iss' of signed tokens has to be.", valueName: "text"))
+  var jwtIssuer: String?
 
   @Option(help: ArgumentHelp("Conversations at a time.", valueName: "n"))
   var maxSessions = 1
@@ -128,12 +141,13 @@ struct ServeCommand: ParsableCommand {
   func run() throws {
     var settings = LiveServerSettings()
     (settings.host, settings.port, settings.trustsProxy, settings.webFolder) = (host, port, trustProxy, web)
-    settings.token = token ?? ProcessInfo.processInfo.environment["LIVETALK_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+    settings.token = token ?? Self.environment("LIVETALK_TOKEN")
+    settings.verifier = try verifier()
     settings.limits.sessionsPerClient = sessionsPerClient
     settings.webRTC.stunServer = stun
     settings.webRTC.turnServers = turn
     settings.webRTC.ports = webrtcPorts
-    settings.webRTC.isLoopbackOnly = settings.token == nil
+    settings.webRTC.isLoopbackOnly = !settings.isProtected
     try settings.check()
 
     let device = try compute.resolve()
@@ -159,7 +173,7 @@ struct ServeCommand: ParsableCommand {
         avatar: { try store.picture($0) })
       return LiveSession(engine: session, information: engine.information, parts: parts)
     }
-    let token = settings.token
+    let isProtected = settings.isProtected
     try waitFor {
       // The first connection need not wait for GStreamer's parts; without them all but WebRTC works.
       DispatchQueue.global().async {
@@ -168,9 +182,20 @@ struct ServeCommand: ParsableCommand {
       // The page is there while the models warm up; sessions are taken when they have.
       let (stops, stop) = AsyncStream.makeStream(of: Void.self)
       async let warm: Void = Self.warmUp(engine, orElse: stop)
-      try await server.run(stop: stops) { port in announce(port, token) }
+      try await server.run(stop: stops) { port in announce(port, isProtected) }
       try await warm
     }
+  }
+
+  private static func environment(_ name: String) -> String? {
+    ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
+  }
+
+  private func verifier() throws -> TokenVerifier? {
+    let secret = Self.environment("LIVETALK_JWT_SECRET")
+    guard secret != nil || jwks != nil else { return nil }
+    return try TokenVerifier(
+      secret: secret, file: jwks.map { URL(fileURLWithPath: $0) }, audience: jwtAudience, issuer: jwtIssuer)
   }
 
   /// An engine that cannot make a block never takes a session: the server ends, and says why.
@@ -181,10 +206,10 @@ struct ServeCommand: ParsableCommand {
     }
   }
 
-  private func announce(_ port: Int, _ token: String?) {
+  private func announce(_ port: Int, _ isProtected: Bool) {
     let name = ["127.0.0.1", "0.0.0.0", "::"].contains(host) ? "127.0.0.1" : host
     Terminal.line(
-      "LiveTalk is on http://\(name):\(port)/\(token == nil ? "" : "#token=…, with your token"); Ctrl-C stops it.")
+      "LiveTalk is on http://\(name):\(port)/\(isProtected ? "#token=…, with your token" : ""); Ctrl-C stops it.")
   }
 
   private func vadFile(_ checkpoint: URL) -> URL {

@@ -20,7 +20,10 @@ final class VideoTrack {
   }
 
   /// Sides are rounded up to even numbers, as 4:2:0 needs them: an odd side repeats its last column or row.
-  init(format: VideoFormat, globalHeader: Bool) throws {
+  ///
+  /// - Parameter clock: ticks per second of the frames' times, for a video that is watched while it is made: each frame's packet is there
+  ///   at once. Nil: frames are numbered.
+  init(format: VideoFormat, globalHeader: Bool, clock: Int? = nil) throws {
     self.format = format
     let width = (format.width + 1) & ~1
     let height = (format.height + 1) & ~1
@@ -30,7 +33,7 @@ final class VideoTrack {
     coded.pointer.pointee.color_primaries = AVCOL_PRI_BT709
     coded.pointer.pointee.color_trc = AVCOL_TRC_BT709
     coded.pointer.pointee.color_range = AVCOL_RANGE_MPEG
-    codec = try Self.open(format, width, height, globalHeader)
+    codec = try Self.open(format, width, height, globalHeader, clock)
     guard
       let scaler = cff_scaler(
         Int32(width), Int32(height), AV_PIX_FMT_RGB24.rawValue, SWS_CS_DEFAULT, 1, Int32(width),
@@ -41,7 +44,9 @@ final class VideoTrack {
 
   deinit { sws_freeContext(scaler) }
 
-  private static func open(_ format: VideoFormat, _ width: Int, _ height: Int, _ globalHeader: Bool) throws -> Codec {
+  private static func open(
+    _ format: VideoFormat, _ width: Int, _ height: Int, _ globalHeader: Bool, _ clock: Int?
+  ) throws -> Codec {
     let candidates = encoders()
     guard !candidates.isEmpty else { throw LiveTalkError("This FFmpeg has no H.264 encoder.") }
     var status: Int32 = 0
@@ -51,18 +56,23 @@ final class VideoTrack {
       context.pointee.width = Int32(width)
       context.pointee.height = Int32(height)
       context.pointee.pix_fmt = AV_PIX_FMT_YUV420P
-      context.pointee.time_base = AVRational(num: 1, den: Int32(format.framesPerSecond))
+      context.pointee.time_base = AVRational(num: 1, den: Int32(clock ?? format.framesPerSecond))
       context.pointee.framerate = AVRational(num: Int32(format.framesPerSecond), den: 1)
       // Several threads of x264 decide by who is done first, now and then.
-      if format.isRepeatable { context.pointee.thread_count = 1 }
-      context.pointee.gop_size = Int32(format.framesPerSecond * 4)
+      if format.isRepeatable || clock != nil { context.pointee.thread_count = 1 }
+      context.pointee.gop_size = Int32(format.framesPerSecond * (clock == nil ? 4 : 2))
+      if clock != nil { context.pointee.max_b_frames = 0 }
       context.pointee.colorspace = AVCOL_SPC_BT709
       context.pointee.color_primaries = AVCOL_PRI_BT709
       context.pointee.color_trc = AVCOL_TRC_BT709
       context.pointee.color_range = AVCOL_RANGE_MPEG
       if globalHeader { context.pointee.flags |= AV_CODEC_FLAG_GLOBAL_HEADER }
       if String(cString: encoder.pointee.name) == "libx264" {
-        av_opt_set(context.pointee.priv_data, "crf", "18", 0)
+        av_opt_set(context.pointee.priv_data, "crf", clock == nil ? "18" : "23", 0)
+        if clock != nil {
+          av_opt_set(context.pointee.priv_data, "preset", "veryfast", 0)
+          av_opt_set(context.pointee.priv_data, "tune", "zerolatency", 0)
+        }
       } else {
         context.pointee.bit_rate = Int64(width * height * format.framesPerSecond) / 4 + 100_000
       }
@@ -73,17 +83,24 @@ final class VideoTrack {
   }
 
   /// Encodes one frame; what is ready goes to `sink`.
-  func encode(_ bytes: [UInt8], sink: (UnsafeMutablePointer<AVPacket>) throws -> Void, packet: Packet) throws {
+  ///
+  /// - Parameters:
+  ///   - time: in ticks of the track's clock; the frame's number if nil.
+  ///   - duration: in the same ticks.
+  func encode(
+    _ bytes: [UInt8], at time: Int64? = nil, lasting duration: Int64 = 1,
+    sink: (UnsafeMutablePointer<AVPacket>) throws -> Void, packet: Packet
+  ) throws {
     try fill(source, bytes, width: format.width, height: format.height)
     // The encoder may still hold the last frame's buffer.
     guard av_frame_make_writable(coded.pointer) >= 0, cff_scale(scaler, source.pointer, coded.pointer) >= 0 else {
       throw LiveTalkError("A frame cannot be converted for H.264.")
     }
-    coded.pointer.pointee.pts = count
+    coded.pointer.pointee.pts = time ?? count
     count += 1
     try drain(codec, frame: coded, packet: packet) { packet in
       // Some encoders leave it out, and the last frame would then have no length.
-      if packet.pointee.duration == 0 { packet.pointee.duration = 1 }
+      if packet.pointee.duration == 0 || time != nil { packet.pointee.duration = duration }
       try sink(packet)
     }
   }
@@ -96,32 +113,37 @@ final class VideoTrack {
   }
 }
 
-/// The sound of a video file: mono samples of any rate in, AAC packets of 48 kHz out.
+/// The sound of a video file: mono samples of any rate in, AAC packets of 48 kHz or another rate out.
 final class SoundTrack {
   static let rate = 48_000
   let codec: Codec
+  private let rate: Int
   private let resampler: Resampler
   private let frameSize: Int
   private var waiting: [Float] = []
   private var count = 0
 
-  init(sourceRate: Int, globalHeader: Bool) throws {
+  init(sourceRate: Int, globalHeader: Bool, rate: Int = SoundTrack.rate) throws {
+    self.rate = rate
     guard let encoder = avcodec_find_encoder(AV_CODEC_ID_AAC) else {
       throw LiveTalkError("This FFmpeg has no AAC encoder.")
     }
     codec = try Codec(encoder)
     let context = codec.pointer
     context.pointee.sample_fmt = AV_SAMPLE_FMT_FLTP
-    context.pointee.sample_rate = Int32(Self.rate)
-    context.pointee.time_base = AVRational(num: 1, den: Int32(Self.rate))
-    context.pointee.bit_rate = 128_000
+    context.pointee.sample_rate = Int32(rate)
+    context.pointee.time_base = AVRational(num: 1, den: Int32(rate))
+    context.pointee.bit_rate = rate < 32_000 ? 64_000 : 128_000
     cff_set_mono(&context.pointee.ch_layout)
     if globalHeader { context.pointee.flags |= AV_CODEC_FLAG_GLOBAL_HEADER }
     let status = avcodec_open2(context, encoder, nil)
     guard status >= 0 else { throw LiveTalkError("FFmpeg's AAC encoder does not start: \(FFmpeg.reason(status)).") }
     frameSize = context.pointee.frame_size > 0 ? Int(context.pointee.frame_size) : 1_024
-    resampler = try Resampler(from: sourceRate, to: Self.rate)
+    resampler = try Resampler(from: sourceRate, to: rate)
   }
+
+  /// The time of the next sample, in samples; 0 where it is not set.
+  func begin(at sample: Int) { count = sample }
 
   func encode(
     _ samples: UnsafeBufferPointer<Float>, sink: (UnsafeMutablePointer<AVPacket>) throws -> Void, packet: Packet
@@ -130,7 +152,7 @@ final class SoundTrack {
     try encodeWaiting(sink, packet)
   }
 
-  /// Ends with exactly `total` samples of 48 kHz.
+  /// Ends with exactly `total` samples of the track's rate.
   func finish(total: Int, sink: (UnsafeMutablePointer<AVPacket>) throws -> Void, packet: Packet) throws {
     try resampler.push(nil, into: &waiting)
     let left = max(0, total - count)
@@ -155,7 +177,7 @@ final class SoundTrack {
     _ samples: ArraySlice<Float>, _ sink: (UnsafeMutablePointer<AVPacket>) throws -> Void, _ packet: Packet
   ) throws {
     // A new buffer each time: the encoder keeps a reference to the last ones.
-    let frame = try Frame(samples: samples.count, sampleRate: Self.rate)
+    let frame = try Frame(samples: samples.count, sampleRate: rate)
     guard let plane = frame.pointer.pointee.data.0 else {
       throw LiveTalkError("Memory for a media frame is exhausted.")
     }

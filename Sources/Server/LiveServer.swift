@@ -87,11 +87,11 @@ package struct LiveServer: Sendable {
         let caller = try? authorization.check(
           path: uri.path, authorization: request.headers.first(name: "Authorization"), protocols: request.protocols,
           host: request.headers.first(name: "Host"), origin: request.headers.first(name: "Origin")),
-        let conversation = registry.index.find(String(pieces[2])), caller.mayUse(conversation)
+        let conversation = registry.index.find(String(pieces[2])), caller.mayUse(conversation),
+        let media = try? StreamMedia(uri)
       else { return nil }
       let connection = StreamConnection(
-        conversation: conversation, limits: limits, withMedia: uri.queryParameters["media"] != "none",
-        withPicture: uri.queryParameters["video"] != "none", metrics: metrics, logger: logger)
+        conversation: conversation, limits: limits, media: media, metrics: metrics, logger: logger)
       return { await connection.run($0) }
     }
   }

@@ -42,8 +42,9 @@ struct SessionRoutes: Sendable {
       },
       Route(.get, "/v1/sessions/{id}/events") { _, context in try await events(try registry.find(context)) },
       // Reached only by what asked for no WebSocket: `WebSocketChannel` takes the others.
-      Route(.get, "/v1/sessions/{id}/stream") { _, context in
+      Route(.get, "/v1/sessions/{id}/stream") { request, context in
         _ = try registry.find(context)
+        _ = try StreamMedia(request.uri)
         throw APIError(.upgradeRequired, "This is a WebSocket: connect to it with one, version 13.")
       },
     ]

@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import Media
 import Metrics
 import NIOCore
 import NIOWebSocket
@@ -9,7 +10,7 @@ import Synchronization
 /// One WebSocket of a session: commands and microphone sound come in, events and pictures with sound go out.
 ///
 /// Text messages are JSON: `SessionCommand` in, `SessionEvent` out, the first one out being `session`. A binary message in is
-/// microphone sound: 16-bit little-endian mono at 16 kHz. A binary message out is a `MediaMessage`.
+/// microphone sound: 16-bit little-endian mono at 16 kHz. A binary message out is what `StreamMedia` says.
 struct StreamConnection {
   static let soundRate = VoiceActivity.sampleRate
   /// A client that sends so much nonsense at a stretch is sent away.
@@ -19,8 +20,7 @@ struct StreamConnection {
 
   let conversation: OpenSession
   let limits: ServerLimits
-  let withMedia: Bool
-  let withPicture: Bool
+  let media: StreamMedia
   let metrics: any MetricsFactory
   let logger: Logger
 
@@ -45,10 +45,13 @@ struct StreamConnection {
     var prompt: String
     var format: StreamFormat
     var inputRate: Int
+    /// Of a stream of fragmented MP4.
+    var mimeType: String?
 
     private enum CodingKeys: String, CodingKey {
       case type, id, avatar, prompt, format
       case inputRate = "input_rate"
+      case mimeType = "mime_type"
     }
   }
 
@@ -77,12 +80,19 @@ struct StreamConnection {
   private func serve(
     _ inbound: NIOAsyncChannelInboundStream<WebSocketFrame>, _ writer: Writer, _ channel: any Channel
   ) async -> Ending {
+    let encoder: MediaEncoder
+    do { encoder = try MediaEncoder(media, conversation.handle.format) } catch {
+      logger.error("A stream cannot be encoded: \(error)")
+      return Ending(code: .unexpectedServerError, reason: "This server cannot encode the stream.")
+    }
     let events = await conversation.handle.events()
     let lastHeard = LastHeard()
     return await withTaskGroup(of: Ending.self) { group in
       group.addTask { await ending { try await read(inbound, writer, lastHeard) } }
-      group.addTask { await ending { try await sendEvents(events, writer) } }
-      if withMedia { group.addTask { await ending { try await sendMedia(writer, channel) } } }
+      group.addTask { await ending { try await sendEvents(events, writer, encoder.mimeType) } }
+      if media != .none {
+        group.addTask { await ending { try await sendMedia(encoder, writer, channel) } }
+      }
       group.addTask { await ending { try await ping(writer, channel, lastHeard) } }
       let first = await group.next() ?? Ending(code: .goingAway, reason: "")
       group.cancelAll()
@@ -154,12 +164,14 @@ struct StreamConnection {
 
   // MARK: out
 
-  private func sendEvents(_ events: AsyncStream<SessionEvent>, _ writer: Writer) async throws -> Ending {
+  private func sendEvents(
+    _ events: AsyncStream<SessionEvent>, _ writer: Writer, _ mimeType: String?
+  ) async throws -> Ending {
     try await writer.write(
       text(
         Greeting(
           id: conversation.id, avatar: conversation.avatar, prompt: conversation.prompt,
-          format: conversation.handle.format, inputRate: Self.soundRate)))
+          format: conversation.handle.format, inputRate: Self.soundRate, mimeType: mimeType)))
     for await event in events {
       try await writer.write(text(event))
       if case .closed(let reason) = event {
@@ -171,13 +183,18 @@ struct StreamConnection {
       : Ending(code: .unknown(1013), reason: "The client is too slow for its events.")
   }
 
-  private func sendMedia(_ writer: Writer, _ channel: any Channel) async throws -> Ending {
+  private func sendMedia(_ encoder: MediaEncoder, _ writer: Writer, _ channel: any Channel) async throws -> Ending {
     let sent = Counter(label: "livetalk_stream_frames", factory: metrics)
-    for await frame in await conversation.handle.frames() {
-      let message = try MediaMessage.make(frame, withPicture: withPicture, channel.allocator)
+    func send(_ message: ByteBuffer?) async throws {
+      guard let message else { return }
       try await writer.write(WebSocketFrame(fin: true, opcode: .binary, data: message))
+    }
+    try await send(encoder.header(channel.allocator))
+    for await frame in await conversation.handle.frames() {
+      try await send(try encoder.message(frame, channel.allocator))
       sent.increment()
     }
+    try await send(try encoder.end(channel.allocator))
     // Events tell why; they are behind the frames.
     try await Task.sleep(for: .seconds(2))
     return Ending(code: .normalClosure, reason: "The session is over.")

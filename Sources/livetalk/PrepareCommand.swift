@@ -21,8 +21,8 @@ struct PrepareCommand: ParsableCommand {
       "frames" (a folder of PNG or JPEG pictures, with "fps") may stand in place of "video"; "sound" names a sound file where \
       the video has no track; "caption", "reference" (a picture), "truth" (of a drawn clip) and "speaker" are optional.
 
-      Every clip is decoded whole and checked, brought to 16 frames and 16,000 samples a second, scaled and cropped to --size, \
-      and cut into pieces of 4·F − 3 frames (--latent-frames F). What cannot be used is listed with its reason, here and in \
+      Every clip is decoded whole and checked, brought to 16 frames (25 for a checkpoint of Live Avatar) and 16,000 samples a second, \
+      scaled and cropped to --size, and cut into pieces of 4·F − 3 frames (--latent-frames F). What cannot be used is listed with its reason, here and in \
       index.json, and does not stop the rest.
 
       KINDS
@@ -160,7 +160,7 @@ struct PrepareCommand: ParsableCommand {
     guard let size = size ?? folder?.settings.imageSizes.first else {
       throw LiveTalkError("The checkpoint \(checkpoint ?? "") names no size of video.")
     }
-    let settings = try self.settings(size)
+    let settings = try self.settings(size, folder?.geometry ?? .livetalk)
     let source = try DatasetFolder(URL(fileURLWithPath: dataset))
     let encoders = try folder.map { try PreparationSettings.encoders(of: $0, dtype: type) } ?? [:]
     let preparation = try Preparation(
@@ -181,8 +181,10 @@ struct PrepareCommand: ParsableCommand {
     if !quiet { tell(summary, settings) }
   }
 
-  private func settings(_ size: ReferencePicture.Size) throws -> PreparationSettings {
+  private func settings(_ size: ReferencePicture.Size, _ geometry: LatentGeometry) throws -> PreparationSettings {
     var settings = PreparationSettings(kind: kind, size: size)
+    settings.requirements.framesPerSecond = geometry.framesPerSecond
+    settings.requirements.sampleRate = geometry.sampleRate
     settings.requirements.tolerance = tolerance
     settings.requirements.longest = maxSeconds
     settings.requirements.enlarges = enlarge

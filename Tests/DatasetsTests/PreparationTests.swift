@@ -173,6 +173,42 @@ import Torch
     }
   }
 
+  @Test func `clips for Live Avatar have its rate, stand behind their picture, and carry what moved before`() throws {
+    let scratch = try Scratch()
+    try RandomCheckpoint(.liveAvatarTiny, seed: 3, dtype: .float32).write(to: scratch["avatar"])
+    let folder = try CheckpointFolder(scratch["avatar"])
+    _ = try fill()
+    try fixture.metadata([#"{"id": "a", "video": "a.mp4"}"#])
+    let square = ReferencePicture.Size(height: 64, width: 64)
+    var settings = PreparationSettings(kind: .latents, size: square)
+    (settings.latentFrames, settings.consistency) = (3, 0)
+    (settings.requirements.enlarges, settings.requirements.framesPerSecond) = (true, folder.geometry.framesPerSecond)
+    let encoder = try ClipEncoder(loading: folder, device: .cpu, dtype: .float32)
+    #expect(throws: TorchError.self) { try encoder.check(ReferencePicture.Size(height: 96, width: 64)) }
+    _ = try prepare(settings, encoder: encoder)
+    let clips = try PreparedClips(fixture.scratch["out"], expecting: [.latents])
+    #expect(clips.index.fps == 25)
+    let read = try ClipReader(requirements: settings.requirements).read(try DatasetFolder(fixture.root).clips[0])
+    try withInferenceMode {
+      let vae = try folder.loadVAE(dtype: .float32)
+      let features = SpeechStates.features(
+        try SpeechStates.states(try folder.loadAudioEncoder(dtype: .float32), Array(read.samples.prefix(8 * 640))),
+        frames: 9)
+      #expect(try clips.tensor(0, "audioFeatures").shape == [9, 3 * 48])
+      #expect(try clips.tensor(0, "audioFeatures").maxAbsDifference(features.squeeze(0)) == 0)
+      let reference = try clips.tensor(0, "referenceLatent")
+      #expect(reference.shape == [16, 20, 8, 8])
+      // The clip goes on where its picture's stillness ends: decoded behind it, its frames are as many as it has, and three.
+      let latents = try clips.tensor(0, "latents")
+      #expect(latents.shape == [16, 3, 8, 8])
+      let video = Tensor(read.frames.prefix(9).flatMap { $0 }, [1, 9, 64, 64, 3]).permute(0, 4, 1, 2, 3).to(.float32)
+      let alone = vae.encode(video: video / 127.5 - 1).squeeze(0)
+      #expect(latents.maxAbsDifference(alone) > 1e-3)
+      let decoded = vae.decode(Tensor.cat([reference.narrow(1, 1, 19), latents], 1).unsqueeze(0))
+      #expect(decoded.size(2) == 73 + 12)
+    }
+  }
+
   @Test func `a reference that shows something else is rejected, by its likeness`() throws {
     let (_, folder) = try PreparationTests.checkpoint.get()
     _ = try fill()
@@ -232,8 +268,9 @@ import Torch
     let copy = try script("up.sh", "test -s \"$1\" && cp '\(fixture.scratch["better.png"].path)' \"$2\"")
     settings.upscaler = try ExternalTool("\(copy) {in} {out}", places: ["in", "out"])
     _ = try prepare(settings, encoder: encoder)
-    let expected = try encoder.referenceLatent(
-      ReferencePicture.prepared(RGBPixels(width: 96, height: 64, bytes: better.bytes), size))
+    let expected = try folder.loadVAE(dtype: .float32).encode(
+      image: ReferencePicture.prepared(RGBPixels(width: 96, height: 64, bytes: better.bytes), size)
+    ).squeeze(0)
     let stored = try PreparedClips(fixture.scratch["out"]).tensor(0, "referenceLatent")
     #expect(stored.maxAbsDifference(expected) < 1e-6)
     for (name, text, words) in [

@@ -9,6 +9,7 @@ package import Torch
 /// a session: what is trained on is what is served.
 package final class ClipEncoder {
   package let device: Device
+  private let family: ModelFamily.Kind
   private let geometry: LatentGeometry
   private let vae: WanVAE
   private let audioEncoder: Wav2Vec2
@@ -25,7 +26,7 @@ package final class ClipEncoder {
     loading folder: CheckpointFolder, device: Device, dtype: DType, report: (String) -> Void = { _ in }
   ) throws {
     self.device = device
-    geometry = folder.geometry
+    (family, geometry) = (folder.family.kind, folder.geometry)
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
     report("speech encoder")
@@ -36,37 +37,66 @@ package final class ClipEncoder {
 
   /// - Throws: `TorchError` for a size of pictures that does not divide into tokens.
   package func check(_ size: ReferencePicture.Size) throws {
-    // The transformer may not exist yet. Every one of Wan has tokens of 2×2 latent pixels.
-    let side = 2 * vae.configuration.spatialStride
+    // The transformer may not exist yet. Every one of Wan has tokens of 2×2 latent pixels; Live Avatar's coarsest are four times as large.
+    let side = (family == .liveAvatar ? 8 : 2) * vae.configuration.spatialStride
     guard size.height % side == 0, size.width % side == 0 else {
       throw TorchError(
         "This autoencoder's videos have sides in multiples of \(side) pixels, not \(size.height)×\(size.width).")
     }
   }
 
-  /// - Parameter frames: packed RGB8, 4F - 3 of them.
-  /// - Returns: normalised latents `[C, F, h, w]`.
-  /// - Throws: `LiveTalkError` for latents that are no numbers, or flat.
-  func latents(_ frames: [[UInt8]], _ size: ReferencePicture.Size) throws -> Tensor {
-    let video = videoTensor(frames, size).to(device).to(.float32) / 127.5 - 1
-    return try vae.encode(video: video.unsqueeze(0)).squeeze(0).checked(as: "latents of the video")
-  }
-
-  /// - Parameter picture: `[1, 3, 1, H, W]` in [-1, 1], as `ReferencePicture` prepares it.
-  /// - Returns: a normalised latent `[C, 1, h, w]`.
-  /// - Throws: `LiveTalkError` for one that is no number, or flat.
-  func referenceLatent(_ picture: Tensor) throws -> Tensor {
-    try vae.encode(image: picture.to(device)).squeeze(0).checked(as: "latents of the picture")
-  }
-
-  /// - Returns: one row per video frame `[4F - 3, audioInputDim]`.
-  /// - Throws: `LiveTalkError` for sound too short.
-  func audioFeatures(_ samples: [Float], latentFrames: Int) throws -> Tensor {
+  /// What a clip's pictures and sound become.
+  ///
+  /// - Parameters:
+  ///   - frames: packed RGB8, 4F - 3 of them.
+  ///   - reference: `[1, 3, 1, H, W]` in [-1, 1], as `ReferencePicture` prepares it.
+  /// - Returns: `latents` `[C, F, h, w]` and `referenceLatent` `[C, R, h, w]`, normalised, and one row of `audioFeatures` per video frame,
+  ///   `[4F - 3, audioInputDim]`.
+  /// - Throws: `LiveTalkError` for sound too short, or results that are no numbers, or flat.
+  func encode(
+    _ frames: [[UInt8]], _ size: ReferencePicture.Size, reference: Tensor, _ samples: [Float], latentFrames: Int
+  ) throws -> [String: Tensor] {
+    let video = (videoTensor(frames, size).to(device).to(.float32) / 127.5 - 1).unsqueeze(0)
+    let reference = reference.to(device)
     // As a session does that is given this sound: it plays what belongs to the frames after the first.
     let count = geometry.sampleCount(latentFrames: latentFrames)
-    let padded = samples.prefix(count) + [Float](repeating: 0, count: max(0, count - samples.count))
-    let frames = geometry.videoFrames(latentFrames: latentFrames)
-    return try audioEncoder.encode(Array(padded), frameCount: frames).squeeze(0).checked(as: "features of the sound")
+    let padded = Array(samples.prefix(count)) + [Float](repeating: 0, count: max(0, count - samples.count))
+    let rows = geometry.videoFrames(latentFrames: latentFrames)
+    let (latents, picture, features) =
+      switch family {
+      case .liveTalk:
+        (
+          vae.encode(video: video), vae.encode(image: reference),
+          try audioEncoder.encode(padded, frameCount: rows)
+        )
+      case .liveAvatar:
+        (
+          behind(reference, video), LiveAvatarConditions(reference, vae).reference,
+          SpeechStates.features(
+            try SpeechStates.states(audioEncoder, padded), frames: rows, framesPerSecond: geometry.framesPerSecond)
+        )
+      }
+    return [
+      "latents": try latents.squeeze(0).checked(as: "latents of the video"),
+      "referenceLatent": try picture.squeeze(0).checked(as: "latents of the picture"),
+      "audioFeatures": try features.squeeze(0).checked(as: "features of the sound"),
+    ]
+  }
+
+  /// The latents of a video behind its picture, which stood still before it; the first one is of four frames then, as its decoder takes it,
+  /// of which all but the last are left out when it is served.
+  private func behind(_ picture: Tensor, _ video: Tensor) -> Tensor {
+    func repeated(_ frame: Tensor, _ count: Int) -> Tensor {
+      frame.expand([1, 3, count] + frame.shape[3...])
+    }
+    let whole = Tensor.cat(
+      [
+        repeated(picture, WanS2VTransformer.motionVideoFrames),
+        repeated(video.narrow(2, 0, 1), geometry.temporalStride - 1), video,
+      ], 2)
+    let latents = vae.encode(video: whole)
+    let before = WanS2VTransformer.motionLatentFrames
+    return latents.narrow(2, before, latents.size(2) - before)
   }
 
   /// - Returns: the rows of the text encoder that are the prompt's, `[L, textDim]`.

@@ -138,12 +138,11 @@ package struct Preparation {
         guard let encoder, let reference = piece.reference else {
           return ["video": videoTensor(piece.frames, size), "sound": Tensor(piece.samples)]
         }
-        return [
-          "latents": try encoder.latents(piece.frames, size).to(.cpu),
-          "referenceLatent": try encoder.referenceLatent(reference).to(.cpu),
-          "audioFeatures": try encoder.audioFeatures(piece.samples, latentFrames: settings.latentFrames).to(.cpu),
-          "text": try encoder.text(piece.metadata.caption),
-        ]
+        var encoded = try encoder.encode(
+          piece.frames, size, reference: reference, piece.samples, latentFrames: settings.latentFrames
+        ).mapValues { $0.to(.cpu) }
+        encoded["text"] = try encoder.text(piece.metadata.caption)
+        return encoded
       }
     }
     tensors[FaceTruth.tensor] = piece.faces

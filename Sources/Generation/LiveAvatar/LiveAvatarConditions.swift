@@ -35,5 +35,5 @@ package struct LiveAvatarConditions: Sendable {
   }
 
   /// Both, as the transformer reads them.
-  var reference: Tensor { Tensor.cat([sink, motion], 2) }
+  package var reference: Tensor { Tensor.cat([sink, motion], 2) }
 }

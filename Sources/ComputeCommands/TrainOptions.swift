@@ -19,7 +19,8 @@ package struct TrainOptions: ParsableArguments {
     discussion: """
       vae      the video autoencoder, on clips prepared as media
       audio    the speech encoder, by phoneme classification, on clips prepared as media
-      teacher  the bidirectional transformer, by flow matching, on clips prepared as latents
+      teacher  the bidirectional transformer, by flow matching, on clips prepared as latents; with 'forcing' the causal one of \
+      Live Avatar's first stage, by diffusion forcing
       ode      the causal student's ODE initialisation, on the teacher's trajectories ('livetalk trajectories')
       dmd      the student, by distribution matching on its own rollouts, on clips prepared as latents
       reader   the face reader of 'livetalk evaluate', on synthetic talking heads prepared as media
@@ -28,7 +29,8 @@ package struct TrainOptions: ParsableArguments {
       complete checkpoint folder with the trained part, and links to the base checkpoint's other parts.
 
       A configuration is a YAML or JSON file, or the name of a preset: livetalk-1.3b.STAGE, mini.STAGE or tiny.STAGE; for dmd also \
-      livetalk-1.3b.dmd-literal and live-avatar.dmd. A file may begin with 'preset: NAME'. Options and --set override it.
+      livetalk-1.3b.dmd-literal and live-avatar.dmd. A folder of Live Avatar is known by its files, and trained as LoRA: \
+      liveavatar-14b.STAGE or liveavatar-tiny.STAGE, where the stage is teacher or dmd. A file may begin with 'preset: NAME'. Options and --set override it.
 
       EXAMPLES
         livetalk train teacher --config tiny.teacher --data latents \\

@@ -64,7 +64,7 @@ package final class BlockRollout<Transformer: BlockTransformer> {
   /// The noisy latents that the newest block's last step began from, `[B, C, n, H, W]`.
   package private(set) var lastInput: Tensor?
 
-  private let transformer: Transformer
+  private var transformer: Transformer
   private var steps: [FlowMatchingSchedule.Step]
   private let sampler: Sampler
   private let commit: Commit
@@ -145,14 +145,18 @@ package final class BlockRollout<Transformer: BlockTransformer> {
 
   /// Begins a new clip of the same size over memories that the caller has emptied. Everything is read again: in training the weights
   /// have changed.
+  ///
+  /// - Parameter transformer: the same with other settings; nil for the same.
   package func restart(
-    textEmbedding: Tensor, referenceLatent: Tensor, noise: NoiseSource, tap: RolloutTap? = nil
+    transformer: Transformer? = nil, textEmbedding: Tensor, referenceLatent: Tensor, noise: NoiseSource,
+    tap: RolloutTap? = nil
   ) {
+    self.transformer = transformer ?? self.transformer
     precondition(
       [referenceLatent.size(0), referenceLatent.size(1), framesPerBlock] + referenceLatent.shape[3...] == shape)
     (self.noise, self.tap, block, lastInput, hasPassed, recordedSteps) = (noise, tap, 0, nil, false, [:])
     setText(textEmbedding)
-    (stepContexts, cleanContext) = BlockRollout.timestepContexts(transformer, steps, referenceLatent)
+    (stepContexts, cleanContext) = BlockRollout.timestepContexts(self.transformer, steps, referenceLatent)
     setReference(referenceLatent)
   }
 

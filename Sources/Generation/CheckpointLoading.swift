@@ -52,6 +52,19 @@ extension CheckpointFolder {
     return try LoRAAdapter.Merging(adapters, into: weights)
   }
 
+  /// Live Avatar's transformer without its adapter, over a store that the caller makes of the file's weights.
+  package func loadS2VTransformer(
+    _ makeStore: (_ weights: [String: Tensor], _ name: String) throws -> ParameterStore
+  ) throws -> (model: WanS2VTransformer, store: ParameterStore) {
+    let file = try require(.transformer)
+    let weights = try self.weights(.transformer)
+    let configuration = try s2vConfiguration(weights)
+    let store = try makeStore(weights, file.path)
+    let model = try WanS2VTransformer(configuration, store.root)
+    try store.finish()
+    return (model, store)
+  }
+
   /// Live Avatar's transformer, its adapter merged into it while it is read.
   ///
   /// - Parameters:
@@ -60,29 +73,33 @@ extension CheckpointFolder {
   package func loadS2VTransformer(
     device: Device = .cpu, dtype: DType? = nil, float8: Float8Layers? = nil, offload: Bool = false
   ) throws -> WanS2VTransformer {
-    let file = try require(.transformer)
-    let weights = try self.weights(.transformer)
-    let configuration = try s2vConfiguration(weights)
-    let merging = try merge([try ownAdapter(of: weights)] + adapters, into: weights)
-    let store = ParameterStore(
-      weights: weights, name: file.path, device: device, dtype: dtype, isFrozen: true, float8: float8,
-      offloadsLayers: offload,
-      transform: { key, tensor, device in try merging?.tensor(key, on: device) ?? tensor })
-    let model = try WanS2VTransformer(configuration, store.root)
-    try store.finish()
-    return model
+    try loadS2VTransformer { weights, name in
+      let merging = try merge([try ownAdapter(of: weights)] + adapters, into: weights)
+      return ParameterStore(
+        weights: weights, name: name, device: device, dtype: dtype, isFrozen: true, float8: float8,
+        offloadsLayers: offload,
+        transform: { key, tensor, device in try merging?.tensor(key, on: device) ?? tensor })
+    }.model
   }
 
   /// The adapter that makes Live Avatar of its base.
   ///
   /// The published code lets an adapter whose keys name no layer pass, and goes on with the base.
-  private func ownAdapter(of base: [String: Tensor]) throws -> LoRAAdapter {
-    let file = try require(.adapter)
-    let adapter = try LoRAAdapter(try readWeights(file), file: file, alpha: LoRAAdapter.publishedAlpha)
+  package func ownAdapter(of base: [String: Tensor]) throws -> LoRAAdapter {
+    let (file, adapter) = (try require(.adapter), try ownAdapter())
     let merging = try LoRAAdapter.Merging([adapter], into: base)
     guard merging.layers > 0 else { throw FileError(file, "it names no layer, so that merging it changes nothing") }
     try merging.requireLayout(of: base, file)
     return adapter
+  }
+
+  /// The same, not compared with the base. Its scale is the published one, unless settings beside it say another: training writes them.
+  package func ownAdapter() throws -> LoRAAdapter {
+    let file = try require(.adapter)
+    let settings = try LoRASettings(of: file)
+    return try LoRAAdapter(
+      try readWeights(file), file: file, settings: settings,
+      alpha: settings?.alpha == nil ? LoRAAdapter.publishedAlpha : nil)
   }
 
   /// The video autoencoder, with the statistics of its latents that the settings state.

@@ -17,6 +17,10 @@ package struct LoRAConfiguration: Codable, Hashable, Sendable {
     rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"],
     whole: ["patch_embedding", "audio_proj", "audio_cond_projs"])
 
+  /// Live Avatar's: every projection of attention and feed-forward, those of the audio injectors too.
+  package static let liveAvatar = LoRAConfiguration(
+    rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"])
+
   package init(rank: Int, alpha: Double, targets: [String], whole: [String] = []) {
     self.rank = rank
     self.alpha = alpha
@@ -32,7 +36,7 @@ package struct LoRAConfiguration: Codable, Hashable, Sendable {
   }
 
   func adapts(_ layer: String) -> Bool { targets.contains { layer == $0 || layer.hasSuffix(".\($0)") } }
-  func trains(_ key: String) -> Bool { whole.contains { key == $0 || key.hasPrefix("\($0).") } }
+  package func trains(_ key: String) -> Bool { whole.contains { key == $0 || key.hasPrefix("\($0).") } }
 }
 
 /// A and B of one layer.

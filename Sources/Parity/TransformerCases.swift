@@ -78,7 +78,7 @@ enum TransformerCases {
     var mask: Tensor?
     if causal {
       let window = try golden.config["local_attn_size"].int()
-      let made = WanTransformer.blockCausalMask(
+      let made = BlockMask.mask(
         frames: frames, tokensPerFrame: tokensPerFrame, framesPerBlock: try golden.config["num_frame_per_block"].int(),
         windowFrames: window == -1 ? nil : window, device: golden.device)
       try recorder.compare("mask", made.to(.uint8), outputs["mask"], .exact)

@@ -1,5 +1,3 @@
-import Generation
-import Models
 package import Torch
 
 // B batch, F latent frames, H and W latent pixels.
@@ -10,7 +8,7 @@ package struct Conditions: Sendable {
   package var text: Tensor
   /// One row per video frame, `[B, 4F - 3, audioInputDim]`.
   package var audioFeatures: Tensor
-  /// The encoded picture, `[B, C, 1, H, W]`.
+  /// The encoded picture, `[B, C, R, H, W]`; how many latent frames it has is the family's.
   package var referenceLatent: Tensor
 
   package init(text: Tensor, audioFeatures: Tensor, referenceLatent: Tensor) {
@@ -29,22 +27,5 @@ package struct Conditions: Sendable {
 
   func to(_ dtype: DType) -> Conditions {
     Conditions(text: text.to(dtype), audioFeatures: audioFeatures.to(dtype), referenceLatent: referenceLatent.to(dtype))
-  }
-}
-
-extension WanTransformer {
-  /// The flow of whole clips `[B, C, F, H, W]`, in fp32.
-  ///
-  /// - Parameters:
-  ///   - timesteps: `[B, 1]`, or `[B, F]` for one per frame.
-  ///   - mask: `blockCausalMask` for the student; nil for bidirectional attention (teacher, critic).
-  package func flow(_ xt: Tensor, timesteps: Tensor, _ conditions: Conditions, mask: Tensor? = nil) -> Tensor {
-    let conditions = conditions.to(dtype)
-    return self(
-      xt.to(dtype),
-      condition: ReferenceLatent.condition(conditions.referenceLatent, frames: xt.size(2), startsClip: true),
-      timestep: read(timesteps: timesteps), text: read(text: conditions.text),
-      audio: audioContext(packed: pack(audioFeatures: conditions.audioFeatures)), mask: mask
-    ).to(.float32)
   }
 }

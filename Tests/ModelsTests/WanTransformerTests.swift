@@ -9,7 +9,7 @@ import Torch
   func `block by block over a memory is the whole clip under the block-causal mask`(framesPerBlock: Int) throws {
     let tiny = try TinyTransformer(frames: 6)
     withGradients(false) {
-      let mask = WanTransformer.blockCausalMask(
+      let mask = BlockMask.mask(
         frames: 6, tokensPerFrame: tiny.tokensPerFrame, framesPerBlock: framesPerBlock, windowFrames: nil, device: .cpu)
       let timestep = tiny.timestep(300)
       let whole = tiny.model(
@@ -26,7 +26,7 @@ import Torch
   @Test func `a windowed mask is a rolling memory, one timestep a frame`() throws {
     let tiny = try TinyTransformer(frames: 8, layers: 1)
     withGradients(false) {
-      let mask = WanTransformer.blockCausalMask(
+      let mask = BlockMask.mask(
         frames: 8, tokensPerFrame: tiny.tokensPerFrame, framesPerBlock: 2, windowFrames: 4, device: .cpu)
       let values: [Double] = [900, 900, 700, 700, 300, 300, 0, 0]
       let whole = tiny.model(
@@ -68,7 +68,7 @@ import Torch
 
   @Test func `a gradient reaches every parameter of the masked pass`() throws {
     expectGradientsEverywhere(try TinyTransformer(frames: 6)) { tiny in
-      let mask = WanTransformer.blockCausalMask(
+      let mask = BlockMask.mask(
         frames: 6, tokensPerFrame: tiny.tokensPerFrame, framesPerBlock: 3, windowFrames: nil, device: .cpu)
       return
         (tiny.model(

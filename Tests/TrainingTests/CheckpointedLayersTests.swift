@@ -33,8 +33,7 @@ import Torch
   @Test(arguments: [false, true]) func `whole clips have the same gradients`(isMasked: Bool) throws {
     let tiny = try TinyModel(seed: 1, dim: 48)
     let conditions = tinyConditions(2, 3, latentFrames: 6)
-    let mask = WanTransformer.blockCausalMask(
-      frames: 6, tokensPerFrame: 6, framesPerBlock: 3, windowFrames: nil, device: .cpu)
+    let mask = BlockMask(framesPerBlock: 3)
     let timesteps =
       isMasked
       ? Tensor([900, 900, 900, 300, 300, 300, 20, 20, 20, 700, 700, 700] as [Float], [2, 6])

@@ -2,6 +2,7 @@ import ClipShards
 import Foundation
 import Generation
 import Models
+import NN
 import Testing
 import Torch
 
@@ -30,7 +31,8 @@ import Torch
   }
 
   private func open(_ place: TemporaryFolder, _ base: CheckpointFolder) throws {
-    _ = try LatentClips(place["latents"].path, for: .tinyForClips, device: .cpu, encodedBy: base)
+    let model = try WanTransformer(.tinyForClips, ParameterStore(random: RandomGenerator(seed: 1)).root)
+    _ = try LatentClips(place["latents"].path, for: model, device: .cpu, encodedBy: base)
   }
 
   @Test func `clips are taken with the encoders that made them`() throws {

@@ -33,7 +33,7 @@ import Torch
       try CheckpointFolder(tiny.folder[folder]), run, device: .cpu, isTrained: isTrained, adaptation: adaptation)
   }
 
-  private func flow(_ model: WanTransformer) -> Tensor {
+  private func flow(_ model: any TrainableTransformer) -> Tensor {
     model.flow(xt, timesteps: Tensor.full([1, 1], 500), conditions)
   }
 

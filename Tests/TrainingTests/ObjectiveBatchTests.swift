@@ -65,8 +65,7 @@ import Torch
 
   @Test func `ODE regression`() throws {
     let tiny = try TinyModel(seed: 1)
-    let mask = WanTransformer.blockCausalMask(
-      frames: frames, tokensPerFrame: 6, framesPerBlock: 3, windowFrames: nil, device: .cpu)
+    let mask = BlockMask(framesPerBlock: 3)
     try compare(tiny) { clips in
       let draws = batch(clips) { RandomGenerator(seed: $0).integers(0..<4, [1, frames]) }
       return ODERegression.loss(

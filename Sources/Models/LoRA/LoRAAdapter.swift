@@ -131,6 +131,32 @@ package struct LoRAAdapter: Sendable {
         }
   }
 
+  /// Its tensors under the keys that training gives them, to go on with.
+  ///
+  /// - Throws: `FileError` for factors of another rank or scale, or what is not plain LoRA of linear layers.
+  package func trainable(rank: Int, alpha: Double) throws -> [String: Tensor] {
+    guard differences.isEmpty, layers.values.allSatisfy({ $0.bias == nil && $0.a?.rank == 2 && $0.b?.rank == 2 }) else {
+      throw FileError(url, "it holds more than factors of linear layers, and cannot be trained on")
+    }
+    var tensors = whole
+    for (layer, factors) in layers {
+      guard let a = factors.a, let b = factors.b else { continue }
+      let own: Double
+      do { own = try scale(of: layer, factors, rank: a.size(0)) } catch let error as LiveTalkError {
+        throw FileError(url, error.description)
+      }
+      guard a.size(0) == rank, abs(own - alpha / Double(rank)) < 1e-9 else {
+        throw FileError(
+          url,
+          "its rank is \(a.size(0)) and its alpha \(own * Double(a.size(0))), and the training's 'lowRank' has \(rank) and \(alpha): "
+            + "set these, or merge it into the base first")
+      }
+      tensors["\(layer).lora_A.default.weight"] = a
+      tensors["\(layer).lora_B.default.weight"] = b
+    }
+    return tensors
+  }
+
   // MARK: Names
 
   enum Role: Equatable { case a, b, bias, alpha, difference, biasDifference, whole, refused(String) }

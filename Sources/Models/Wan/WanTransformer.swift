@@ -110,23 +110,6 @@ package struct WanTransformer: Sendable {
     return Rotary(headDim: config.headDim, grid: (grid[0], grid[1]), device: latents.device)
   }
 
-  /// True where a token of row q may see token k: `[L, L]`, for blocks of `framesPerBlock` over the whole clip.
-  ///
-  /// A token sees its own block and the ones before; with a window only the last `windowFrames` counted from its block's end.
-  package static func blockCausalMask(
-    frames: Int, tokensPerFrame: Int, framesPerBlock: Int, windowFrames: Int?, device: Device
-  ) -> Tensor {
-    let tokens = Tensor.range(Double(frames * tokensPerFrame), .int64, device: device)
-    let blockTokens = Double(framesPerBlock * tokensPerFrame)
-    let end = ((tokens.to(.float64) / blockTokens).floor() + 1) * blockTokens  // [L]
-    let key = tokens.to(.float64).unsqueeze(0)
-    var mask = key .< end.unsqueeze(1)
-    if let windowFrames {
-      mask = mask .& (key .>= (end - Double(windowFrames * tokensPerFrame)).unsqueeze(1))
-    }
-    return mask .| (tokens.unsqueeze(0) .== tokens.unsqueeze(1))
-  }
-
   // MARK: The pass itself
 
   private func run(

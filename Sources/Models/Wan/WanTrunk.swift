@@ -122,6 +122,13 @@ package struct WanTimestepContext: Sendable {
   package let projection: Tensor  // [N, 6·C]
   let layers: [LayerModulation]
   let headShift, headScale: Tensor  // [B, F or 1, C]
+
+  /// What the head needs of the first so many timesteps of each sample; layers have passed.
+  func first(_ count: Int) -> WanTimestepContext {
+    WanTimestepContext(
+      embedding: embedding, projection: projection, layers: [], headShift: headShift.narrow(1, 0, count),
+      headScale: headScale.narrow(1, 0, count))
+  }
 }
 
 /// A convolution whose stride is its kernel: latents `[B, in, F, H, W]` to one token of width C for each patch. What fills no whole

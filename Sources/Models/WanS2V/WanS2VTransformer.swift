@@ -101,22 +101,30 @@ package struct WanS2VTransformer: Sendable {
   package func read(
     reference latents: Tensor, text: TextContext, timestep: TimestepContext, rotary: Rotary, tap: WanTap? = nil
   ) -> Reference {
-    let motionFactors = MotionTokens.factors(rotary)
-    let factors = Tensor.cat([rotary.factors(start: Self.sinkPosition, frames: 1), motionFactors], 0)
-    let patches = trunk.patchEmbedding(latents.narrow(2, 0, 1))
-    tap?("patch_embedding", patches)
-    let sink = patches + kinds.weight.select(0, 1)
-    let before = motion(latents.narrow(2, 1, latents.size(2) - 1)) + kinds.weight.select(0, 2)
+    let factors = conditionFactors(rotary)
     let condition = ConditionMemory()
     let context = SelfAttentionContext(factors: factors, memory: condition)
-    var x = Tensor.cat([sink, before], 1)
+    var x = tokens(ofReference: latents, tap: tap)
     tap?("tokens_in", x)
     tap?("rope", factors)
     for index in trunk.layers.indices {
       x = trunk.layer(index, x, timestep: timestep, text: text, context: context, checkpoints: false, tap: tap)
       tap?("block\(index)", x)
     }
-    return Reference(condition: condition, motionFactors: motionFactors)
+    return Reference(condition: condition, motionFactors: MotionTokens.factors(rotary))
+  }
+
+  /// The tokens of the sink frame and of what moved before, `[B, M, C]`; `latents` as in `read(reference:…)`.
+  func tokens(ofReference latents: Tensor, tap: WanTap? = nil) -> Tensor {
+    let patches = trunk.patchEmbedding(latents.narrow(2, 0, 1))
+    tap?("patch_embedding", patches)
+    let before = motion(latents.narrow(2, 1, latents.size(2) - 1)) + kinds.weight.select(0, 2)
+    return Tensor.cat([patches + kinds.weight.select(0, 1), before], 1)
+  }
+
+  /// The rotary factors of these tokens where no video has come past them, `[M, D/2, 2]`.
+  func conditionFactors(_ rotary: Rotary) -> Tensor {
+    Tensor.cat([rotary.factors(start: Self.sinkPosition, frames: 1), MotionTokens.factors(rotary)], 0)
   }
 
   /// The predicted flow `[B, C, n, H, W]` of one block over earlier ones in the memory, which takes up its keys and values.

@@ -57,13 +57,7 @@ struct DistillCase {
   }
 
   /// The block-causal mask over the whole clip.
-  func mask(_ model: WanTransformer) throws -> Tensor {
-    let size = (try config["latent_height"].int(), try config["latent_width"].int())
-    return WanTransformer.blockCausalMask(
-      frames: try config["frames"].int(),
-      tokensPerFrame: model.config.tokensPerFrame(height: size.0, width: size.1),
-      framesPerBlock: try config["num_frame_per_block"].int(), windowFrames: nil, device: golden.device)
-  }
+  func mask() throws -> BlockMask { BlockMask(framesPerBlock: try config["num_frame_per_block"].int()) }
 
   // MARK: Comparisons
 

@@ -65,7 +65,7 @@ enum ObjectiveCases {
     let (model, store) = try c.model("model")
     let frames = try c.config["frames"].int()
     let causal = try c.config["causal"].bool()
-    let mask = causal ? try c.mask(model) : nil
+    let mask = causal ? try c.mask() : nil
     let draw = FlowMatching.Draw(
       noise: try c.latents("noise"),
       indices: FlowMatching.grouped(
@@ -81,7 +81,13 @@ enum ObjectiveCases {
     try c.compareLatents(
       "x0_pred", schedule.x0(flow: result.flow.detach(), xt: result.xt, timesteps: result.timesteps))
     try c.compare("loss", result.loss, .losses)
-    if let mask { try c.compareExactly("mask", mask.to(.uint8)) }
+    if let mask {
+      let size = (try c.config["latent_height"].int(), try c.config["latent_width"].int())
+      let made = mask.mask(
+        frames: try c.config["frames"].int(),
+        tokensPerFrame: model.config.tokensPerFrame(height: size.0, width: size.1), device: c.golden.device)
+      try c.compareExactly("mask", made.to(.uint8))
+    }
     result.loss.backward()
     try c.compareGradients("grad.", c.takeGradients(store))
   }
@@ -90,7 +96,7 @@ enum ObjectiveCases {
     let (model, store) = try c.model("model")
     let schedule = FlowMatchingSchedule.training(shift: try c.shift, device: c.golden.device)
     let steps = try c.config["denoising_step_list"].list.map { try $0.double() }
-    let mask = try c.mask(model)
+    let mask = try c.mask()
     func regress(_ group: String, keepsFirstFrame: Bool = false) throws {
       let indices = ODERegression.indices(
         try c.input("\(group).index_draw"), framesPerBlock: try c.config["num_frame_per_block"].int(),

@@ -73,8 +73,8 @@ enum StepCases {
   }
 
   private static func generate(
-    _ c: DistillCase, _ prefix: String, _ rollout: StudentRollout, _ conditions: Conditions, recorded: Bool
-  ) throws -> StudentRollout.Clips {
+    _ c: DistillCase, _ prefix: String, _ rollout: any ClipRollout, _ conditions: Conditions, recorded: Bool
+  ) throws -> RolloutClips {
     // One step for all blocks: the first draw counts.
     let exits = try c.input("\(prefix).exit_draw")
     let step = exits.select(0, 0).intItem

@@ -1,12 +1,11 @@
 import Generation
-package import Models
 package import Torch
 
 /// The critic's loss: flow matching on the student's clips.
 package enum CriticObjective {
   /// Which elements have no loss.
   package enum Mask: String, Sendable, CaseIterable {
-    /// The first latent frame, which is given: what the published code means to do.
+    /// The frames that are given, the first one of LiveTalk: what the published code means to do.
     case frame
     /// Channel 0 of every frame: what the published code does, since its mask has another order of axes.
     case channel
@@ -25,12 +24,13 @@ package enum CriticObjective {
   ///   - generated: the student's clip `[B, C, F, H, W]`.
   ///   - elementWeights: of the squared errors, broadcast to `[B, C, F, H, W]`; nil for uniform ones.
   package static func loss(
-    _ critic: WanTransformer, generated: Tensor, _ conditions: Conditions, noising: ScoreNoising, _ draw: ScoreDraw,
+    _ critic: any TrainableTransformer, generated: Tensor, _ conditions: Conditions, noising: ScoreNoising,
+    _ draw: ScoreDraw,
     mask: Mask = .frame, elementWeights: Tensor? = nil
   ) -> Result {
     let generated = generated.detach().to(.float32)
     let timesteps = noising.timesteps(draw)
-    let noisy = noising.noised(generated, draw, conditions)
+    let noisy = noising.noised(generated, draw, conditions, for: critic)
     let modelFlow = critic.flow(noisy, timesteps: timesteps, conditions)
     let x0 = noising.conversion.x0(flow: modelFlow, xt: noisy, timesteps: timesteps)
     let flow = noising.schedule.flow(x0: x0, xt: noisy, timesteps: timesteps)
@@ -38,7 +38,7 @@ package enum CriticObjective {
     if let elementWeights { error = error * elementWeights }
     let kept =
       switch mask {
-      case .frame: error.narrow(2, 1, error.size(2) - 1)
+      case .frame: error.narrow(2, critic.givenFrames, error.size(2) - critic.givenFrames)
       case .channel: error.narrow(1, 1, error.size(1) - 1)
       }
     return Result(loss: kept.mean(), timesteps: timesteps, noisy: noisy, modelFlow: modelFlow, x0: x0, flow: flow)

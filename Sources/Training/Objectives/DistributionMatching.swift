@@ -1,5 +1,4 @@
 package import Generation
-package import Models
 package import Torch
 
 /// The random numbers of a score evaluation.
@@ -38,10 +37,11 @@ package struct ScoreNoising: Sendable {
     FlowMatchingSchedule.shiftedTimesteps(draw.timestep, shift: shift, clampedTo: range)
   }
 
-  /// Noised latents; the first frame is the clean reference, `[B, C, F, H, W]`.
-  package func noised(_ latents: Tensor, _ draw: ScoreDraw, _ conditions: Conditions) -> Tensor {
-    let xt = schedule.addNoise(latents, draw.noise, timesteps: timesteps(draw))
-    return ReferenceLatent.pinned(xt, to: conditions.referenceLatent.to(xt.dtype))
+  /// Noised latents, with what a model is given in its place, `[B, C, F, H, W]`.
+  func noised(
+    _ latents: Tensor, _ draw: ScoreDraw, _ conditions: Conditions, for model: any TrainableTransformer
+  ) -> Tensor {
+    model.pinned(schedule.addNoise(latents, draw.noise, timesteps: timesteps(draw)), to: conditions)
   }
 }
 
@@ -66,15 +66,16 @@ package enum DistributionMatching {
   ///   - ignoredFrames: leading frames without a loss.
   ///   - elementWeights: of the gradient, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
   package static func loss(
-    _ latents: Tensor, _ conditions: Conditions, negativeText: Tensor, teacher: WanTransformer, critic: WanTransformer,
-    teacherGuidance: Guidance, criticGuidance: Guidance, noising: ScoreNoising, _ draw: ScoreDraw,
+    _ latents: Tensor, _ conditions: Conditions, negativeText: Tensor, teacher: any TrainableTransformer,
+    critic: any TrainableTransformer, teacherGuidance: Guidance, criticGuidance: Guidance, noising: ScoreNoising,
+    _ draw: ScoreDraw,
     ignoredFrames: Int = 0, elementWeights: Tensor? = nil
   ) -> Result {
     let estimate = latents.detach().to(.float32)
     return withGradients(false) {
       let timesteps = noising.timesteps(draw)
-      let noisy = noising.noised(estimate, draw, conditions)
-      func predict(_ model: WanTransformer) -> (Conditions) -> Tensor {
+      let noisy = noising.noised(estimate, draw, conditions, for: teacher)
+      func predict(_ model: any TrainableTransformer) -> (Conditions) -> Tensor {
         {
           noising.conversion.x0(
             flow: model.flow(noisy, timesteps: timesteps, $0), xt: noisy, timesteps: timesteps)

@@ -42,8 +42,9 @@ package enum FlowMatching {
   ///   - mask: nil for the teacher, block-causal for the student.
   ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
   package static func loss(
-    _ model: WanTransformer, x0: Tensor, _ conditions: Conditions, _ draw: Draw, schedule: FlowMatchingSchedule,
-    mask: Tensor? = nil, weighting: Weighting = .table, elementWeights: Tensor? = nil
+    _ model: any TrainableTransformer, x0: Tensor, _ conditions: Conditions, _ draw: Draw,
+    schedule: FlowMatchingSchedule,
+    mask: BlockMask? = nil, weighting: Weighting = .table, elementWeights: Tensor? = nil
   ) -> Result {
     let (batch, frames) = (x0.size(0), x0.size(2))
     let timesteps = schedule.timesteps.indexSelect(0, draw.indices.flatten()).reshape(batch, frames)

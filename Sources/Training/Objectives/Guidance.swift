@@ -16,6 +16,8 @@ package struct Guidance: Codable, Hashable, Sendable {
 
   /// The paper's guidance of the teacher.
   package static let paper = Guidance(text: 6, audio: 6)
+  /// That of Wan2.2-S2V's published configuration, of text and sound together.
+  package static let wanS2V = Guidance(text: 4.5, audio: 4.5)
   package static let none = Guidance(text: 1, audio: 1)
 
   package init(text: Double, audio: Double, convention: Convention = .classifierFree) {

@@ -21,11 +21,10 @@ package enum ODERegression {
   ///   - trajectory: `[B, S + 1, C, F, H, W]`, from noise to clean.
   ///   - steps: the timesteps of the states, S + 1 of them; the last is 0.
   ///   - indices: the state each frame takes, `[B, F]`, the same within a block.
-  ///   - mask: the block-causal mask.
   ///   - elementWeights: of the squared errors, broadcast to `[B, 16, F, H, W]`; nil for uniform ones.
   package static func loss(
-    _ model: WanTransformer, trajectory: Tensor, steps: [Double], indices: Tensor, _ conditions: Conditions,
-    schedule: FlowMatchingSchedule, mask: Tensor, elementWeights: Tensor? = nil
+    _ model: any TrainableTransformer, trajectory: Tensor, steps: [Double], indices: Tensor, _ conditions: Conditions,
+    schedule: FlowMatchingSchedule, mask: BlockMask, elementWeights: Tensor? = nil
   ) -> Result {
     let (batch, frames) = (trajectory.size(0), trajectory.size(3))
     let list = Tensor(steps.map(Float.init), device: trajectory.device)

@@ -1,5 +1,5 @@
 package import Generation
-package import Models
+import Models
 package import Torch
 
 /// How gradients flow through the KV cache from a block into earlier ones.
@@ -20,8 +20,11 @@ package struct RolloutSettings: Codable, Hashable, Sendable {
     case clean
     /// Noised to the smallest level of the table, as the published training does.
     case noised
-    /// Live Avatar's history corruption.
+    /// Live Avatar's history corruption, in one memory that all steps share.
     case lastStep
+    /// As Live Avatar serves: each step has a memory of its own and sees of earlier blocks what the same step saw, at the same noise level.
+    /// All blocks of a clip end with the same step.
+    case everyStep
   }
 
   /// Timesteps of the student's steps, noisiest first.
@@ -39,6 +42,11 @@ package struct RolloutSettings: Codable, Hashable, Sendable {
 
   /// The papers': a detached cache, a commit pass over clean latents.
   package static let livetalk = RolloutSettings()
+
+  /// Live Avatar's: its four steps, each with a memory of its own, over a window of four blocks.
+  package static let liveAvatar = RolloutSettings(
+    timesteps: FlowMatchingSchedule.liveAvatar().timesteps.array().map { Double($0) }, shift: 3, windowFrames: 12,
+    commit: .everyStep)
 
   package init(
     timesteps: [Double] = [1000, 936, 832, 624], shift: Double = 5,
@@ -66,49 +74,84 @@ package struct RolloutSettings: Codable, Hashable, Sendable {
   }
 }
 
+/// The random numbers of a batch's rollout.
+package struct RolloutDraw {
+  /// The step that each block exits at.
+  package let steps: [Int]
+  package let noise: NoiseSource
+  /// Of the model's own choices.
+  package let seed: UInt64
+
+  package init(steps: [Int], noise: NoiseSource, seed: UInt64 = 0) {
+    (self.steps, self.noise, self.seed) = (steps, noise, seed)
+  }
+}
+
+/// A batch of generated clips, and what it takes to recompute a block. Valid until the next batch.
+package struct RolloutClips {
+  /// `[B, C, F, H, W]`.
+  package let latents: Tensor
+  /// The input of each block's last step, `[B, C, n, H, W]`.
+  package let inputs: [Tensor]
+  package let steps: [Int]
+  /// One that all steps share, or one for each.
+  package let memories: [RecordedMemory]
+}
+
+/// Rollouts of a student of any family.
+package protocol ClipRollout: AnyObject {
+  /// Generates a batch of clips.
+  ///
+  /// - Parameter recorded: whether the blocks' last steps have a gradient.
+  /// - Throws: `TorchError` for settings that exclude each other, or audio of another length.
+  func generate(_ conditions: Conditions, _ draw: RolloutDraw, recorded: Bool, tap: RolloutTap?) throws -> RolloutClips
+
+  /// The student's backward pass for clips that were generated without gradients: blocks are recomputed one at a time, newest first, so
+  /// that only one block's activations exist. The cache must be detached.
+  ///
+  /// Source: algorithm 2 of Live Avatar.
+  /// - Parameters:
+  ///   - gradient: of the loss with respect to the latents, `[B, C, F, H, W]`.
+  ///   - each: called after each block, for inspection.
+  func backward(
+    _ clips: RolloutClips, _ conditions: Conditions, gradient: Tensor, each: (_ block: Int, _ x0: Tensor) -> Void)
+}
+
+extension ClipRollout {
+  package func generate(_ conditions: Conditions, _ draw: RolloutDraw, recorded: Bool) throws -> RolloutClips {
+    try generate(conditions, draw, recorded: recorded, tap: nil)
+  }
+  package func backward(_ clips: RolloutClips, _ conditions: Conditions, gradient: Tensor) {
+    backward(clips, conditions, gradient: gradient) { _, _ in }
+  }
+}
+
 /// Self-forcing: the student generates whole clips as it serves, block by block over its own KV cache.
 ///
 /// Rollout and cache are allocated for the first batch and reused for those of the same size.
-package final class StudentRollout {
-  /// The random numbers of a batch.
-  package struct Draw {
-    /// The step that each block exits at.
-    package let steps: [Int]
-    package let noise: NoiseSource
-
-    package init(steps: [Int], noise: NoiseSource) {
-      self.steps = steps
-      self.noise = noise
-    }
+package final class StudentRollout<Transformer: TrainableTransformer>: ClipRollout {
+  private struct Cached {
+    let rollout: BlockRollout<Transformer>
+    let memories: [RecordedMemory]
+    let size: [Int]
   }
 
-  /// A batch of generated clips, and what it takes to recompute a block. Valid until the next batch.
-  package struct Clips {
-    /// `[B, C, F, H, W]`; the first frame is the reference picture.
-    package let latents: Tensor
-    /// The input of each block's last step, `[B, C, n, H, W]`.
-    package let inputs: [Tensor]
-    package let steps: [Int]
-    package let rollout: BlockRollout<WanTransformer>
-    let memory: RecordedMemory
-  }
-
-  package let student: WanTransformer
+  package let student: Transformer
   package let settings: RolloutSettings
   private let steps: [FlowMatchingSchedule.Step]
   private let commit: Commit
-  private var cached: (rollout: BlockRollout<WanTransformer>, memory: RecordedMemory, size: [Int])?
+  private var cached: Cached?
 
-  package init(_ student: WanTransformer, _ settings: RolloutSettings) {
+  package init(_ student: Transformer, _ settings: RolloutSettings) {
     self.student = student
     self.settings = settings
     let schedule = FlowMatchingSchedule.training(shift: settings.shift, device: student.device)
-    steps = schedule.steps(at: settings.timesteps, student.dtype)
+    steps = student.steps(settings, schedule)
     commit =
       switch settings.commit {
       case .clean: .clean
       case .noised: .noised(sigma: schedule.sigmas.select(0, schedule.count - 1).item)
-      case .lastStep: .lastStep
+      case .lastStep, .everyStep: .lastStep
       }
   }
 
@@ -117,12 +160,8 @@ package final class StudentRollout {
     block * settings.framesPerBlock >= latentFrames - settings.gradientFrames
   }
 
-  /// Generates a batch of clips.
-  ///
-  /// - Parameter recorded: whether the blocks' last steps have a gradient.
-  /// - Throws: `TorchError` for settings that exclude each other, or audio of another length.
-  package func generate(_ conditions: Conditions, _ draw: Draw, recorded: Bool, tap: RolloutTap? = nil) throws
-    -> Clips
+  package func generate(_ conditions: Conditions, _ draw: RolloutDraw, recorded: Bool, tap: RolloutTap? = nil) throws
+    -> RolloutClips
   {
     let n = settings.framesPerBlock
     let frames = draw.steps.count * n
@@ -136,65 +175,64 @@ package final class StudentRollout {
     if settings.historyGradient != .cut, student.checkpointsLayers {
       throw TorchError("Gradients can only cross the memory where layers are not checkpointed.")
     }
+    if settings.commit == .everyStep, Set(draw.steps).count > 1 {
+      throw TorchError(
+        "With a memory for each step all blocks of a clip end with the same step, not with \(draw.steps).")
+    }
     let conditions = conditions.to(student.dtype)
-    let (rollout, memory) = try begin(conditions, frames, draw.noise, tap)
-    let audio = withGradients(recorded) { audioContext(conditions) }
+    let cached = try begin(conditions, frames, draw, tap)
     var (blocks, inputs): ([Tensor], [Tensor]) = ([], [])
     for (block, step) in draw.steps.enumerated() {
-      blocks.append(
-        rollout.next(
-          audio: audio.narrow(2, block * n, n), endingWith: step,
-          recorded: recorded && hasGradient(block: block, latentFrames: frames)))
-      inputs.append(rollout.lastInput ?? blocks[block])
+      let isRecorded = recorded && hasGradient(block: block, latentFrames: frames)
+      let audio = withGradients(isRecorded) { student.audioContext(of: block, framesPerBlock: n, conditions) }
+      blocks.append(cached.rollout.next(audio: audio, endingWith: step, recorded: isRecorded))
+      inputs.append(cached.rollout.lastInput ?? blocks[block])
     }
-    return Clips(latents: Tensor.cat(blocks, 2), inputs: inputs, steps: draw.steps, rollout: rollout, memory: memory)
+    return RolloutClips(
+      latents: Tensor.cat(blocks, 2), inputs: inputs, steps: draw.steps, memories: cached.memories)
   }
 
-  /// The rollout and its empty memory.
-  private func begin(_ conditions: Conditions, _ frames: Int, _ noise: NoiseSource, _ tap: RolloutTap?) throws -> (
-    BlockRollout<WanTransformer>, RecordedMemory
-  ) {
+  /// The rollout and its empty memories.
+  private func begin(_ conditions: Conditions, _ frames: Int, _ draw: RolloutDraw, _ tap: RolloutTap?) throws -> Cached
+  {
     let size = conditions.referenceLatent.shape + [frames]
+    let student = student.seeded(draw.seed)
     if let cached, cached.size == size {
-      cached.memory.reset()
+      for memory in cached.memories { memory.reset() }
       cached.rollout.restart(
-        textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent, noise: noise, tap: tap)
-      return (cached.rollout, cached.memory)
+        transformer: student, textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent,
+        noise: draw.noise, tap: tap)
+      return cached
     }
-    let memory = RecordedMemory(
-      student.memoryShape(for: conditions.referenceLatent), frames: frames, visibleFrames: settings.windowFrames,
-      gradient: settings.historyGradient)
+    let memories = (0..<(settings.commit == .everyStep ? steps.count : 1)).map { _ in
+      RecordedMemory(
+        student.memoryShape(for: conditions.referenceLatent), frames: frames, visibleFrames: settings.windowFrames,
+        gradient: settings.historyGradient)
+    }
     let rollout = try BlockRollout(
-      transformer: student, steps: steps, memories: [memory], framesPerBlock: settings.framesPerBlock,
-      textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent, commit: commit,
-      keepsFirstText: settings.historyGradient == .literal, noise: noise, tap: tap)
-    cached = (rollout, memory, size)
-    return (rollout, memory)
+      transformer: student, steps: steps, sampler: student.sampler, memories: memories,
+      framesPerBlock: settings.framesPerBlock, textEmbedding: conditions.text,
+      referenceLatent: conditions.referenceLatent, commit: commit,
+      keepsFirstText: settings.historyGradient == .literal, noise: draw.noise, tap: tap)
+    let new = Cached(rollout: rollout, memories: memories, size: size)
+    cached = new
+    return new
   }
 
-  /// The student's backward pass for clips that were generated without gradients: blocks are recomputed one at a time, newest first, so
-  /// that only one block's activations exist. The cache must be detached.
-  ///
-  /// Source: algorithm 2 of Live Avatar.
-  /// - Parameters:
-  ///   - gradient: of the loss with respect to the latents, `[B, C, F, H, W]`.
-  ///   - each: called after each block, for inspection.
   package func backward(
-    _ clips: Clips, _ conditions: Conditions, gradient: Tensor, each: (_ block: Int, _ x0: Tensor) -> Void = { _, _ in }
+    _ clips: RolloutClips, _ conditions: Conditions, gradient: Tensor,
+    each: (_ block: Int, _ x0: Tensor) -> Void = { _, _ in }
   ) {
+    guard let rollout = cached?.rollout else { preconditionFailure("there are no clips to go back through") }
     let n = settings.framesPerBlock
     let conditions = conditions.to(student.dtype)
     for block in clips.steps.indices.reversed() where hasGradient(block: block, latentFrames: clips.latents.size(2)) {
-      let audio = withGradients(true) { audioContext(conditions).narrow(2, block * n, n) }
-      clips.memory.rewind(to: block * n)
-      let x0 = clips.rollout.repeatLastStep(
-        block: block, from: clips.inputs[block], step: clips.steps[block], audio: audio)
+      let step = clips.steps[block]
+      let audio = withGradients(true) { student.audioContext(of: block, framesPerBlock: n, conditions) }
+      clips.memories[clips.memories.count > 1 ? step : 0].rewind(to: block * n)
+      let x0 = rollout.repeatLastStep(block: block, from: clips.inputs[block], step: step, audio: audio)
       x0.backward(gradient: gradient.narrow(2, block * n, n).to(x0.dtype))
       each(block, x0.detach())
     }
-  }
-
-  private func audioContext(_ conditions: Conditions) -> Tensor {
-    student.audioContext(packed: student.pack(audioFeatures: conditions.audioFeatures))
   }
 }

@@ -12,6 +12,7 @@ struct LatentClips {
   /// The negative prompt, `[1, L, textDim]`.
   let negativeText: Tensor
   let latentFrames: Int
+  let geometry: LatentGeometry
   /// The latents' mean and deviation before normalisation; nil for those of the published autoencoder.
   private let statistics: LatentStatistics?
 
@@ -23,12 +24,11 @@ struct LatentClips {
   ///   - base: the checkpoint whose encoders must have encoded the clips.
   /// - Throws: `LiveTalkError` where clips cannot be read, or clips, transformer and checkpoint do not fit each other.
   init(
-    _ folder: String, frames: Int = 0, trajectories: Bool = false, for config: WanTransformerConfiguration,
-    device: Device,
-    encodedBy base: CheckpointFolder
+    _ folder: String, frames: Int = 0, trajectories: Bool = false, for model: any TrainableTransformer,
+    device: Device, encodedBy base: CheckpointFolder
   ) throws {
     clips = try PreparedClips(URL(fileURLWithPath: folder), expecting: trajectories ? [.trajectories] : [.latents])
-    self.device = device
+    (self.device, geometry) = (device, base.geometry)
     guard let first = clips.index.clips.first else { throw LiveTalkError("There are no clips in \(folder).") }
     func shape(_ clip: ClipRecord, _ name: String) -> [Int] { clip.tensors[name]?.shape ?? [] }
     let latents = shape(first, "latents")
@@ -45,23 +45,37 @@ struct LatentClips {
     statistics = base.settings.latentStatistics
     textRows = base.settings.textRows
     try LatentClips.check(clips.index, encodedBy: base, folder)
-    try LatentClips.check(first, folder, fit: config, "the transformer")
+    try LatentClips.check(first, folder, fit: model, "the transformer")
+    guard clips.index.fps == geometry.framesPerSecond,
+      shape(first, "referenceLatent").dropFirst().first == model.referenceFrames
+    else {
+      throw LiveTalkError(
+        "The clips of \(folder) were prepared for another family of models than \(base.family.name), at \(clips.index.fps) frames "
+          + "a second: prepare them with \(base.root.path).")
+    }
     negativeText = padded(try clips.shared("negativeText").to(device, .float32), to: textRows).unsqueeze(0)
   }
 
   /// - Throws: `LiveTalkError` for a transformer of other audio or text widths.
-  func check(fit config: WanTransformerConfiguration, _ name: String) throws {
-    try LatentClips.check(clips.index.clips[0], clips.folder.path, fit: config, name)
+  func check(fit model: any TrainableTransformer, _ name: String) throws {
+    try LatentClips.check(clips.index.clips[0], clips.folder.path, fit: model, name)
+  }
+
+  /// - Throws: `LiveTalkError` for clips that are no whole number of blocks.
+  func checkBlocks(of framesPerBlock: Int) throws {
+    guard latentFrames > 0, latentFrames % framesPerBlock == 0 else {
+      throw LiveTalkError("Clips of \(latentFrames) latent frames are no whole number of blocks of \(framesPerBlock).")
+    }
   }
 
   private static func check(
-    _ clip: ClipRecord, _ folder: String, fit config: WanTransformerConfiguration, _ name: String
+    _ clip: ClipRecord, _ folder: String, fit model: any TrainableTransformer, _ name: String
   ) throws {
     let (audio, text) = (clip.tensors["audioFeatures"]?.shape ?? [], clip.tensors["text"]?.shape ?? [])
-    guard audio.last == config.audioInputDim, text.last == config.textDim else {
+    guard audio.last == model.audioInputDim, text.last == model.trunkSizes.textDim else {
       throw LiveTalkError(
-        "The clips of \(folder) do not fit \(name): it takes rows of \(config.audioInputDim) for audio and of "
-          + "\(config.textDim) for text, they have \(audio) and \(text).")
+        "The clips of \(folder) do not fit \(name): it takes rows of \(model.audioInputDim) for audio and of "
+          + "\(model.trunkSizes.textDim) for text, they have \(audio) and \(text).")
     }
   }
 
@@ -95,7 +109,7 @@ struct LatentClips {
     return Conditions(
       text: Tensor.stack(texts, 0),
       audioFeatures: try stacked(
-        numbers, "audioFeatures", frames: (0, LatentGeometry.livetalk.videoFrames(latentFrames: latentFrames))),
+        numbers, "audioFeatures", frames: (0, geometry.videoFrames(latentFrames: latentFrames))),
       referenceLatent: try stacked(numbers, "referenceLatent"))
   }
 
@@ -121,7 +135,7 @@ struct LatentClips {
       return .ones([1, 1, latentFrames] + shape[2...])
     }
     return FaceRegions(try clips.tensor(number, FaceTruth.tensor)).weights(
-      latentFrames: latentFrames, temporalStride: LatentGeometry.livetalk.temporalStride, rows: shape[2],
+      latentFrames: latentFrames, temporalStride: geometry.temporalStride, rows: shape[2],
       columns: shape[3], cell: clips.index.width / shape[3], settings)
   }
 

@@ -9,16 +9,23 @@ struct RandomStreams: Sendable {
   /// Raw values are part of the seeds.
   enum Purpose: UInt64 {
     case order = 1, noise, timestep, dropout, exitSteps, crop, augmentation, sample, weights
+    case sinkDistance
   }
 
   let seed: UInt64
 
   /// - Parameter numbers: the step, the sample: what tells this stream from others of the purpose.
   func generator(_ purpose: Purpose, _ numbers: Int..., device: Device = .cpu) -> RandomGenerator {
-    let mixed = numbers.reduce(RandomStreams.mixed(seed &+ RandomStreams.mixed(purpose.rawValue))) { hash, number in
+    RandomGenerator(seed: seed(purpose, numbers), device: device)
+  }
+
+  /// The seed of such a generator.
+  func seed(_ purpose: Purpose, _ numbers: Int...) -> UInt64 { seed(purpose, numbers) }
+
+  private func seed(_ purpose: Purpose, _ numbers: [Int]) -> UInt64 {
+    numbers.reduce(RandomStreams.mixed(seed &+ RandomStreams.mixed(purpose.rawValue))) { hash, number in
       RandomStreams.mixed(hash ^ UInt64(bitPattern: Int64(number)))
     }
-    return RandomGenerator(seed: mixed, device: device)
   }
 
   private static func mixed(_ value: UInt64) -> UInt64 { splitMix64(value &+ 0x9E37_79B9_7F4A_7C15) }

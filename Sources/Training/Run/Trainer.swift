@@ -136,7 +136,7 @@ package final class Trainer {
     else { return }
     let faults = videoFaults(video, stage.run.videoGuard)
     let unit = (video.permute(1, 2, 3, 0).to(.cpu, .float32) * 0.5 + 0.5).clamp(0, 1)
-    let sample = SampleVideo(pixels: (unit * 255).to(.uint8).contiguous(), step: step, fps: 16)
+    let sample = SampleVideo(pixels: (unit * 255).to(.uint8).contiguous(), step: step, fps: stage.framesPerSecond)
     let samples = folder.appendingPathComponent("samples")
     try FileManager.default.createDirectory(at: samples, withIntermediateDirectories: true)
     if let picture = try hooks.write(sample, samples) {

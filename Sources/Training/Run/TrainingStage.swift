@@ -24,6 +24,8 @@ package protocol TrainingStage: AnyObject {
   /// Where it computes, and bytes there that each clip of a micro-batch takes at least; nil where that is not known.
   var memoryOfClip: (device: Device, bytes: Int)? { get }
 
+  /// Of sample videos.
+  var framesPerSecond: Int { get }
   /// A video in [-1, 1], `[3, T, H, W]`; nil for a stage that makes none.
   func sample() throws -> Tensor?
 
@@ -37,6 +39,7 @@ package protocol TrainingStage: AnyObject {
 
 extension TrainingStage {
   package var memoryOfClip: (device: Device, bytes: Int)? { nil }
+  package var framesPerSecond: Int { LatentGeometry.livetalk.framesPerSecond }
   package func sample() throws -> Tensor? { nil }
   package func adjust(_ settings: inout CheckpointSettings) {}
 }
@@ -50,16 +53,17 @@ protocol TransformerStage: TrainingStage {
 
 extension TransformerStage {
   var run: RunSettings { context.run }
-  var exported: [CheckpointFolder.Part] { [.transformer] }
+  var exported: [CheckpointFolder.Part] { transformer.exported }
+  var framesPerSecond: Int { context.base.geometry.framesPerSecond }
 
   func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }
 
   /// The keys and values of a block, which every transformer that is trained or rolled out has at once.
   var memoryOfClip: (device: Device, bytes: Int)? {
-    let sizes = transformer.model.config
+    let sizes = transformer.model.trunkSizes
     guard let latents = clips.clips.index.clips.first?.tensors["latents"]?.shape, latents.count == 4 else { return nil }
     let patch = sizes.patchSize.reduce(1, *)
-    let rows = min(latents[1], LatentGeometry.livetalk.framesPerBlock) * latents[2] * latents[3] / max(patch, 1)
+    let rows = min(latents[1], context.base.geometry.framesPerBlock) * latents[2] * latents[3] / max(patch, 1)
     return (context.device, 2 * sizes.numLayers * rows * sizes.dim * run.precision.dtype.size)
   }
 
@@ -70,10 +74,11 @@ extension TransformerStage {
   /// What the student generates from the first clip's conditions, by the steps that serve.
   func studentSample(_ rollout: RolloutSettings) throws -> Tensor {
     var settings = rollout
-    (settings.commit, settings.historyGradient) = (.clean, .cut)
+    settings.historyGradient = .cut
+    if settings.commit != .everyStep { settings.commit = .clean }
     let steps = [Int](repeating: settings.timesteps.count - 1, count: clips.latentFrames / settings.framesPerBlock)
     let noise = NoiseSource(context.streams.generator(.sample, 0))
-    let generated = try StudentRollout(transformer.model, settings).generate(
+    let generated = try transformer.model.rollout(settings).generate(
       try clips.conditions([0]), .init(steps: steps, noise: noise), recorded: false)
     return try context.decode(generated.latents)
   }

@@ -1,28 +1,30 @@
 import Generation
-package import Models
 package import Torch
 
 /// The losses of student and critic in distribution matching distillation, for given conditions and random numbers.
 package struct DMDLosses {
   /// The random numbers of a micro-batch.
   package struct Draw {
-    package let rollout: StudentRollout.Draw
+    package let rollout: RolloutDraw
     package let score: ScoreDraw
 
-    package init(rollout: StudentRollout.Draw, score: ScoreDraw) {
+    package init(rollout: RolloutDraw, score: ScoreDraw) {
       (self.rollout, self.score) = (rollout, score)
     }
   }
 
   private let settings: DMDConfiguration
-  private let critic, teacher: WanTransformer
-  private let rollout: StudentRollout
+  private let critic, teacher: any TrainableTransformer
+  private let rollout: any ClipRollout
   private let noising: ScoreNoising
 
-  package init(_ settings: DMDConfiguration, student: WanTransformer, critic: WanTransformer, teacher: WanTransformer) {
+  package init(
+    _ settings: DMDConfiguration, student: any TrainableTransformer, critic: any TrainableTransformer,
+    teacher: any TrainableTransformer
+  ) {
     self.settings = settings
     (self.critic, self.teacher) = (critic, teacher)
-    rollout = StudentRollout(student, settings.rollout)
+    rollout = student.rollout(settings.rollout)
     noising = ScoreNoising(
       shift: settings.rollout.shift, conversionShift: settings.conversionShift,
       range: settings.timestepRange[0]...settings.timestepRange[1], device: student.device)

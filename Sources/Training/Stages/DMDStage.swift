@@ -34,8 +34,32 @@ package struct DMDConfiguration: StageConfiguration {
   package static var presets: KeyValuePairs<String, DMDConfiguration> {
     [
       "livetalk-1.3b.dmd": livetalk, "livetalk-1.3b.dmd-literal": literal, "live-avatar.dmd": liveAvatar,
-      "mini.dmd": mini, "tiny.dmd": tiny,
+      "mini.dmd": mini, "tiny.dmd": tiny, "liveavatar-14b.dmd": liveAvatar14B, "liveavatar-tiny.dmd": liveAvatarTiny,
     ]
+  }
+
+  /// The second stage of Live Avatar on its own model: each step over a memory of its own, as it serves. The paper (arXiv 2512.04677) states no
+  /// guidance of the teacher; this is Wan2.2-S2V's.
+  private static var liveAvatar14B: DMDConfiguration {
+    var settings = liveAvatar
+    settings.run.latentFrames = 21
+    settings.rollout = .liveAvatar
+    settings.conversionShift = settings.rollout.shift
+    settings.teacherGuidance = .wanS2V
+    return settings
+  }
+
+  private static var liveAvatarTiny: DMDConfiguration {
+    var settings = liveAvatar14B
+    settings.run.applyTiny(steps: 20)
+    (settings.run.accumulation, settings.run.latentFrames) = (1, 0)
+    settings.optimizer.learningRate = 2e-4
+    settings.criticOptimizer.learningRate = 4e-4
+    settings.average = EMASettings(decay: 0.9, startStep: 5)
+    settings.teacherGuidance = .none
+    settings.lowRank?.rank = 4
+    settings.studentEvery = 2
+    return settings
   }
 
   private static var mini: DMDConfiguration {
@@ -82,7 +106,7 @@ package struct DMDConfiguration: StageConfiguration {
     return settings
   }
 
-  /// Live Avatar's additions: history corruption, a sliding window of 4 blocks, blockwise backward, LoRA of rank 128.
+  /// Live Avatar's additions on LiveTalk's model: history corruption, a sliding window of 4 blocks, blockwise backward, LoRA of rank 128.
   private static var liveAvatar: DMDConfiguration {
     var settings = livetalk
     settings.run.steps = 2500
@@ -91,7 +115,7 @@ package struct DMDConfiguration: StageConfiguration {
     settings.rollout.commit = .lastStep
     settings.rollout.windowFrames = 12
     settings.blockwise = true
-    settings.lowRank = LoRAConfiguration(rank: 128, alpha: 64, targets: ["q", "k", "v", "o", "ffn.0", "ffn.2"])
+    settings.lowRank = .liveAvatar
     return settings
   }
 
@@ -122,6 +146,9 @@ package struct DMDConfiguration: StageConfiguration {
     check.require(
       isRange && timestepRange[1] <= 1000, "timestepRange", timestepRange, mustBe: "two rising numbers up to 1000")
     check.positive("studentEvery", studentEvery)
+    check.require(
+      rollout.commit != .everyStep || rollout.sameStepInAllBlocks, "rollout.sameStepInAllBlocks",
+      rollout.sameStepInAllBlocks, mustBe: "true where 'rollout.commit' is 'everyStep'")
     let crosses = rollout.historyGradient != .cut
     check.require(
       !(crosses && blockwise), "blockwise", blockwise, mustBe: "false where 'rollout.historyGradient' is not 'cut'")
@@ -147,16 +174,18 @@ final class DMDStage: TransformerStage {
     context = try StageContext(settings.run, processes)
     let device = context.device
     let teacherFolder = try CheckpointFolder(URL(fileURLWithPath: settings.teacher))
+    // With LoRA each file is in memory once, whatever is built over it.
+    let bases = settings.lowRank.map { _ in FrozenBases() }
     transformer = try LoadedTransformer(
-      context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
+      context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank, over: bases)
     let critic = try LoadedTransformer(
-      teacherFolder, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
-    let teacher = try LoadedTransformer(teacherFolder, settings.run, device: device, isTrained: false)
+      teacherFolder, settings.run, device: device, isTrained: true, adaptation: settings.lowRank, over: bases)
+    let teacher = try LoadedTransformer(teacherFolder, settings.run, device: device, isTrained: false, over: bases)
     clips = try LatentClips(
-      settings.run.data, frames: settings.run.latentFrames, for: transformer.model.config, device: device,
+      settings.run.data, frames: settings.run.latentFrames, for: transformer.model, device: device,
       encodedBy: context.base)
-    try clips.check(fit: teacher.model.config, "the teacher")
-    try settings.rollout.checkBlocks(clips.latentFrames)
+    try clips.check(fit: teacher.model, "the teacher")
+    try clips.checkBlocks(of: settings.rollout.framesPerBlock)
     losses = DMDLosses(settings, student: transformer.model, critic: critic.model, teacher: teacher.model)
     // Student and critic sample different clips.
     networks = [
@@ -187,9 +216,10 @@ final class DMDStage: TransformerStage {
       .integers(0..<settings.rollout.timesteps.count, [blocks]).array(Int.self)
     let steps = settings.rollout.sameStepInAllBlocks ? [Int](repeating: drawn[0], count: blocks) : drawn
     let picture = conditions.referenceLatent.shape
+    let seed = context.streams.seed(.sinkDistance, stream, batch.samples[0])
     let shape = Array(picture[..<2]) + [clips.latentFrames] + picture[3...]
     return .init(
-      rollout: .init(steps: steps, noise: noise(batch, stream)), score: scoreDraw(batch, stream, shape))
+      rollout: .init(steps: steps, noise: noise(batch, stream), seed: seed), score: scoreDraw(batch, stream, shape))
   }
 
   /// Each sample's noise comes from its own generator.

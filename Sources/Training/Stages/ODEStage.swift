@@ -74,7 +74,7 @@ final class ODEStage: TransformerStage {
   let networks: [TrainedNetwork]
   private let settings: ODEConfiguration
   private let schedule: FlowMatchingSchedule
-  private let mask: Tensor
+  private let mask: BlockMask
   private let steps: [Double]
 
   init(_ settings: ODEConfiguration, _ processes: Processes = .alone) throws {
@@ -83,9 +83,8 @@ final class ODEStage: TransformerStage {
     let device = context.device
     transformer = try LoadedTransformer(
       context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
-    let config = transformer.model.config
     clips = try LatentClips(
-      settings.run.data, frames: settings.run.latentFrames, trajectories: true, for: config, device: device,
+      settings.run.data, frames: settings.run.latentFrames, trajectories: true, for: transformer.model, device: device,
       encodedBy: context.base)
     steps = settings.rollout.timesteps + [0]
     let stored = try Trajectories.timesteps(of: clips.clips.index)
@@ -94,12 +93,9 @@ final class ODEStage: TransformerStage {
         "The trajectories of \(settings.run.data) have the timesteps \(stored), the student \(settings.rollout.timesteps)."
       )
     }
-    try settings.rollout.checkBlocks(clips.latentFrames)
-    let latents = clips.clips.index.clips[0].tensors["latents"]?.shape ?? [0, 0, 0, 0]
-    mask = WanTransformer.blockCausalMask(
-      frames: clips.latentFrames, tokensPerFrame: config.tokensPerFrame(height: latents[2], width: latents[3]),
-      framesPerBlock: settings.rollout.framesPerBlock, windowFrames: settings.rollout.windowFrames,
-      device: device)
+    try clips.checkBlocks(of: settings.rollout.framesPerBlock)
+    mask = BlockMask(
+      framesPerBlock: settings.rollout.framesPerBlock, windowFrames: settings.rollout.windowFrames)
     schedule = .training(shift: settings.rollout.shift, device: device)
     networks = [
       try TrainedNetwork(
@@ -117,20 +113,12 @@ final class ODEStage: TransformerStage {
       keepsFirstFrame: settings.keepsFirstFrame)
     return BatchLoss(
       ODERegression.loss(
-        transformer.model, trajectory: try clips.trajectories(batch.clips), steps: steps, indices: indices,
+        transformer.seeded(batch.samples, context.streams), trajectory: try clips.trajectories(batch.clips),
+        steps: steps, indices: indices,
         try clips.conditions(batch.clips), schedule: schedule, mask: mask,
         elementWeights: try clips.weights(batch.clips, settings.weighting)
       ).loss)
   }
 
   func sample() throws -> Tensor? { try studentSample(settings.rollout) }
-}
-
-extension RolloutSettings {
-  /// - Throws: `LiveTalkError` for clips that are no whole number of blocks.
-  func checkBlocks(_ latentFrames: Int) throws {
-    guard latentFrames > 0, latentFrames % framesPerBlock == 0 else {
-      throw LiveTalkError("Clips of \(latentFrames) latent frames are no whole number of blocks of \(framesPerBlock).")
-    }
-  }
 }

@@ -4,33 +4,37 @@ package import Torch
 
 /// Solves the guided teacher's ODE from noise to a clip: for trajectories and samples.
 package struct TeacherSampler {
-  let teacher: WanTransformer
+  let teacher: any TrainableTransformer
   let guidance: Guidance
   let negativeText: Tensor
   let shift: Double
   /// Euler steps from noise to the clean end.
   let solverSteps: Int
+  /// Of a model that was trained with one.
+  let mask: BlockMask?
 
   /// - Parameter negativeText: the negative prompt, `[1, L, textDim]`.
-  package init(teacher: WanTransformer, guidance: Guidance, negativeText: Tensor, shift: Double, solverSteps: Int) {
+  package init(
+    teacher: any TrainableTransformer, guidance: Guidance, negativeText: Tensor, shift: Double, solverSteps: Int,
+    mask: BlockMask? = nil
+  ) {
     (self.teacher, self.guidance, self.negativeText) = (teacher, guidance, negativeText)
-    (self.shift, self.solverSteps) = (shift, solverSteps)
+    (self.shift, self.solverSteps, self.mask) = (shift, solverSteps, mask)
   }
 
-  /// The states at the given timesteps and the clean end, `[B, S + 1, C, F, H, W]`; the first frame of each is the reference.
+  /// The states at the given timesteps and the clean end, `[B, S + 1, C, F, H, W]`, with what is given in its place.
   ///
   /// - Parameters:
   ///   - noise: `[B, C, F, H, W]`.
   ///   - timesteps: decreasing from 1000; each is met exactly, with solver steps spread evenly between them.
   package func trajectory(_ noise: Tensor, _ conditions: Conditions, timesteps: [Double]) -> Tensor {
-    let reference = conditions.referenceLatent.to(.float32)
     return withGradients(false) {
-      var x = ReferenceLatent.pinned(noise.to(.float32), to: reference)
+      var x = teacher.pinned(noise.to(.float32), to: conditions)
       var states = [x]
       for part in grid(timesteps) {
         for (sigma, next) in zip(part, part.dropFirst()) {
           let flow = predict(x, sigma, conditions)
-          x = ReferenceLatent.pinned(x + flow * (next - sigma), to: reference)
+          x = teacher.pinned(x + flow * (next - sigma), to: conditions)
         }
         states.append(x)
       }
@@ -54,6 +58,8 @@ package struct TeacherSampler {
   private func predict(_ x: Tensor, _ sigma: Double, _ conditions: Conditions) -> Tensor {
     let timestep = Tensor([Float(sigma * 1000)], device: x.device).unsqueeze(0).expand(x.size(0), 1)
     return guidance.combine(
-      guidance.branches(conditions, negativeText: negativeText) { teacher.flow(x, timesteps: timestep, $0) })
+      guidance.branches(conditions, negativeText: negativeText) {
+        teacher.flow(x, timesteps: timestep, $0, mask: mask)
+      })
   }
 }

@@ -55,7 +55,7 @@ package struct Trajectories: @unchecked Sendable {
     let folder = try CheckpointFolder(URL(fileURLWithPath: teacher))
     let loaded = try LoadedTransformer(folder, run, device: device, isTrained: false)
     source = try LatentClips(
-      data, frames: settings.latentFrames, for: loaded.model.config, device: device, encodedBy: folder)
+      data, frames: settings.latentFrames, for: loaded.model, device: device, encodedBy: folder)
     sampler = TeacherSampler(
       teacher: loaded.model, guidance: settings.guidance, negativeText: source.negativeText, shift: settings.shift,
       solverSteps: settings.solverSteps)
@@ -108,7 +108,7 @@ package struct Trajectories: @unchecked Sendable {
       for name in clip.tensors.keys { tensors[name] = try source.clips.tensor(number, name) }
       tensors["latents"] = tensors["latents"]?.narrow(1, 0, source.latentFrames)
       for name in ["audioFeatures", FaceTruth.tensor] {
-        let rows = LatentGeometry.livetalk.videoFrames(latentFrames: source.latentFrames)
+        let rows = source.geometry.videoFrames(latentFrames: source.latentFrames)
         tensors[name] = tensors[name]?.narrow(0, 0, rows)
       }
       tensors["trajectory"] = states.squeeze(0).to(tensors["latents"]?.dtype ?? .float32)

@@ -1,5 +1,6 @@
 package import Generation
 package import Models
+package import NN
 package import Torch
 
 // B batch, C latent channels, F latent frames of a clip, n of a block, H and W latent pixels.
@@ -33,6 +34,8 @@ package protocol TrainableTransformer: BlockTransformer {
   func steps(_ settings: RolloutSettings, _ schedule: FlowMatchingSchedule) -> [FlowMatchingSchedule.Step]
   /// The same model, whose own random choices come from a seed.
   func seeded(_ seed: UInt64) -> Self
+  /// The same model, whose layers' weights the ranks share out.
+  func sharded(by layers: ShardedLayers) -> Self
 }
 
 extension TrainableTransformer {

@@ -95,6 +95,7 @@ struct Probe {
     case "train": try train(arguments, group)
     case "avatar": try avatar(arguments, group)
     case "memory": try memory(arguments)
+    case "sharded": try sharded(group)
     case "busy":
       // Far longer than a rank may be silent, without an operation of the group.
       if group?.rank == 1 { Thread.sleep(forTimeInterval: 18) }

@@ -82,6 +82,30 @@ import Training
     #expect(expectClose(Array(expected.suffix(3 + 8)), last, 1e-5, count: 3) > 0)
   }
 
+  @Test func `ranks that share out the frozen base train its factors as one process that has all of it`() async throws {
+    let one = try await Ranks(1, ["sharded"]).succeed()[0]
+    let many = try await Ranks(2, ["sharded"]).succeed()
+    func trained(_ lines: [String]) -> [String] { lines.filter { !$0.hasPrefix("bytes") } }
+    #expect(trained(many[0]) == trained(many[1]) && trained(one).count == 4 + 2)
+    var largest = 0.0
+    for kind in ["step", "parameters"] {
+      let (a, b) = (numbers(one, kind), numbers(many[0], kind))
+      #expect(a.map(\.words) == b.map(\.words))
+      for (x, y) in zip(a, b) {
+        #expect(x.numbers.count == y.numbers.count && !x.numbers.isEmpty)
+        for (p, q) in zip(x.numbers, y.numbers) { largest = max(largest, abs(p - q) / max(1, abs(p))) }
+      }
+    }
+    print("two processes that share out the base differ from one by at most \(largest)")
+    #expect(largest < 1e-4)
+    // What is learnt is learnt.
+    let steps = numbers(one, "step").map(\.numbers)
+    #expect(Set(steps.map(\.description)).count == 4)
+    // Half of the layers' matrices, and one layer of four that is whole.
+    let bytes = try #require(numbers(many[0], "bytes").first).numbers
+    #expect(bytes[2] < bytes[0] - 0.2 * bytes[1] && bytes[2] > bytes[0] - 0.3 * bytes[1])
+  }
+
   @Test func `a full disk is said, and the checkpoint before it stays`() async throws {
     let place = try Place()
     _ = try await Ranks(1, ["train", place.url.path, "1", "1", "float32"]).succeed()

@@ -179,6 +179,9 @@ import Torch
     settings.run.data = try tiny.latents(fps: 16).path
     #expect(message { _ = try settings.stage(.alone) }.contains("16 frames a second"))
     settings = try tiny.forcing("run")
+    (settings.run.shardWeights, settings.lowRank) = (true, nil)
+    #expect(message { _ = try settings.stage(.alone) }.contains("Only frozen weights"))
+    settings = try tiny.forcing("run")
     settings.forcing?.framesPerBlock = 4
     #expect(message { _ = try settings.stage(.alone) }.contains("no whole number of blocks of 4"))
   }

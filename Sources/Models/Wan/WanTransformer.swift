@@ -14,7 +14,7 @@ package struct WanTransformer: Sendable {
   package let config: WanTransformerConfiguration
   /// Whether a pass with gradients keeps only the input of each layer and computes the rest again when it goes back.
   package var checkpointsLayers = false
-  let trunk: WanTrunk
+  var trunk: WanTrunk
   let audioPack: AudioPack
   let audioProjections: [Linear]
 
@@ -36,6 +36,13 @@ package struct WanTransformer: Sendable {
   package var dtype: DType { trunk.dtype }
   package var device: Device { trunk.device }
   var layers: [WanTransformerLayer] { trunk.layers }
+
+  /// The same model, whose layers' weights the ranks share out.
+  package func sharded(by layers: ShardedLayers) -> WanTransformer {
+    var model = self
+    model.trunk.sharded = layers
+    return model
+  }
 
   // MARK: Conditions
 

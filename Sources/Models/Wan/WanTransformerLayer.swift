@@ -15,6 +15,8 @@ struct SelfAttentionContext {
   var mask: Tensor?
   /// Whether activation checkpointing computes the pass again.
   var isRecomputed = false
+  /// Where the ranks share out the layers' weights.
+  var sharded: ShardedLayers?
 }
 
 /// Query, key, value and output projections with normalised queries and keys.
@@ -171,6 +173,7 @@ struct WanTransformerLayer: Sendable {
     _ x: Tensor, index: Int, modulation m: LayerModulation, text: (keys: Tensor, values: Tensor),
     context: SelfAttentionContext, keepsInput: Bool = false, tap: WanTap?
   ) -> Tensor {
+    context.sharded?.gather(index)
     let inPlace = !gradientsEnabled
     let attended = selfAttention.selfAttention(
       x.normModulate(shift: m.attentionShift, scale: m.attentionScale, eps: eps), context, layer: index, tap: tap)

@@ -14,6 +14,8 @@ struct WanTrunk: Sendable {
   private let offloaded: OffloadedLayers?
   let headModulation: Tensor  // [1, 2, C]
   let head: Linear
+  /// Gathers a layer's weights where the ranks share them out; nil where each has all.
+  var sharded: ShardedLayers?
 
   /// - Parameter timeDType: of the layers that read timesteps; nil for that of all others.
   init(_ config: WanTrunkConfiguration, timeDType: DType? = nil, _ path: ParameterPath) {
@@ -45,7 +47,11 @@ struct WanTrunk: Sendable {
   func read(text: Tensor) -> WanTextContext {
     let embedded = textOut(textIn.geluTanh(text))
     return WanTextContext(
-      embedded: embedded, layers: layers.indices.map { layer(at: $0).crossAttention.crossKeysAndValues(embedded) })
+      embedded: embedded,
+      layers: layers.indices.map { index in
+        sharded?.gather(index)
+        return layer(at: index).crossAttention.crossKeysAndValues(embedded)
+      })
   }
 
   func read(timesteps: Tensor) -> WanTimestepContext {
@@ -74,6 +80,8 @@ struct WanTrunk: Sendable {
     checkpoints: Bool, tap: WanTap?
   ) -> Tensor {
     let (layer, modulation, words) = (layer(at: index), timestep.layers[index], text.layers[index])
+    var context = context
+    context.sharded = sharded
     return gradientsEnabled && checkpoints
       ? layer.checkpointed(x, index: index, modulation: modulation, text: words, context: context, tap: tap)
       : layer(x, index: index, modulation: modulation, text: words, context: context, tap: tap)

@@ -13,7 +13,7 @@ package struct WanS2VTransformer: Sendable {
   /// Whether a pass with gradients keeps only the input of each layer and computes the rest again when it goes back.
   package var checkpointsLayers = false
   package var sinkDistance = SinkDistance.drawn(seed: 0)
-  let trunk: WanTrunk
+  var trunk: WanTrunk
   let poseEmbedding: PatchEmbedding
   let audioEncoder: CausalAudioEncoder
   let injectors: [AudioInjector]  // in the order of `audioLayers`
@@ -38,6 +38,13 @@ package struct WanS2VTransformer: Sendable {
   /// The type of the weights, in which a pass is computed.
   package var dtype: DType { trunk.dtype }
   package var device: Device { trunk.device }
+
+  /// The same model, whose layers' weights the ranks share out.
+  package func sharded(by layers: ShardedLayers) -> WanS2VTransformer {
+    var model = self
+    model.trunk.sharded = layers
+    return model
+  }
 
   // MARK: Conditions
 

@@ -12,6 +12,7 @@ struct ResumedSettings {
   /// Paths, reports and devices may change, and a run may be made longer.
   private static let free = [
     "run.out", "run.device", "run.report.", "run.videoGuard.", "run.stopsOnBadVideo", "run.checkpointLayers",
+    "run.shardWeights",
     "run.steps",
   ]
   /// Folders that are read: the same content under another path is the same.

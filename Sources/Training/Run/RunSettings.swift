@@ -34,6 +34,9 @@ package struct RunSettings: CheckedSettings {
   package var precision = Precision.bfloat16
   /// Activation checkpointing of the transformers' layers.
   package var checkpointLayers = true
+  /// Whether each rank keeps a part of the frozen weights only, and gathers a layer's when it computes it (FSDP); with LoRA and activation
+  /// checkpointing.
+  package var shardWeights = false
   package var report = ReportSettings()
   /// When a sample video counts as broken.
   package var videoGuard = VideoGuardSettings()
@@ -66,6 +69,8 @@ package struct RunSettings: CheckedSettings {
     check.notNegative("latentFrames", latentFrames)
     check.inside(1...1_000_000, "accumulation", accumulation)
     check.notNegative("seed", seed)
+    check.require(
+      checkpointLayers || !shardWeights, "checkpointLayers", checkpointLayers, mustBe: "true where 'shardWeights' is")
     check.settings("report", report)
     check.settings("videoGuard", videoGuard)
   }

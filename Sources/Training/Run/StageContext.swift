@@ -1,3 +1,4 @@
+import Basics
 package import Distributed
 import Foundation
 import Generation
@@ -50,6 +51,17 @@ final class StageContext {
     device = try processes.device ?? Device(parsing: run.device, of: "'run.device'")
     streams = RandomStreams(seed: UInt64(run.seed))
     base = try CheckpointFolder(URL(fileURLWithPath: run.checkpoint))
+  }
+
+  /// Where networks share frozen weights, with LoRA; nil without.
+  ///
+  /// - Throws: `LiveTalkError` where weights are to be sharded that are not frozen.
+  func bases(_ lowRank: LoRAConfiguration?) throws -> FrozenBases? {
+    guard lowRank != nil || !run.shardWeights else {
+      throw LiveTalkError(
+        "Only frozen weights are shared out over ranks: set 'lowRank', or 'run.shardWeights' to false.")
+    }
+    return lowRank.map { _ in FrozenBases(shardedOver: run.shardWeights ? processes.group : nil) }
   }
 
   /// Latents `[1, C, F, H, W]` → video `[3, T, H, W]` in [-1, 1], by the base checkpoint's autoencoder.

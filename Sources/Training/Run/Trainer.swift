@@ -132,7 +132,8 @@ package final class Trainer {
   // MARK: Samples
 
   private func sample(_ step: Int, _ log: MetricLog?) throws {
-    guard processes.rank == 0, let video = try withTorchErrors({ try withGradients(false) { try stage.sample() } })
+    guard processes.rank == 0 || stage.samplesOnAllRanks,
+      let video = try withTorchErrors({ try withGradients(false) { try stage.sample() } }), processes.rank == 0
     else { return }
     let faults = videoFaults(video, stage.run.videoGuard)
     let unit = (video.permute(1, 2, 3, 0).to(.cpu, .float32) * 0.5 + 0.5).clamp(0, 1)

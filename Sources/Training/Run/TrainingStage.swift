@@ -24,6 +24,8 @@ package protocol TrainingStage: AnyObject {
   /// Where it computes, and bytes there that each clip of a micro-batch takes at least; nil where that is not known.
   var memoryOfClip: (device: Device, bytes: Int)? { get }
 
+  /// Whether a sample takes all ranks.
+  var samplesOnAllRanks: Bool { get }
   /// Of sample videos.
   var framesPerSecond: Int { get }
   /// A video in [-1, 1], `[3, T, H, W]`; nil for a stage that makes none.
@@ -39,6 +41,7 @@ package protocol TrainingStage: AnyObject {
 
 extension TrainingStage {
   package var memoryOfClip: (device: Device, bytes: Int)? { nil }
+  package var samplesOnAllRanks: Bool { false }
   package var framesPerSecond: Int { LatentGeometry.livetalk.framesPerSecond }
   package func sample() throws -> Tensor? { nil }
   package func adjust(_ settings: inout CheckpointSettings) {}
@@ -54,6 +57,7 @@ protocol TransformerStage: TrainingStage {
 extension TransformerStage {
   var run: RunSettings { context.run }
   var exported: [CheckpointFolder.Part] { transformer.exported }
+  var samplesOnAllRanks: Bool { run.shardWeights }
   var framesPerSecond: Int { context.base.geometry.framesPerSecond }
 
   func adjust(_ settings: inout CheckpointSettings) { settings.imageSizes = [clips.pixels] }

@@ -41,14 +41,20 @@ struct LoadedTransformer {
     var loaded: (model: any TrainableTransformer, store: ParameterStore)
     // An adapter that is not trained is merged: what comes of it is no longer the base that others share.
     if let bases, isTrained || folder.file(.adapter) == nil {
-      let base = try bases.weights(of: folder) { try folder.loadTrainable { store($0, $1) }.store.parameters }
+      let base = try bases.base(of: folder) { try folder.loadTrainable { store($0, $1) }.store.parameters }
+      let own = base.weights.filter { adaptation?.trains($0.key) ?? false }
+      if base.sharded != nil, let name = own.filter({ ShardedLayers.shards($0.key, $0.value) }).keys.min() {
+        throw LiveTalkError(
+          "'lowRank.whole' names '\(name)', which is a part of what the ranks share out: leave it out, or set 'run.shardWeights' to false."
+        )
+      }
       loaded = try folder.loadTrainable { _, name in
         let start = try adaptation.map { try folder.adapterToTrain($0) } ?? [:]
-        var weights = base.merging(start) { $1 }
         // What is trained fully is this network's own.
-        for (key, tensor) in weights where adaptation?.trains(key) ?? false { weights[key] = tensor.clone() }
+        let weights = base.weights.merging(own.mapValues { $0.clone() }) { $1 }.merging(start) { $1 }
         return store(weights, name, adaptation, checksValues: false)
       }
+      if let sharded = base.sharded { loaded.model = loaded.model.sharded(by: sharded) }
     } else if let adaptation {
       loaded = try folder.loadTrainable { weights, name in
         store(weights.merging(try folder.adapterToTrain(adaptation)) { $1 }, name, adaptation)

@@ -175,7 +175,7 @@ final class DMDStage: TransformerStage {
     let device = context.device
     let teacherFolder = try CheckpointFolder(URL(fileURLWithPath: settings.teacher))
     // With LoRA each file is in memory once, whatever is built over it.
-    let bases = settings.lowRank.map { _ in FrozenBases() }
+    let bases = try context.bases(settings.lowRank)
     transformer = try LoadedTransformer(
       context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank, over: bases)
     let critic = try LoadedTransformer(

@@ -82,7 +82,8 @@ final class ODEStage: TransformerStage {
     context = try StageContext(settings.run, processes)
     let device = context.device
     transformer = try LoadedTransformer(
-      context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank)
+      context.base, settings.run, device: device, isTrained: true, adaptation: settings.lowRank,
+      over: try context.bases(settings.lowRank))
     clips = try LatentClips(
       settings.run.data, frames: settings.run.latentFrames, trajectories: true, for: transformer.model, device: device,
       encodedBy: context.base)

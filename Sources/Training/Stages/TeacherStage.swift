@@ -54,8 +54,9 @@ package struct TeacherConfiguration: StageConfiguration {
     ]
   }
 
-  /// The first stage of Live Avatar: diffusion forcing of Wan2.2-S2V over windows of four blocks, as LoRA, on clips of 84 frames. Steps and
-  /// learning rate are the paper's (arXiv 2512.04677), the shift is that of the published sampler, the guidance of samples Wan2.2-S2V's.
+  /// The first stage of Live Avatar: diffusion forcing of Wan2.2-S2V over windows of four blocks, as LoRA, on clips of 84 frames, after
+  /// arXiv 2512.04677. The shift is that of the published sampler; steps, learning rate and the guidance of samples are still to be compared with
+  /// their sources.
   private static var liveAvatar: TeacherConfiguration {
     var settings = TeacherConfiguration()
     settings.run.steps = 25_000

@@ -212,13 +212,17 @@ struct ServeCommand: ParsableCommand {
       "LiveTalk is on http://\(name):\(port)/\(isProtected ? "#token=…, with your token" : ""); Ctrl-C stops it.")
   }
 
-  private func vadFile(_ checkpoint: URL) -> URL {
+  private func vadFile(_ checkpoint: URL) throws -> URL {
+    if let vad { return URL(fileURLWithPath: vad) }
     let name = "silero-vad/silero_vad_16k.safetensors"
     let places = [checkpoint.deletingLastPathComponent(), URL(fileURLWithPath: "Models")].map {
       $0.appendingPathComponent(name)
     }
-    return vad.map { URL(fileURLWithPath: $0) } ?? places.first { FileManager.default.fileExists(atPath: $0.path) }
-      ?? places[0]
+    guard let file = places.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {
+      throw FileError(
+        places[0], "the voice activity detector is not there; name Models/\(name) of this project with --vad")
+    }
+    return file
   }
 
   private var videoFolder: URL {

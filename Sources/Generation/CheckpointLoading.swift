@@ -200,7 +200,7 @@ extension CheckpointFolder {
     }
   }
 
-  private func vaeWeights() throws -> (file: URL, [String: Tensor], WanVAEConfiguration) {
+  func vaeWeights() throws -> (file: URL, [String: Tensor], WanVAEConfiguration) {
     let file = try require(.vae)
     let weights = try self.weights(.vae)
     let configuration = try sizes(of: file) {

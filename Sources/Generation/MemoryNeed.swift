@@ -3,49 +3,44 @@ import Models
 package import Torch
 
 extension CheckpointFolder {
-  /// Bytes of the device that generating a clip takes at least: keys and values, what the autoencoder works on, and weights that do not
-  /// stay in their files. What else is needed is small beside these, or depends on the device; so this is no promise, but less is not
-  /// enough. Nothing is allocated for it.
+  /// Bytes of the device that generating a clip takes at least: what `MemoryEstimate` counts of a session, and the transformer's and the
+  /// autoencoder's weights where they do not stay in their files. What else is needed is small beside these, or depends on the device; so
+  /// this is no promise, but less is not enough. Nothing is allocated for it.
   ///
   /// - Parameters:
-  ///   - clipFrames: latent frames of the clip, for a policy that keeps them all.
+  ///   - options: with the latent frames of the clip, for a policy that keeps them all.
+  ///   - float8: whether most linear layers are kept in 8 bits.
+  ///   - offload: whether the transformer's layers stay in host memory.
+  ///   - stage: what this process does in a pipeline; nil for all.
   /// - Throws: `FileError` and the like where sizes cannot be read.
   package func leastMemory(
-    _ size: ReferencePicture.Size, clipFrames: Int, policy: KVCachePolicy, steps: Int, device: Device, dtype: DType
+    _ size: ReferencePicture.Size, _ options: SessionOptions, device: Device, dtype: DType, float8: Bool = false,
+    offload: Bool = false, stage: (steps: Range<Int>, decodes: Bool)? = nil
   ) throws -> Int {
-    let transformer = try readWeights(try require(.transformer))
-    let autoencoder = try readWeights(try require(.vae))
-    let trunk =
+    var transformer = try weights(.transformer)
+    let (_, autoencoder, vae) = try vaeWeights()
+    let stage = stage ?? (0..<options.steps, true)
+    let session =
       switch family.kind {
-      case .liveTalk: try WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim).trunk
-      case .liveAvatar: try s2vConfiguration(transformer).trunk
+      case .liveTalk:
+        try MemoryEstimate(
+          sessionOf: WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim), vae, size, dtype,
+          textRows: settings.textRows, options: options)
+      case .liveAvatar:
+        try MemoryEstimate(
+          sessionOf: s2vConfiguration(transformer), vae, size, dtype, float8: float8, textRows: settings.textRows,
+          options: LiveAvatarOptions(options), stage: stage)
       }
-    let vae = try WanVAEConfiguration(readingFrom: autoencoder)
-    let patch = trunk.patchSize
-    let rows =
-      (size.height / vae.spatialStride / max(patch[1], 1)) * (size.width / vae.spatialStride / max(patch[2], 1))
-    let frames = geometry.framesPerBlock
-    let memory = MemoryShape(
-      layers: trunk.numLayers, heads: trunk.numHeads, headDim: trunk.headDim, tokensPerFrame: rows, dtype: dtype,
-      device: device)
-    // Live Avatar has a memory for each step, of its window's blocks but the one in work.
-    let cache =
-      switch family.kind {
-      case .liveTalk: memory.byteCount(frames: policy.window(clipFrames: clipFrames) ?? clipFrames)
-      case .liveAvatar: steps * memory.byteCount(frames: 3 * frames)
-      }
-    // One layer's hidden features of a block, and a block's frames at the decoder's full resolution with those of one convolution.
-    let feedForward = frames * rows * trunk.ffnDim * dtype.size
-    let pixels = (size.height / vae.patchSize) * (size.width / vae.patchSize)
-    let decoding =
-      2 * frames * vae.temporalStride * pixels * vae.decoderWidth * (vae.widthMultipliers.first ?? 1) * dtype.size
-    return cache + max(feedForward, decoding) + converted(transformer, device, dtype)
-      + converted(autoencoder, device, dtype)
+    if stage.steps.isEmpty { transformer = [:] }
+    if offload, !device.isCPU { transformer = transformer.filter { !$0.key.hasPrefix("blocks.") } }
+    return session.cacheBytes + session.activationBytes
+      + copied(transformer, device, dtype, bytes: float8 ? 1 : dtype.size)
+      + copied(autoencoder, device, dtype, bytes: dtype.size)
   }
 
   /// Bytes of the weights that are copied: on the CPU those of another type, elsewhere all.
-  private func converted(_ weights: [String: Tensor], _ device: Device, _ dtype: DType) -> Int {
-    weights.values.reduce(0) { $0 + ($1.dtype == dtype && device.isCPU ? 0 : $1.count * dtype.size) }
+  private func copied(_ weights: [String: Tensor], _ device: Device, _ dtype: DType, bytes: Int) -> Int {
+    weights.values.reduce(0) { $0 + ($1.dtype == dtype && device.isCPU ? 0 : $1.count * bytes) }
   }
 }
 

@@ -223,7 +223,8 @@ struct GenerateCommand: ParsableCommand {
     options.sink.distance = sinkDistance
     // Where the sizes cannot be read, the checks of the weights say so better.
     let need = try? folder.leastMemory(
-      target, clipFrames: job.clip.latentFrames, policy: options.policy, steps: steps, device: device, dtype: job.dtype)
+      target, options, device: device, dtype: job.dtype, float8: float8, offload: offload,
+      stage: pipeline.map { ($0.plan.steps(of: $0.group.rank), job.writes) })
     if let need {
       let remedy =
         "a smaller --size" + (folder.family.kind == .liveTalk ? " or a shorter --policy" : "") + " takes less"

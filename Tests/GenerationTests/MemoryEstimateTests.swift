@@ -117,4 +117,26 @@ import Torch
     #expect(decoder.weights.map(\.name) == ["video autoencoder"] && decoder.caches.map(\.name) == ["decoder"])
     #expect(!step.caches.contains { $0.name == "decoder" } && step.total < whole.total)
   }
+
+  @Test func `a clip needs what its device holds of a session and of the weights`() throws {
+    let checkpoint = try TinyCheckpoint(liveAvatar: true)
+    let folder = try CheckpointFolder(checkpoint.root)
+    let (size, options) = (LiveAvatarPreset.liveAvatarTiny.size, SessionOptions(folder.settings))
+    func least(
+      float8: Bool = false, offload: Bool = false, stage: (steps: Range<Int>, decodes: Bool)? = nil
+    ) throws -> Int {
+      // Counted, not allocated: there need not be such a device.
+      try folder.leastMemory(
+        size, options, device: .cuda(0), dtype: .float16, float8: float8, offload: offload, stage: stage)
+    }
+    let weights = try folder.weights(.transformer)
+    let layers = weights.filter { $0.key.hasPrefix("blocks.") }.values.map(\.count).reduce(0, +)
+    let all = try least()
+    #expect(try all - least(offload: true) == 2 * layers)
+    #expect(try all > least(float8: true) && all > least(stage: (0..<1, false)) && all > least(stage: (0..<0, true)))
+    let session = try MemoryEstimate(.liveAvatarTiny, dtype: .float16, options: LiveAvatarOptions(options))
+    let decoder = try folder.weights(.vae).values.map(\.count).reduce(0, +)
+    let own = 2 * (weights.values.map(\.count).reduce(0, +) + decoder)
+    #expect(all == session.cacheBytes + session.activationBytes + own)
+  }
 }

@@ -119,7 +119,7 @@ package enum ModelKeys: Sendable {
         "it holds the factors of a LoRA adapter and no \(title); merge it into its base ('livetalk checkpoint merge') "
         + "or give it beside its base (--lora)"
     }
-    let sample = keys.sorted().prefix(3).map { "'\(clipped($0))'" }.joined(separator: ", ")
+    let sample = keys.sorted().prefix(3).map { "'\(shortened($0))'" }.joined(separator: ", ")
     return "it holds no \(title): of its \(keys.count) tensors (\(sample)) none is '\(anchors[0])'; take the file of "
       + "another name or another repository"
   }
@@ -136,7 +136,7 @@ package enum ModelKeys: Sendable {
     if let quantised {
       throw FileError(
         url,
-        "it is quantised ('\(clipped(quantised))') in a way that is not read; take the weights in bf16, fp16, fp32 or scaled fp8"
+        "it is quantised ('\(shortened(quantised))') in a way that is not read; take the weights in bf16, fp16, fp32 or scaled fp8"
       )
     }
     let endings = ["scale_weight", "weight_scale"]
@@ -160,7 +160,7 @@ package enum ModelKeys: Sendable {
       else {
         throw FileError(
           url,
-          "the scale of '\(clipped(key))' has the shape \(scale?.shape ?? []), and is no number for the tensor or each row"
+          "the scale of '\(shortened(key))' has the shape \(scale?.shape ?? []), and is no number for the tensor or each row"
         )
       }
       let values = tensor.to(.float32)
@@ -179,6 +179,3 @@ package enum ModelKeys: Sendable {
 package func readWeights(_ url: URL, of keys: ModelKeys) throws -> [String: Tensor] {
   try keys.ours(try readWeights(url), url)
 }
-
-/// A key in a message, cut where it is long.
-func clipped(_ key: String) -> String { key.count > 80 ? "\(key.prefix(77))…" : key }

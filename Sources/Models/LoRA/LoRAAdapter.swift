@@ -50,7 +50,8 @@ package struct LoRAAdapter: Sendable {
     self.settings = alpha.map { LoRASettings(alpha: $0) } ?? settings ?? LoRASettings()
     guard (alpha ?? 1).isFinite, strength.isFinite else { throw FileError(file, "its scale is not a finite number") }
     if let key = tensors.keys.sorted().first(where: { tensors[$0]?.isAllFinite == false }) {
-      throw FileError(file, "its tensor '\(clipped(key))' holds values that are not finite; make or download it again")
+      throw FileError(
+        file, "its tensor '\(shortened(key))' holds values that are not finite; make or download it again")
     }
     var isScaled = true
     for (key, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
@@ -61,7 +62,7 @@ package struct LoRAAdapter: Sendable {
         var factors = layers[layer] ?? Factors()
         let place: WritableKeyPath<Factors, Tensor?> = role == .a ? \.a : role == .b ? \.b : \.bias
         guard factors[keyPath: place] == nil else {
-          throw FileError(file, "it holds factors of '\(clipped(layer))' twice; keep one adapter in a file")
+          throw FileError(file, "it holds factors of '\(shortened(layer))' twice; keep one adapter in a file")
         }
         factors[keyPath: place] = tensor
         layers[layer] = factors
@@ -70,19 +71,19 @@ package struct LoRAAdapter: Sendable {
         if name.hasPrefix("base_model.") || isNamed { isScaled = false }
       case .alpha:
         guard tensor.count == 1, tensor.dtype.isFloatingPoint || tensor.dtype == .int64 else {
-          throw FileError(file, "its '\(clipped(key))' is not one number")
+          throw FileError(file, "its '\(shortened(key))' is not one number")
         }
         layers[layer, default: Factors()].alpha = tensor.to(.cpu, .float64).array(Double.self)[0]
       case .difference: differences["\(layer).weight"] = tensor
       case .biasDifference: differences["\(layer).bias"] = tensor
       case .refused(let kind):
-        throw FileError(file, "it is an adapter of the kind \(kind) ('\(clipped(key))'), and only LoRA is supported")
+        throw FileError(file, "it is an adapter of the kind \(kind) ('\(shortened(key))'), and only LoRA is supported")
       case .whole: whole[layer] = tensor
       }
     }
     let alone = layers.filter { $0.value.a == nil && $0.value.b == nil && $0.value.bias == nil }.keys.sorted()
     if let layer = alone.first {
-      throw FileError(file, "it holds the alpha of '\(clipped(layer))' and no factors of it")
+      throw FileError(file, "it holds the alpha of '\(shortened(layer))' and no factors of it")
     }
     guard isScaled || self.settings.alpha != nil || layers.values.allSatisfy({ $0.alpha != nil }) else {
       throw FileError(

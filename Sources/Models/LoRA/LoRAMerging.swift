@@ -73,7 +73,7 @@ extension LoRAAdapter {
             known += 1
           } catch let error as LiveTalkError { problems.append(error.description) }
         }
-        problems += unknown.map { "the base has no '\(clipped($0))'" }
+        problems += unknown.map { "the base has no '\(shortened($0))'" }
         guard problems.isEmpty else {
           throw adapter.misfit(problems, isForeign: !adapter.layers.isEmpty && known == 0)
         }
@@ -87,7 +87,7 @@ extension LoRAAdapter {
       _ factors: Factors, of adapter: LoRAAdapter, _ name: String, to layer: String, _ weight: Tensor, _ bias: Tensor?
     ) throws -> [(key: String, Change)] {
       guard let a = factors.a, let b = factors.b else {
-        throw LiveTalkError("'\(clipped(name))' has only one of its two factors")
+        throw LiveTalkError("'\(shortened(name))' has only one of its two factors")
       }
       // Factors of convolutions keep the kernel's dimensions: [rank, in, k…] and [out, rank, 1…].
       guard a.rank >= 2, b.rank >= 2, weight.rank >= 2, a.size(0) > 0, a.size(0) == b.size(1),
@@ -96,7 +96,7 @@ extension LoRAAdapter {
         a.rank == 2 || Array(a.shape.dropFirst()) == Array(weight.shape.dropFirst())
       else { throw LiveTalkError("factors \(b.shape)·\(a.shape) do not fit '\(layer).weight' \(weight.shape)") }
       let scale = try adapter.scale(of: name, factors, rank: a.size(0))
-      guard scale.isFinite else { throw LiveTalkError("the scale of '\(clipped(name))' is not finite") }
+      guard scale.isFinite else { throw LiveTalkError("the scale of '\(shortened(name))' is not finite") }
       let product = (key: "\(layer).weight", Change.product(a: a, b: b, scale: scale))
       guard let change = factors.bias else { return [product] }
       guard let bias, bias.shape == change.shape else {
@@ -138,7 +138,7 @@ extension LoRAAdapter {
       guard let first = new.first else { return }
       throw FileError(
         adapter,
-        "it holds \(new.count) tensors that the base has not, or not in this shape ('\(clipped(first))'); merge it "
+        "it holds \(new.count) tensors that the base has not, or not in this shape ('\(shortened(first))'); merge it "
           + "into the base it was made for with 'livetalk checkpoint merge'")
     }
   }

@@ -74,7 +74,7 @@ package struct LoRASettings: Sendable {
 
   private init(_ fields: [String: Any], _ url: URL) throws {
     if let kind = fields["peft_type"] as? String, kind != "LORA" {
-      throw FileError(url, "it is an adapter of the kind \(clipped(kind)), and only LORA is supported")
+      throw FileError(url, "it is an adapter of the kind \(shortened(kind)), and only LORA is supported")
     }
     for (key, name) in [("use_dora", "DoRA"), ("fan_in_fan_out", "transposed factors")]
     where fields[key] as? Bool == true {
@@ -85,7 +85,7 @@ package struct LoRASettings: Sendable {
     {
       throw FileError(
         url,
-        "its training changed the base too ('init_lora_weights' is \(clipped(start))); convert it to plain LoRA with PEFT"
+        "its training changed the base too ('init_lora_weights' is \(shortened(start))); convert it to plain LoRA with PEFT"
       )
     }
     if let alpha = fields["lora_alpha"], !(alpha is NSNull) { self.alpha = try Self.number(alpha, "lora_alpha", url) }
@@ -98,7 +98,7 @@ package struct LoRASettings: Sendable {
     }
     isRankStabilised = fields["use_rslora"] as? Bool ?? false
     for pattern in Array(alphaPattern.keys) + rankPattern.keys where (try? Regex(pattern)) == nil {
-      throw FileError(url, "its pattern '\(clipped(pattern))' is no regular expression")
+      throw FileError(url, "its pattern '\(shortened(pattern))' is no regular expression")
     }
   }
 
@@ -115,7 +115,7 @@ package struct LoRASettings: Sendable {
   /// - Throws: `LiveTalkError` where the settings say another rank.
   func scale(of layer: String, rank: Int) throws -> Double? {
     if let stated = Self.value(rankPattern, of: layer) ?? self.rank, stated != rank {
-      throw LiveTalkError("'\(clipped(layer))' has rank \(rank), and the settings say \(stated)")
+      throw LiveTalkError("'\(shortened(layer))' has rank \(rank), and the settings say \(stated)")
     }
     guard let alpha = Self.value(alphaPattern, of: layer) ?? alpha else { return nil }
     return alpha / (isRankStabilised ? Double(rank).squareRoot() : Double(rank))

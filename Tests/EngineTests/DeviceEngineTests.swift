@@ -87,20 +87,7 @@ import Torch
   }
 
   @Test func `an interruption drops what was not made, and what still comes`() async throws {
-    let engine = try await smallEngine()
-    let session = try await engine.open(request())
-    let (one, two) = (UtteranceID(rawValue: 1), UtteranceID(rawValue: 2))
-    await session.append(speech(10), to: one)
-    #expect(try await session.nextBlock().hasSpeech)
-    await session.interrupt()
-    await session.append(speech(10), to: one)
-    #expect(await session.pending == 0)
-    #expect(await !session.hasSpeechReady)
-    #expect(try await !session.nextBlock().hasSpeech)
-    await session.append(speech(1), to: two)
-    await session.finish(two)
-    #expect(try await session.nextBlock().frames[0].utterance == two)
-    await session.close()
+    try await expectInterruption(try await smallEngine().open(request()))
   }
 
   @Test func `one seed gives one video, whatever is computed beside it`() async throws {

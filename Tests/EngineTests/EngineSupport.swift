@@ -1,5 +1,6 @@
 import Models
 import Synchronization
+import Testing
 import Torch
 
 @testable import Engine
@@ -61,4 +62,20 @@ struct Silent: Responder {
   func respond(to request: ResponseRequest) -> AsyncThrowingStream<SpeechEvent, any Error> {
     AsyncThrowingStream { $0.finish() }
   }
+}
+
+/// An interruption drops what was not made, and what still comes of the same utterance; the next one is spoken.
+func expectInterruption(_ session: any EngineSession) async throws {
+  let (one, two) = (UtteranceID(rawValue: 1), UtteranceID(rawValue: 2))
+  await session.append(speech(10), to: one)
+  #expect(try await session.nextBlock().hasSpeech)
+  await session.interrupt()
+  await session.append(speech(10), to: one)
+  #expect(await session.pending == 0)
+  #expect(await !session.hasSpeechReady)
+  #expect(try await !session.nextBlock().hasSpeech)
+  await session.append(speech(1), to: two)
+  await session.finish(two)
+  #expect(try await session.nextBlock().frames[0].utterance == two)
+  await session.close()
 }

@@ -109,19 +109,7 @@ import Torch
   }
 
   @Test func `an interruption drops what was not made, and what still comes`() async throws {
-    let engine = try await engine()
-    let session = try await engine.open(request())
-    let (one, two) = (UtteranceID(rawValue: 1), UtteranceID(rawValue: 2))
-    await session.append(speech(10), to: one)
-    #expect(try await session.nextBlock().hasSpeech)
-    await session.interrupt()
-    await session.append(speech(10), to: one)
-    #expect(await session.pending == 0)
-    #expect(try await !session.nextBlock().hasSpeech)
-    await session.append(speech(1), to: two)
-    await session.finish(two)
-    #expect(try await session.nextBlock().frames[0].utterance == two)
-    await session.close()
+    try await expectInterruption(try await engine().open(request()))
   }
 
   @Test func `sessions beside each other make what each makes alone`() async throws {

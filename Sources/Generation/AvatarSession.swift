@@ -1,3 +1,4 @@
+import Basics
 package import Models
 package import Torch
 
@@ -155,7 +156,7 @@ package struct PendingFrames {
     let frame = bytes.count / max(count, 1)
     return try (0..<count).map {
       let picture = Array(bytes[$0 * frame..<($0 + 1) * frame])
-      if GeneratedValues.isFlat(picture) { try GeneratedValues.refuseFlat("pixels of a frame") }
+      if haveOneColour(picture) { try GeneratedValues.refuseFlat("pixels of a frame") }
       return picture
     }
   }

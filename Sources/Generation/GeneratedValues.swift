@@ -41,13 +41,4 @@ package enum GeneratedValues {
     throw LiveTalkError(
       "The \(name) are the same everywhere, as those of no face are: the weights are not those of a working model.")
   }
-
-  /// Whether all pixels of a picture have one colour.
-  ///
-  /// - Parameter bytes: packed RGB.
-  package static func isFlat(_ bytes: some Collection<UInt8>) -> Bool {
-    guard bytes.count > 3 else { return false }
-    // Each pixel is that before it.
-    return zip(bytes, bytes.dropFirst(3)).allSatisfy { $0 == $1 }
-  }
 }

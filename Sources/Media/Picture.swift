@@ -1,3 +1,5 @@
+import Basics
+
 /// A picture: packed RGB8, rows from top to bottom.
 package struct Picture: Sendable, Equatable {
   package let width: Int
@@ -17,6 +19,5 @@ package struct Picture: Sendable, Equatable {
     self.bytes = bytes
   }
 
-  /// Whether all its pixels have one colour, as those of no face have.
-  package var hasOneColour: Bool { bytes.count > 3 && zip(bytes, bytes.dropFirst(3)).allSatisfy { $0 == $1 } }
+  package var hasOneColour: Bool { haveOneColour(bytes) }
 }

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import NN
@@ -117,6 +118,6 @@ import Torch
     #expect(
       refusal { _ = try Tensor([1, .nan] as [Float]).checked(as: "features") }.contains("The features are not finite"))
     #expect(
-      GeneratedValues.isFlat([1, 2, 3, 1, 2, 3] as [UInt8]) && !GeneratedValues.isFlat([1, 2, 3, 1, 2, 4] as [UInt8]))
+      haveOneColour([1, 2, 3, 1, 2, 3] as [UInt8]) && !haveOneColour([1, 2, 3, 1, 2, 4] as [UInt8]))
   }
 }

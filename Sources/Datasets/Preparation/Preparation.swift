@@ -130,7 +130,7 @@ package struct Preparation {
   /// - Returns: why the piece cannot be used; nil when it was written.
   private func append(_ piece: ClipPiece, _ encoder: ClipEncoder?) throws -> String? {
     let size = settings.requirements.size
-    if piece.frames.allSatisfy(GeneratedValues.isFlat) {
+    if piece.frames.allSatisfy(haveOneColour) {
       return "Its pictures have one colour: there is no face in them."
     }
     var tensors = try withTorchErrors {

@@ -233,6 +233,35 @@ package final class BlockRollout<Transformer: BlockTransformer> {
     return x
   }
 
+  /// Generates the clean latents of a whole clip, every block in one step before any in the next. Where a step sees of earlier blocks only
+  /// what it wrote itself, that is what block by block over a memory for each step gives, and takes one memory.
+  ///
+  /// - Parameters:
+  ///   - audio: of each block.
+  ///   - last: the step that all blocks end with.
+  ///   - recorded: whether a block's last step has its gradient recorded.
+  ///   - empty: makes the memory forget all blocks.
+  /// - Returns: of each block the clean latents, and what its last step began from, `[B, C, n, H, W]`.
+  package func clip(
+    audio: [Transformer.AudioContext], endingWith last: Int, recorded: (Int) -> Bool, emptyingMemory empty: () -> Void
+  ) -> (latents: [Tensor], inputs: [Tensor]) {
+    precondition(memories.count == 1 && commit == .lastStep, "a commit pass is over what all steps see")
+    func each(_ pass: (Int) -> Tensor) -> [Tensor] {
+      audio.indices.map {
+        block = $0
+        return pass($0)
+      }
+    }
+    var inputs = each { _ in startingNoise() }
+    for index in 0..<last {
+      inputs = each { block in withGradients(false) { step(index, inputs[block], audio: audio[block]) } }
+      empty()
+    }
+    let latents = each { block in withGradients(recorded(block)) { clean(inputs[block], last, audio[block]) } }
+    block = audio.count
+    return (latents, inputs)
+  }
+
   // MARK: One step at a time
 
   /// The noise that the next block starts from, `[B, C, n, H, W]`.

@@ -71,7 +71,7 @@ enum RolloutCases {
         if index == 0 {
           try c.compareLatents("\(prefix)latents", clips.latents)
           try c.compare("\(prefix)loss", loss, .losses)
-          try compareCache(c, prefix, clips.memories[0])
+          try compareCache(c, prefix, clips.memory)
           try compareCalls(c, prefix, calls)
           let range = exits.count == 1 ? settings.scoreRange(endingWith: exits[0]) : (from: -1, to: -1)
           try c.compareExactly("\(prefix)denoised_timestep", Tensor([range.from, range.to]))
@@ -235,7 +235,7 @@ enum RolloutCases {
           let pinned = block == 0 ? ReferenceLatent.pinned(start, to: conditions.referenceLatent) : start
           try c.compareLatents("\(prefix)start.block\(block)", pinned)
         }
-        try compareCache(c, prefix, clips.memories[0])
+        try compareCache(c, prefix, clips.memory)
         try c.compareLatents("\(prefix)kl_grad", result.klGradient)
         try c.compare("\(prefix)loss", result.loss, .losses)
         result.loss.backward()

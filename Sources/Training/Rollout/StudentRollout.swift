@@ -22,8 +22,8 @@ package struct RolloutSettings: Codable, Hashable, Sendable {
     case noised
     /// Live Avatar's history corruption, in one memory that all steps share.
     case lastStep
-    /// As Live Avatar serves: each step has a memory of its own and sees of earlier blocks what the same step saw, at the same noise level.
-    /// All blocks of a clip end with the same step.
+    /// As Live Avatar serves: each step sees of earlier blocks what the same step wrote, at the same noise level. All blocks of a clip end with
+    /// the same step, and all take a step before any takes the next, so that one memory does for all.
     case everyStep
   }
 
@@ -94,8 +94,7 @@ package struct RolloutClips {
   /// The input of each block's last step, `[B, C, n, H, W]`.
   package let inputs: [Tensor]
   package let steps: [Int]
-  /// One that all steps share, or one for each.
-  package let memories: [RecordedMemory]
+  package let memory: RecordedMemory
 }
 
 /// Rollouts of a student of any family.
@@ -132,7 +131,7 @@ extension ClipRollout {
 package final class StudentRollout<Transformer: TrainableTransformer>: ClipRollout {
   private struct Cached {
     let rollout: BlockRollout<Transformer>
-    let memories: [RecordedMemory]
+    let memory: RecordedMemory
     let size: [Int]
   }
 
@@ -177,44 +176,51 @@ package final class StudentRollout<Transformer: TrainableTransformer>: ClipRollo
     }
     if settings.commit == .everyStep, Set(draw.steps).count > 1 {
       throw TorchError(
-        "With a memory for each step all blocks of a clip end with the same step, not with \(draw.steps).")
+        "Where each step sees what it wrote itself, all blocks of a clip end with the same step, not with \(draw.steps)."
+      )
     }
     let conditions = conditions.to(student.dtype)
     let cached = try begin(conditions, frames, draw, tap)
-    var (blocks, inputs): ([Tensor], [Tensor]) = ([], [])
-    for (block, step) in draw.steps.enumerated() {
-      let isRecorded = recorded && hasGradient(block: block, latentFrames: frames)
-      let audio = withGradients(isRecorded) { student.audioContext(of: block, framesPerBlock: n, conditions) }
-      blocks.append(cached.rollout.next(audio: audio, endingWith: step, recorded: isRecorded))
-      inputs.append(cached.rollout.lastInput ?? blocks[block])
+    let (rollout, memory) = (cached.rollout, cached.memory)
+    func isRecorded(_ block: Int) -> Bool { recorded && hasGradient(block: block, latentFrames: frames) }
+    func audio(_ block: Int) -> Transformer.AudioContext {
+      withGradients(isRecorded(block)) { student.audioContext(of: block, framesPerBlock: n, conditions) }
     }
-    return RolloutClips(
-      latents: Tensor.cat(blocks, 2), inputs: inputs, steps: draw.steps, memories: cached.memories)
+    var (blocks, inputs): ([Tensor], [Tensor]) = ([], [])
+    if settings.commit == .everyStep {
+      (blocks, inputs) = rollout.clip(
+        audio: draw.steps.indices.map(audio), endingWith: draw.steps[0], recorded: isRecorded
+      ) { memory.rewind(to: 0) }
+    } else {
+      for (block, step) in draw.steps.enumerated() {
+        blocks.append(rollout.next(audio: audio(block), endingWith: step, recorded: isRecorded(block)))
+        inputs.append(rollout.lastInput ?? blocks[block])
+      }
+    }
+    return RolloutClips(latents: Tensor.cat(blocks, 2), inputs: inputs, steps: draw.steps, memory: memory)
   }
 
-  /// The rollout and its empty memories.
+  /// The rollout and its empty memory.
   private func begin(_ conditions: Conditions, _ frames: Int, _ draw: RolloutDraw, _ tap: RolloutTap?) throws -> Cached
   {
     let size = conditions.referenceLatent.shape + [frames]
     let student = student.seeded(draw.seed)
     if let cached, cached.size == size {
-      for memory in cached.memories { memory.reset() }
+      cached.memory.reset()
       cached.rollout.restart(
         transformer: student, textEmbedding: conditions.text, referenceLatent: conditions.referenceLatent,
         noise: draw.noise, tap: tap)
       return cached
     }
-    let memories = (0..<(settings.commit == .everyStep ? steps.count : 1)).map { _ in
-      RecordedMemory(
-        student.memoryShape(for: conditions.referenceLatent), frames: frames, visibleFrames: settings.windowFrames,
-        gradient: settings.historyGradient)
-    }
+    let memory = RecordedMemory(
+      student.memoryShape(for: conditions.referenceLatent), frames: frames, visibleFrames: settings.windowFrames,
+      gradient: settings.historyGradient)
     let rollout = try BlockRollout(
-      transformer: student, steps: steps, sampler: student.sampler, memories: memories,
+      transformer: student, steps: steps, sampler: student.sampler, memories: [memory],
       framesPerBlock: settings.framesPerBlock, textEmbedding: conditions.text,
       referenceLatent: conditions.referenceLatent, commit: commit,
       keepsFirstText: settings.historyGradient == .literal, noise: draw.noise, tap: tap)
-    let new = Cached(rollout: rollout, memories: memories, size: size)
+    let new = Cached(rollout: rollout, memory: memory, size: size)
     cached = new
     return new
   }
@@ -229,7 +235,7 @@ package final class StudentRollout<Transformer: TrainableTransformer>: ClipRollo
     for block in clips.steps.indices.reversed() where hasGradient(block: block, latentFrames: clips.latents.size(2)) {
       let step = clips.steps[block]
       let audio = withGradients(true) { student.audioContext(of: block, framesPerBlock: n, conditions) }
-      clips.memories[clips.memories.count > 1 ? step : 0].rewind(to: block * n)
+      clips.memory.rewind(to: block * n)
       let x0 = rollout.repeatLastStep(block: block, from: clips.inputs[block], step: step, audio: audio)
       x0.backward(gradient: gradient.narrow(2, block * n, n).to(x0.dtype))
       each(block, x0.detach())

@@ -93,6 +93,21 @@ import Torch
     #expect(whole["casual_audio_encoder.weights"]?.abs().max().item ?? 0 > 0)
   }
 
+  @Test func `checkpointed layers and injectors have the same gradients`() throws {
+    let conditions = conditions(0, frames: 6)
+    func gradients(_ isCheckpointed: Bool) throws -> [String: Tensor] {
+      let (model, store) = try model(checkpointsLayers: isCheckpointed)
+      let flow = model.flow(
+        RandomGenerator(seed: 1).normal([1, 16, 6, 8, 8]), timesteps: Tensor.full([1, 1], 500), conditions)
+      weighted(flow).backward()
+      return Dictionary(
+        uniqueKeysWithValues: store.trained.compactMap { name, tensor in tensor.grad.map { (name, $0) } })
+    }
+    let (plain, checkpointed) = (try gradients(false), try gradients(true))
+    expectEqual(plain, checkpointed, tolerance: 1e-6)
+    #expect(plain["audio_injector.injector.1.q.weight"]?.abs().max().item ?? 0 > 0)
+  }
+
   @Test func `blocks that end with different steps cannot have a memory for each`() throws {
     let rollout = StudentRollout(try model().model, TinyLiveAvatarTraining.rollout)
     let text = message {

@@ -40,4 +40,13 @@ struct AudioInjector: Sendable {
     tap?("\(name).attention", read)
     return read.unflatten(0, -1, frames).flatten(1, 2)
   }
+
+  /// As the pass itself, but keeps only its inputs for the gradient and runs again where that is asked for.
+  func checkpointed(_ x: Tensor, _ sound: Sound, name: String) -> Tensor {
+    let tensors = [x, sound.shift, sound.scale, sound.keys, sound.values] + attention.tensors
+    return Tensor.checkpointed(tensors) { inputs in
+      self(
+        inputs[0], Sound(shift: inputs[1], scale: inputs[2], keys: inputs[3], values: inputs[4]), name: name, tap: nil)
+    }
+  }
 }

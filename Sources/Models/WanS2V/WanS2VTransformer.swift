@@ -176,7 +176,8 @@ package struct WanS2VTransformer: Sendable {
     let speakers = sound.shift.size(0)
     guard let masks = audio.masks else {
       require(speakers == x.size(0), "Several speakers need a mask each.")
-      return injector(x, sound, name: name, tap: tap)
+      return gradientsEnabled && checkpointsLayers
+        ? injector.checkpointed(x, sound, name: name) : injector(x, sound, name: name, tap: tap)
     }
     require(x.size(0) == 1 && masks.size(0) == speakers, "Speakers with masks are those of one video, a mask for each.")
     let all = injector(x.expand(speakers, x.size(1), x.size(2)).contiguous(), sound, name: name, tap: tap)

@@ -37,6 +37,22 @@ import Testing
     }
   }
 
+  @Test func `bench tells what a pipeline gives, and what its parts would give otherwise`() async throws {
+    let results = try await Tool.runTogether(
+      try Tool.executable(),
+      ["bench", "--checkpoint", folder["avatar"].path, "--pipeline", "--size", "64x64", "--blocks", "2"],
+      Fixtures.ranks(2))
+    for result in results { #expect(result.status == 0, "\(result.error)") }
+    let report = try #require(results.first { !$0.text.isEmpty }?.text.split(separator: "\n").last)
+    let fields = try #require(try JSONSerialization.jsonObject(with: Data(report.utf8)) as? [String: Any])
+    #expect(fields["framesPerSecond"] as? Double ?? 0 > 0)
+    let rows = try #require(fields["alternatives"] as? [[String: Any]])
+    #expect(
+      rows.map { $0["processes"] as? Int } == [5, 4, 1, 1] && rows.map { $0["passes"] as? Int } == [4, 4, 4, 80])
+    let rates = try rows.map { try #require($0["framesPerSecond"] as? Double) }
+    #expect(zip(rates, rates.dropFirst()).allSatisfy { $0 >= $1 } && rates[0] > rates[2] && rates[2] > rates[3])
+  }
+
   @Test func `a number of processes that does not fit is refused in a sentence`() async throws {
     let alone = try await Tool.run(arguments + ["--pipeline", "-o", folder["out.rgb"].path])
     #expect(alone.status == 1)

@@ -21,9 +21,13 @@ package struct BenchTrainingCommand: ParsableCommand {
 
         livetalk bench training --preset laptop --dtype bf16
         livetalk bench training --preset laptop --activations plain --steps 10
+        livetalk bench training --preset liveavatar-14b --dry-run --ranks 8
       """)
 
-  @Option(help: ArgumentHelp("Sizes of the transformers: livetalk-1.3b, laptop, mini or tiny.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp(
+      "Sizes of the transformers: livetalk-1.3b, laptop, mini or tiny; with --dry-run those of Live Avatar too.",
+      valueName: "name"))
   var preset = ModelPreset.laptop.name
   @OptionGroup var compute: ComputeOptions
   @Option(help: ArgumentHelp("auto, fp32 or bf16; auto takes bf16 where it is fast.", valueName: "type"))
@@ -47,9 +51,26 @@ package struct BenchTrainingCommand: ParsableCommand {
       "Only one way to save activations: plain, checkpointed, blockwise or both.", valueName: "way"))
   var activations: ActivationPlan?
 
+  @Flag(
+    name: .customLong("dry-run"),
+    help: ArgumentHelp(
+      "Print the memory that distillation with the paper's settings takes, by arithmetic, and stop; 'auto' is bf16 here."
+    ))
+  var dryRun = false
+  @Option(help: ArgumentHelp("With --dry-run: how many processes share the work.", valueName: "n"))
+  var ranks = 8
+
   package init() {}
 
+  package func validate() throws {
+    guard ranks > 0 else { throw ValidationError("Give at least one process.") }
+  }
+
   package func run() throws {
+    if dryRun {
+      let report = try memoryReport()
+      return try BenchCommand.print(report, table: report.table)
+    }
     let one = try activations.map { way in
       let plan = try plan()
       return try withTorchErrors { try TrainingBenchmark.run(plan, way) }
@@ -66,10 +87,7 @@ package struct BenchTrainingCommand: ParsableCommand {
       throw ValidationError(
         "'\(preset)' is not a preset: use \(ModelPreset.all.map(\.name).joined(separator: ", ")).")
     }
-    let block = LatentGeometry.livetalk.framesPerBlock
-    guard steps > 0, textTokens > 0, latentFrames > 0, latentFrames % block == 0 else {
-      throw ValidationError("Give at least one step and one row of text, and latent frames in blocks of \(block).")
-    }
+    try checkSizes()
     let all = RolloutSettings.livetalk.timesteps.indices
     guard all.contains(exitStep) else {
       throw ValidationError("--exit-step is a number from \(all.lowerBound) to \(all.upperBound - 1), not \(exitStep)")
@@ -78,6 +96,35 @@ package struct BenchTrainingCommand: ParsableCommand {
       name: preset, transformer: sizes.transformer, latentStride: sizes.vae.spatialStride, size: size ?? sizes.size,
       device: device, dtype: dtype, latentFrames: latentFrames, textTokens: textTokens, exitStep: exitStep, steps: steps
     )
+  }
+
+  private func checkSizes() throws {
+    let block = LatentGeometry.livetalk.framesPerBlock
+    guard steps > 0, textTokens > 0, latentFrames > 0, latentFrames % block == 0 else {
+      throw ValidationError("Give at least one step and one row of text, and latent frames in blocks of \(block).")
+    }
+  }
+
+  private func memoryReport() throws -> TrainingMemoryReport {
+    try checkSizes()
+    let dtype = dtype == .auto ? .bfloat16 : dtype.resolve(on: .cpu)
+    guard dtype != .float16 else { throw ValidationError("Weights are trained in fp32 or bf16.") }
+    var settings: DMDConfiguration
+    let (model, pixels): (DistilledTransformer, ReferencePicture.Size)
+    switch try BenchSessionCommand.preset(named: preset) {
+    case .liveTalk(let preset):
+      settings = .standard
+      (model, pixels) = (try DistilledTransformer(preset, size: size, dtype: dtype), size ?? preset.size)
+    case .liveAvatar(let preset):
+      settings = .liveAvatar14B
+      (model, pixels) = (try DistilledTransformer(preset, size: size, dtype: dtype), size ?? preset.size)
+    }
+    settings.run.precision = dtype == .float32 ? .float32 : .bfloat16
+    settings.run.latentFrames = latentFrames
+    if let activations {
+      (settings.run.checkpointLayers, settings.blockwise) = (activations.checkpointsLayers, activations.isBlockwise)
+    }
+    return TrainingMemoryReport(preset, pixels, model, settings, textTokens: textTokens, ranks: ranks)
   }
 
   /// Every way in a process of its own, whose peak of memory is then that way's.

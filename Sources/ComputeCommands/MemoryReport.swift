@@ -51,9 +51,17 @@ struct MemoryReport: Codable {
 
   /// The figures for people.
   var table: String {
+    let types = float8 ? "\(dtype), most linear layers in 8 bits" : dtype
+    return Self.table(
+      "\(name), \(height)×\(width), \(types), \(steps) steps: memory by arithmetic, without the text encoder", processes
+    )
+  }
+
+  static func table(_ title: String, _ processes: [Process]) -> String {
+    let width = max(16, 2 + (processes.map(\.name.count).max() ?? 0))
     func row(_ name: String, _ values: [String]) -> String {
-      "  " + name.padding(toLength: 34, withPad: " ", startingAt: 0)
-        + values.map { $0.padding(toLength: 16, withPad: " ", startingAt: 0) }.joined()
+      "  " + name.padding(toLength: 50, withPad: " ", startingAt: 0)
+        + values.map { $0.padding(toLength: width, withPad: " ", startingAt: 0) }.joined()
     }
     func rows(_ title: String, _ items: KeyPath<MemoryEstimate, [MemoryEstimate.Item]>) -> [String] {
       let all = processes.map { $0.estimate[keyPath: items] }
@@ -65,12 +73,9 @@ struct MemoryReport: Codable {
         }
     }
     let hostRows = rows("in host memory beside the device", \.host)
-    let types = float8 ? "\(dtype), most linear layers in 8 bits" : dtype
     return
-      ([
-        "\(name), \(height)×\(width), \(types), \(steps) steps: memory by arithmetic, without the text encoder",
-        row("", processes.map(\.name)),
-      ] + rows("weights", \.weights) + rows("caches", \.caches) + rows("activations, one at a time", \.activations) + [
+      ([title, row("", processes.map(\.name))] + rows("weights", \.weights) + rows("caches", \.caches)
+      + rows("activations, one at a time", \.activations) + [
         row("in all", processes.map { byteText($0.estimate.total) })
       ] + (hostRows.count > 1 ? hostRows : [])).joined(separator: "\n")
   }

@@ -18,6 +18,10 @@ enum ActivationPlan: String, Codable, CaseIterable {
 
   var checkpointsLayers: Bool { self == .checkpointed || self == .both }
   var isBlockwise: Bool { self == .blockwise || self == .both }
+
+  init(checkpointsLayers: Bool, isBlockwise: Bool) {
+    self = checkpointsLayers ? (isBlockwise ? .both : .checkpointed) : isBlockwise ? .blockwise : .plain
+  }
 }
 
 /// What a benchmark of distillation measures and how.

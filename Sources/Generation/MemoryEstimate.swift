@@ -13,6 +13,8 @@ package struct MemoryEstimate: Sendable, Codable {
   package struct Item: Sendable, Codable, Hashable {
     package var name: String
     package var bytes: Int
+
+    package init(name: String, bytes: Int) { (self.name, self.bytes) = (name, bytes) }
   }
 
   package var weights: [Item] = []
@@ -29,6 +31,10 @@ package struct MemoryEstimate: Sendable, Codable {
   /// Of the device.
   package var total: Int { weightBytes + cacheBytes + activationBytes }
   package var activationBytes: Int { activations.map(\.bytes).max() ?? 0 }
+
+  package init(weights: [Item], caches: [Item], activations: [Item]) {
+    (self.weights, self.caches, self.activations) = (weights, caches, activations)
+  }
 
   /// What a session's models and options are, for the arithmetic.
   private struct Sizes {

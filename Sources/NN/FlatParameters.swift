@@ -59,11 +59,11 @@ final class FlatParameters {
     var end = 0
     for (index, name, tensor) in parameters {
       slots.append(Slot(name: name, parameter: tensor, index: index, offset: end, count: tensor.count))
-      end = FlatParameters.aligned(end + tensor.count)
+      end = FlatParameters.end(of: tensor.count, after: end)
     }
     self.slots = slots
     usedLength = end
-    let shareLength = FlatParameters.aligned((end + size - 1) / size)
+    let shareLength = FlatParameters.shareLength(of: end, ranks: size)
     share = rank * shareLength..<(rank + 1) * shareLength
     let device = parameters[0].tensor.device
     let (working, gradients) = (
@@ -101,6 +101,8 @@ final class FlatParameters {
   }
 
   private static func aligned(_ count: Int) -> Int { (count + alignment - 1) / alignment * alignment }
+  static func end(of count: Int, after end: Int) -> Int { aligned(end + count) }
+  static func shareLength(of length: Int, ranks: Int) -> Int { aligned((length + ranks - 1) / ranks) }
 
   /// This rank's shard of the gradients: a view.
   var gradientShare: Tensor { gradients.narrow(0, share.lowerBound, share.count) }

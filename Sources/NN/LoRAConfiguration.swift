@@ -35,7 +35,7 @@ package struct LoRAConfiguration: Codable, Hashable, Sendable {
     return targets.isEmpty && whole.isEmpty ? "it names no layer to train" : nil
   }
 
-  func adapts(_ layer: String) -> Bool { targets.contains { layer == $0 || layer.hasSuffix(".\($0)") } }
+  package func adapts(_ layer: String) -> Bool { targets.contains { layer == $0 || layer.hasSuffix(".\($0)") } }
   package func trains(_ key: String) -> Bool { whole.contains { key == $0 || key.hasPrefix("\($0).") } }
 }
 

@@ -23,7 +23,7 @@ package final class ShardedLayers: @unchecked Sendable {
       layers.allSatisfy({ $0.map(\.shape) == first.map(\.shape) && $0.allSatisfy { $0.dtype == example.dtype } })
     else { throw LiveTalkError("Only layers of one shape and type share a buffer that their weights are gathered in.") }
     self.group = group
-    let share = (first.map(\.count).reduce(0, +) + group.size - 1) / group.size
+    let share = Self.share(of: first.map(\.count).reduce(0, +), ranks: group.size)
     let offsets = first.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
     (buffer, shards) = try withTorchErrors {
       withGradients(false) {
@@ -41,6 +41,13 @@ package final class ShardedLayers: @unchecked Sendable {
         return (buffer, shards)
       }
     }
+  }
+
+  private static func share(of count: Int, ranks: Int) -> Int { (count + ranks - 1) / ranks }
+
+  /// Values that a rank keeps of layers of `count` values each, the buffer included.
+  package static func valuesKept(layers: Int, of count: Int, ranks: Int) -> Int {
+    share(of: count, ranks: ranks) * (ranks + layers)
   }
 
   /// Bytes that this rank keeps, the buffer included.

@@ -1,3 +1,4 @@
+import ClipShards
 import Foundation
 import Generation
 import Media
@@ -80,13 +81,61 @@ import Torch
     #expect(bench.status == 0 && bench.text.contains("4 blocks for each step"), "\(bench.error)")
   }
 
-  @Test func `the memory of offloaded layers is counted on the host`() async throws {
+  @Test func `memory is counted before anything is loaded, that of offloaded layers on the host`() async throws {
     let arguments = ["bench", "--preset", "liveavatar-14b", "--dry-run"]
     let (plain, offloaded) = (try await Tool.run(arguments), try await Tool.run(arguments + ["--offload"]))
     #expect(plain.status == 0 && !plain.text.contains("in host memory"))
     #expect(offloaded.status == 0 && offloaded.text.contains("in host memory beside the device"), "\(offloaded.error)")
+    let training = try await Tool.run("bench", "training", "--preset", "liveavatar-14b", "--dry-run", "--ranks", "8")
+    #expect(training.status == 0 && training.text.contains("with run.shardWeights"), "\(training.error)")
     let wrong = try await Tool.run("bench", "--preset", "tiny", "--dry-run", "--offload")
     #expect(wrong.status != 0 && wrong.error.contains("Only Live Avatar's layers are offloaded"))
+  }
+
+  @Test func `processes that share out the base distil it as those that each have all of it`() async throws {
+    let folder = try Folder()
+    let (base, data) = (folder["base"], folder["latents"])
+    let made = try await Tool.run("checkpoint", "init", "--preset", "liveavatar-tiny", "--out", base.path)
+    try #require(made.status == 0, "\(made.error)")
+    try FileManager.default.removeItem(at: base.appendingPathComponent("LiveAvatar"))
+    let (sizes, generator) = (LiveAvatarPreset.liveAvatarTiny.transformer, RandomGenerator(seed: 5))
+    let writer = try ShardWriter(data, ShardDescription(kind: .latents, fps: 25, width: 64, height: 64))
+    try writer.writeShared(["negativeText": generator.normal([4, sizes.textDim])])
+    for clip in 0..<2 {
+      try writer.append(
+        "clip-\(clip)", ClipMetadata(caption: "A person."),
+        [
+          "latents": generator.normal([16, 6, 8, 8]), "referenceLatent": generator.normal([16, 20, 8, 8]),
+          "audioFeatures": generator.normal([21, sizes.audioInputDim]), "text": generator.normal([4, sizes.textDim]),
+        ])
+    }
+    try writer.flush()
+    func words(_ out: String, _ more: String) -> [String] {
+      [
+        "train", "dmd", "--config", "liveavatar-tiny.dmd", "--data", data.path, "--checkpoint", base.path, "--teacher",
+        base.path, "--out", folder[out].path, "--set", "run.steps=4", "--set", "run.checkpointLayers=true", "--set",
+        "run.report.sampleEvery=0",
+        "--set", more,
+      ]
+    }
+    func weights(_ out: String) throws -> [String: Tensor] {
+      try readWeights(folder["\(out)/final/LiveAvatar/liveavatar.safetensors"])
+    }
+    for (out, sharded) in [("whole", false), ("sharded", true)] {
+      let results = try await Tool.runTogether(
+        try Tool.executable(), words(out, "run.shardWeights=\(sharded)"), Fixtures.ranks(2))
+      for result in results { #expect(result.status == 0, "\(result.error)") }
+    }
+    let (whole, sharded) = (try weights("whole"), try weights("sharded"))
+    #expect(Set(whole.keys) == Set(sharded.keys) && !whole.isEmpty)
+    var moved = 0.0
+    for (name, tensor) in whole {
+      let difference = try #require(sharded[name]).maxAbsDifference(tensor)
+      #expect(difference < 1e-5, "\(name)")
+      if name.contains("lora_B") { moved = max(moved, tensor.abs().max().item) }
+    }
+    // B starts at zero.
+    #expect(moved > 1e-4)
   }
 
   @Test func `LiveTalk refuses what only Live Avatar has`() async throws {

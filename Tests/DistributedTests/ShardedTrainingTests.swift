@@ -1,4 +1,5 @@
 import Foundation
+import Generation
 import Testing
 import Torch
 import Training
@@ -104,6 +105,11 @@ import Training
     // Half of the layers' matrices, and one layer of four that is whole.
     let bytes = try #require(numbers(many[0], "bytes").first).numbers
     #expect(bytes[2] < bytes[0] - 0.2 * bytes[1] && bytes[2] > bytes[0] - 0.3 * bytes[1])
+    var settings = DMDConfiguration.liveAvatar14B
+    (settings.run.precision, settings.run.shardWeights) = (.float32, true)
+    let model = try DistilledTransformer(.liveAvatarTiny, dtype: .float32)
+    let counted = MemoryEstimate(distilling: model, settings, textRows: 5, ranks: 2)
+    #expect(counted.weights.first?.bytes == Int(bytes[2]))
   }
 
   @Test func `a full disk is said, and the checkpoint before it stays`() async throws {

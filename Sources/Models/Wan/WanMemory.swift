@@ -25,6 +25,29 @@ extension WanTrunkConfiguration {
   }
 }
 
+// What autograd keeps. In bf16 the inputs of norms are kept in fp32: `wide` is then 2, otherwise 1.
+
+extension WanTrunkConfiguration {
+  /// What is kept of a layer over so many tokens until its backward pass, beside its input.
+  ///
+  /// - Parameter trainsAll: whether all weights are trained, those that read timesteps too, or factors beside them only.
+  package func recordedLayer(tokens: Int, wide: Int, trainsAll: Bool) -> Int {
+    // Modulated and normalised forms that linear layers read, values, rotated queries and keys, what both attentions gave, the sum after
+    // self-attention; what norms read: the layer's input, queries and keys, the text's queries, the sum after cross-attention.
+    let kept = 10 + 4 * wide + (wide > 1 ? wide : 0)
+    // What gates, scales and the norms' weights are multiplied with.
+    return tokens * ((kept + (trainsAll ? 7 : 0)) * dim + 2 * ffnDim)
+  }
+
+  /// What a layer's backward pass takes beside what was kept for it: gradients of the layer's output and of the feed-forward layer.
+  package func layerGradients(tokens: Int) -> Int { tokens * (2 * dim + ffnDim) }
+
+  /// What is kept of reading a text: every layer's keys before and after their norm, and values.
+  package func recordedText(rows: Int, wide: Int, trainsAll: Bool) -> Int {
+    numLayers * rows * dim * (wide + 2 + (trainsAll ? 1 : 0))
+  }
+}
+
 extension WanS2VConfiguration {
   /// Tokens of the sink frame and of what moved before, for latents of this size.
   package func conditionTokens(height: Int, width: Int) -> Int {

@@ -42,12 +42,12 @@ final class FrozenBases {
 
 extension ShardedLayers {
   /// Whether the weight of that key is shared out: the matrices of the layers. The rest of them is small.
-  static func shards(_ name: String, _ tensor: Tensor) -> Bool { tensor.rank == 2 && name.hasPrefix("blocks.") }
+  static func shards(_ name: String, _ shape: [Int]) -> Bool { shape.count == 2 && name.hasPrefix("blocks.") }
 
   /// Shares out the layers of a transformer's weights.
   package convenience init(frozenLayers weights: [String: Tensor], group: ProcessGroup) throws {
     var layers: [Int: [Tensor]] = [:]
-    for (name, tensor) in weights.sorted(by: { $0.key < $1.key }) where Self.shards(name, tensor) {
+    for (name, tensor) in weights.sorted(by: { $0.key < $1.key }) where Self.shards(name, tensor.shape) {
       guard let layer = Int(name.split(separator: ".")[1]) else { continue }
       layers[layer, default: []].append(tensor)
     }

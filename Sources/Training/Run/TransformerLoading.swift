@@ -43,7 +43,7 @@ struct LoadedTransformer {
     if let bases, isTrained || folder.file(.adapter) == nil {
       let base = try bases.base(of: folder) { try folder.loadTrainable { store($0, $1) }.store.parameters }
       let own = base.weights.filter { adaptation?.trains($0.key) ?? false }
-      if base.sharded != nil, let name = own.filter({ ShardedLayers.shards($0.key, $0.value) }).keys.min() {
+      if base.sharded != nil, let name = own.filter({ ShardedLayers.shards($0.key, $0.value.shape) }).keys.min() {
         throw LiveTalkError(
           "'lowRank.whole' names '\(name)', which is a part of what the ranks share out: leave it out, or set 'run.shardWeights' to false."
         )

@@ -40,7 +40,7 @@ package struct DMDConfiguration: StageConfiguration {
 
   /// The second stage of Live Avatar on its own model: each step over a memory of its own, as it serves. The paper (arXiv 2512.04677) states no
   /// guidance of the teacher; this is Wan2.2-S2V's.
-  private static var liveAvatar14B: DMDConfiguration {
+  package static var liveAvatar14B: DMDConfiguration {
     var settings = liveAvatar
     settings.run.latentFrames = 21
     settings.rollout = .liveAvatar

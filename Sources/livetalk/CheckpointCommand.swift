@@ -9,7 +9,7 @@ import Torch
 struct CheckpointCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "checkpoint",
-    abstract: "Look at weights, make random ones, merge adapters.",
+    abstract: "Look at weights, make random ones, merge adapters, average and convert.",
     discussion: """
       A checkpoint is a folder with the published files as they are downloaded:
 
@@ -47,7 +47,9 @@ struct CheckpointCommand: ParsableCommand {
                   optional: the width of a head, sizes of video, and where the
                   weights come from
       """,
-    subcommands: [InspectCommand.self, InitCommand.self, MergeCommand.self, ConvertCommand.self])
+    subcommands: [
+      InspectCommand.self, InitCommand.self, MergeCommand.self, AverageCommand.self, ConvertCommand.self,
+    ])
 }
 
 /// `livetalk checkpoint inspect`.

@@ -83,6 +83,39 @@ import Torch
     #expect(folder.content == ["half"])
   }
 
+  @Test func `average makes the mean of transformers over the other parts of the first`() async throws {
+    let folder = try Folder()
+    let first = try await Fixtures.checkpoint.value
+    for (name, preset) in [("second", "tiny"), ("other", "laptop"), ("avatar", "liveavatar-tiny")] {
+      let made = try await Tool.run(
+        "checkpoint", "init", "--preset", preset, "--seed", "7", "--out", folder[name].path)
+      try #require(made.status == 0, "\(made.error)")
+    }
+    let result = try await Tool.run(
+      "checkpoint", "average", first, folder["second"].path, "--out", folder["mean"].path)
+    #expect(result.status == 0, "\(result.error)")
+    let parts = try [URL(fileURLWithPath: first), folder["second"], folder["mean"]].map { try CheckpointFolder($0) }
+    try parts[2].requireAll()
+    let weights = try parts.map { try $0.weights(.transformer) }
+    #expect(Set(weights[2].keys) == Set(weights[0].keys))
+    for (name, tensor) in weights[2] {
+      let (a, b) = (try #require(weights[0][name]), try #require(weights[1][name]))
+      #expect(tensor.dtype == a.dtype && tensor.maxAbsDifference((a + b) / 2) == 0, "\(name)")
+    }
+    #expect(try fingerprint(of: parts[2].require(.vae)) == fingerprint(of: parts[0].require(.vae)))
+    #expect(parts[2].settings.provenance?.contains("the mean of the transformers") == true)
+    for (second, out, words) in [
+      ("other", "none", "another size"), ("avatar", "none", "adapters"), ("second", "mean", "is there already"),
+    ] {
+      let refused = try await Tool.run(
+        "checkpoint", "average", first, folder[second].path, "--out", folder[out].path)
+      #expect(refused.status == 1 && refused.error.contains(words), "\(refused.error)")
+    }
+    let alone = try await Tool.run("checkpoint", "average", first, "--out", folder["none"].path)
+    #expect(alone.status == 64 && alone.error.contains("two folders or more"))
+    #expect(!folder.content.contains("none"))
+  }
+
   @Test func `inspect lists what is missing and where to get it`() async throws {
     let folder = try Folder()
     let empty = try await Tool.run("checkpoint", "inspect", folder.url.path)

@@ -5,6 +5,7 @@ import Testing
   @Test func `every command explains itself`() async throws {
     let commands: [[String]] = [
       [], ["generate"], ["checkpoint"], ["checkpoint", "inspect"], ["checkpoint", "init"], ["checkpoint", "merge"],
+      ["checkpoint", "average"],
       ["parity"], ["doctor"],
     ]
     for command in commands {

@@ -1,15 +1,15 @@
 import Basics
-import Foundation
-import Generation
+package import Foundation
+package import Generation
 import Torch
 
 /// Completes a checkpoint folder of which a stage trained one part with the other parts of the base checkpoint.
-enum CheckpointCompletion {
+package enum CheckpointCompletion {
   /// Links the files of all but the given parts from `base` into `folder`.
   ///
   /// Hard links where both lie on one file system, else symbolic ones: encoders of many gigabytes are not copied.
   /// - Throws: `FileError`.
-  static func link(_ base: URL, to folder: URL, without parts: [CheckpointFolder.Part]) throws {
+  package static func link(_ base: URL, to folder: URL, without parts: [CheckpointFolder.Part]) throws {
     let base = base.resolvingSymlinksInPath()
     let family = ModelFamily(of: base)
     let left = Set(parts.flatMap { family.file($0).allNames })

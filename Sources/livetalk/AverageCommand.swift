@@ -1,0 +1,72 @@
+import ArgumentParser
+import Basics
+import ComputeCommands
+import Foundation
+import Generation
+import Torch
+import Training
+
+/// `livetalk checkpoint average`.
+struct AverageCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "average",
+    abstract: "Average the transformers of several checkpoint folders.",
+    discussion: """
+      The mean of the weights of models that were trained on from the same weights is often better than each of them (model \
+      soups, Wortsman et al. 2022). All other parts are those of the first folder, whose files are linked.
+
+      EXAMPLE
+        livetalk checkpoint average runs/dmd-a/final runs/dmd-b/final --out runs/mean
+      """)
+
+  @Argument(help: ArgumentHelp("The checkpoint folders, two or more.", valueName: "dir"))
+  var folders: [String]
+
+  @Option(name: [.customShort("o"), .long], help: ArgumentHelp("The folder to make.", valueName: "dir"))
+  var out: String
+
+  func validate() throws {
+    guard folders.count > 1 else { throw ValidationError("Give two folders or more.") }
+  }
+
+  func run() throws {
+    let sources = try folders.map { try CheckpointFolder(URL(fileURLWithPath: $0)) }
+    guard sources.allSatisfy({ $0.family.kind == .liveTalk }) else {
+      throw LiveTalkError(
+        "What is trained of Live Avatar are adapters, and the mean of their factors is no mean of models.")
+    }
+    let weights = try sources.map { try $0.weights(.transformer) }
+    for (other, source) in zip(weights, sources).dropFirst() {
+      guard other.mapValues(\.shape) == weights[0].mapValues(\.shape) else {
+        throw FileError(
+          try source.require(.transformer),
+          "it is a model of another size than that of \(folders[0]): average equal ones")
+      }
+    }
+    guard !FileManager.default.fileExists(atPath: out) else { throw LiveTalkError("\(out) is there already.") }
+    let made = try PartialFolder(linkTarget(URL(fileURLWithPath: out)))
+    let partial = made.url
+    Interruption.onStop { try? FileManager.default.removeItem(at: partial) }
+    defer { made.discard() }
+    try CheckpointCompletion.link(URL(fileURLWithPath: folders[0]), to: partial, without: [.transformer])
+    let place = sources[0].family.place(of: .transformer, in: partial)
+    try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
+    try writeSafetensors(
+      Dictionary(
+        uniqueKeysWithValues: weights[0].keys.map { name in (name, Self.mean(weights.compactMap { $0[name] })) }),
+      metadata: ["format": "pt"], to: place)
+    var settings = sources[0].settings
+    settings.provenance = "the mean of the transformers of \(folders.joined(separator: " and "))"
+    try settings.write(to: partial)
+    _ = try CheckpointFolder(partial)
+    try made.commit()
+    Interruption.forget()
+    Terminal.line("\(out): the mean of \(folders.count) transformers, from \(folders.joined(separator: ", ")).")
+  }
+
+  /// In fp32, rounded once to the type of the first.
+  private static func mean(_ tensors: [Tensor]) -> Tensor {
+    let sum = tensors.dropFirst().reduce(tensors[0].to(.float32)) { $0 + $1.to(.float32) }
+    return (sum / Double(tensors.count)).to(tensors[0].dtype)
+  }
+}

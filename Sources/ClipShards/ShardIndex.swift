@@ -160,10 +160,7 @@ package struct ShardIndex: Codable, Equatable, Sendable {
 
   /// Writes the index whole or not at all.
   func write(to folder: URL) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let data = try encoder.encode(self) + Data("\n".utf8)
-    try writeAtomically(data, to: folder.appendingPathComponent(ShardIndex.fileName))
+    try writeAtomically(Data(try "\(jsonText())\n".utf8), to: folder.appendingPathComponent(ShardIndex.fileName))
   }
 }
 

@@ -1,4 +1,5 @@
 package import ArgumentParser
+import Basics
 import Foundation
 
 /// `bench`: what this machine is fast enough for.
@@ -17,9 +18,7 @@ package struct BenchCommand: ParsableCommand {
 
   /// Figures for people, then the same as one line of JSON.
   static func print(_ report: some Encodable, table: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     Swift.print(table)
-    Swift.print(String(decoding: try encoder.encode(report), as: UTF8.self))
+    Swift.print(try report.jsonText())
   }
 }

@@ -98,7 +98,7 @@ package struct TrainOptions: ParsableArguments {
 
   private func train<C: StageConfiguration>(_ type: C.Type, _ write: @escaping SampleWriter) throws {
     let configuration: C = try configured(named: config, overrides: given + overrides, isChecked: !showConfig)
-    let text = try settingsText(configuration)
+    let text = try configuration.jsonText(indented: true)
     if showConfig { return Terminal.line(text) }
     let processes = try Processes.launched(device: configuration.run.device)
     let status = StatusLine(isQuiet: quiet || processes.rank > 0)

@@ -189,10 +189,7 @@ package struct CheckpointSettings: Codable, Equatable, Sendable {
 
   /// Writes `livetalk.json` into a checkpoint folder.
   package func write(to root: URL) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     let url = root.appendingPathComponent(CheckpointSettings.fileName)
-    let data = try encoder.encode(self)
-    try writeAtomically(data, to: url)
+    try writeAtomically(Data(try jsonText(indented: true).utf8), to: url)
   }
 }

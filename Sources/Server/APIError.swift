@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 package import HTTPTypes
 package import Hummingbird
@@ -88,12 +89,8 @@ extension APIError: HTTPResponseError {
 
 /// JSON as this server writes and reads it.
 enum JSON {
-  static func text(_ value: some Encodable) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    // What is written here are our own value types, which always encode.
-    return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
-  }
+  /// What is written here are our own value types, which always encode.
+  static func text(_ value: some Encodable) -> String { (try? value.jsonText()) ?? "{}" }
 
   /// - Throws: `APIError` that names the first field that is wrong.
   static func read<Value: Decodable>(_ type: Value.Type, _ bytes: some Sequence<UInt8>) throws(APIError) -> Value {

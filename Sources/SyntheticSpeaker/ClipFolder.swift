@@ -76,9 +76,9 @@ package final class ClipFolder: Sendable {
     } catch {
       throw LiveTalkError("The folder \(url.path) cannot be made: \(userSentence(error))")
     }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
-    try writingOutput(kindFile.path) { try writeAtomically(encoder.encode(kind) + Data("\n".utf8), to: kindFile) }
+    try writingOutput(kindFile.path) {
+      try writeAtomically(Data("\(kind.jsonText(indented: true))\n".utf8), to: kindFile)
+    }
   }
 
   private static func difference(_ found: Kind, _ wanted: Kind) -> String {
@@ -176,14 +176,12 @@ package final class ClipFolder: Sendable {
 
   private func line(_ number: Int, caption: String, speaker: String) throws -> String {
     let files = files(number)
-    let entry = Entry(
+    return try Entry(
       id: Self.name(number), video: format == .video ? files[0] : nil, frames: format == .frames ? files[0] : nil,
       fps: format == .frames ? ClipSettings.framesPerSecond : nil, sound: files[1], caption: caption,
       reference: files[2],
-      truth: files[3], speaker: speaker)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(entry), as: UTF8.self)
+      truth: files[3], speaker: speaker
+    ).jsonText()
   }
 
   /// Takes the lines whose clips are whole; a line that a killed run cut short is none.

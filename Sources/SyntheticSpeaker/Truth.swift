@@ -56,11 +56,7 @@ package struct Truth: Codable, Sendable, Equatable {
   package var augmentation: SoundAugmentation
 
   /// One JSON object, its keys in order: equal truths give equal bytes.
-  package func encoded() throws -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return try encoder.encode(self) + Data("\n".utf8)
-  }
+  package func encoded() throws -> Data { Data(try "\(jsonText())\n".utf8) }
 
   /// - Throws: `LiveTalkError` when the file is none.
   package init(contentsOf url: URL) throws {

@@ -88,7 +88,7 @@ package struct CheckpointFolders: Sendable {
   }
 
   private func write(_ value: some Encodable, to url: URL) throws {
-    try writeAtomically(Data(settingsText(value).utf8), to: url)
+    try writeAtomically(Data(value.jsonText(indented: true).utf8), to: url)
   }
 
   private func finish(_ partial: URL, as done: URL) throws {

@@ -78,9 +78,7 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     let inspection = CheckpointInspection(of: try CheckpointFolder(URL(fileURLWithPath: folder)), values: !headers)
     if json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      Terminal.line(String(decoding: try encoder.encode(inspection), as: UTF8.self))
+      Terminal.line(try inspection.jsonText(indented: true))
     } else {
       show(inspection)
     }

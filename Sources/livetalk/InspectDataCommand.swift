@@ -46,12 +46,6 @@ struct InspectDataCommand: ParsableCommand {
     }
   }
 
-  private func printJSON(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    Terminal.line(String(decoding: try encoder.encode(value), as: UTF8.self))
-  }
-
   // MARK: Datasets
 
   private func inspectDataset(_ url: URL) throws {
@@ -61,7 +55,7 @@ struct InspectDataCommand: ParsableCommand {
       report?.show(Double($0) / Double($1), "\($0) of \($1) clips")
     }
     report?.end()
-    if json { try printJSON(inspection) } else { show(inspection) }
+    if json { Terminal.line(try inspection.jsonText(indented: true)) } else { show(inspection) }
     if inspection.problems > 0 { throw ExitCode(1) }
   }
 
@@ -137,7 +131,7 @@ struct InspectDataCommand: ParsableCommand {
       folder: folder, kind: index.kind.rawValue, fps: index.fps, sampleRate: index.sampleRate, width: index.width,
       height: index.height, origin: index.origin, clips: index.clips.count, shards: index.files.count,
       bytes: bytes.reduce(0, +), tensors: tensors, shared: shared, rejected: index.rejected, problems: problems)
-    if json { try printJSON(result) } else { show(result) }
+    if json { Terminal.line(try result.jsonText(indented: true)) } else { show(result) }
     if !problems.isEmpty { throw ExitCode(1) }
   }
 

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import NN
 import Testing
@@ -144,7 +145,7 @@ import Testing
     stage.student.weightDecay = 1.0 / 3
     stage.name = "say \"ä/b\"\n"
     stage.adapter = Adapter(rank: 3)
-    #expect(try read(try settingsText(stage)) == stage)
+    #expect(try read(try stage.jsonText(indented: true)) == stage)
   }
 
   @Test func `Settings become those of the optimiser, its schedule and its average`() {

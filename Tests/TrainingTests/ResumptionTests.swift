@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import NN
@@ -53,7 +54,7 @@ private final class SmallStage: TrainingStage {
     var hooks = TrainerHooks()
     hooks.note = { heard.append($0) }
     defer { heard.forEach(notes) }
-    let text = try settingsText(["run": run])
+    let text = try ["run": run].jsonText(indented: true)
     _ = try Trainer(try SmallStage(run), settings: text, hooks: hooks).train(resumes: resumes)
   }
 
@@ -129,7 +130,7 @@ private final class SmallStage: TrainingStage {
       try FileManager.default.createDirectory(at: folder[name], withIntermediateDirectories: true)
       try writeSafetensors(["x": Tensor([value])], to: folder[name].appendingPathComponent("shard-00000.safetensors"))
     }
-    func settings(_ name: String) throws -> String { try settingsText(["run": ["data": folder[name].path]]) }
+    func settings(_ name: String) throws -> String { try ["run": ["data": folder[name].path]].jsonText(indented: true) }
     func compared(_ old: String, _ new: String) throws -> ResumedSettings {
       let (old, new) = (try settings(old), try settings(new))
       return ResumedSettings(
@@ -141,7 +142,8 @@ private final class SmallStage: TrainingStage {
     #expect(try compared("a", "c").conflicts.count == 1)
     // The same path, relative and absolute, in a checkpoint that does not know what it read.
     let here = FileManager.default.currentDirectoryPath
-    let spelled = ResumedSettings(#"{"run": {"data": "x/y"}}"#, try settingsText(["run": ["data": "\(here)/x/../x/y"]]))
+    let spelled = ResumedSettings(
+      #"{"run": {"data": "x/y"}}"#, try ["run": ["data": "\(here)/x/../x/y"]].jsonText(indented: true))
     #expect(spelled.conflicts.isEmpty && spelled.changes.count == 1)
     // What was read has been written over since.
     let before = ResumedSettings.inputs(try settings("a"))

@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Models
@@ -94,7 +95,7 @@ struct TinyLiveAvatarTraining {
       steps += 1
       return steps == limit
     }
-    _ = try Trainer(try settings.stage(.alone), settings: try settingsText(settings), hooks: hooks).train(
+    _ = try Trainer(try settings.stage(.alone), settings: try settings.jsonText(indented: true), hooks: hooks).train(
       resumes: resumes)
     let file = URL(fileURLWithPath: settings.run.out).appendingPathComponent("metrics.jsonl")
     return try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map { line in

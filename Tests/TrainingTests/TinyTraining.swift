@@ -1,3 +1,4 @@
+import Basics
 import ClipShards
 import Foundation
 import Models
@@ -146,13 +147,13 @@ struct TinyTraining {
       settings.sampleGuidance = Guidance(text: 1, audio: 2)
       if kind == .teacherInHalf { settings.run.precision = .bfloat16 }
       if kind == .teacherLoRA { settings.lowRank = Self.lora }
-      return (try TeacherStage(settings), try settingsText(settings))
+      return (try TeacherStage(settings), try settings.jsonText(indented: true))
     case .ode:
       var settings = ODEConfiguration()
       settings.run = run(out, try trajectories(), edit)
       settings.optimizer = optimizer
       settings.average = EMASettings(decay: 0.5, startStep: 1)
-      return (try ODEStage(settings), try settingsText(settings))
+      return (try ODEStage(settings), try settings.jsonText(indented: true))
     case .dmd, .dmdBlockwise, .dmdLoRA, .dmdLiteral, .dmdInHalf:
       var settings = DMDConfiguration()
       settings.run = run(out, try latents(), edit)
@@ -175,7 +176,7 @@ struct TinyTraining {
         settings.run.precision = .bfloat16
         settings.rollout.commit = .lastStep
       }
-      return (try DMDStage(settings), try settingsText(settings))
+      return (try DMDStage(settings), try settings.jsonText(indented: true))
     case .vae, .vaeInHalf, .vaeDecoder:
       var settings = VAEConfiguration()
       settings.run = run(out, try media(), edit)
@@ -187,7 +188,7 @@ struct TinyTraining {
         settings.trainsEncoder = false
         settings.optimizer.algorithm = .muon
       }
-      return (try VAEStage(settings), try settingsText(settings))
+      return (try VAEStage(settings), try settings.jsonText(indented: true))
     case .audio, .audioInHalf:
       var settings = AudioConfiguration.standard
       settings.run = run(out, try media(), edit)
@@ -195,14 +196,14 @@ struct TinyTraining {
       settings.average = EMASettings(decay: 0.5, startStep: 3)
       settings.seconds = 0.5
       if kind == .audioInHalf { settings.run.precision = .bfloat16 }
-      return (try AudioStage(settings), try settingsText(settings))
+      return (try AudioStage(settings), try settings.jsonText(indented: true))
     case .reader:
       var settings = ReaderConfiguration.standard
       settings.run = run(out, try media(), edit)
       settings.optimizer = optimizer
       settings.average = EMASettings(decay: 0.5, startStep: 3)
       (settings.widths, settings.hidden, settings.identityWidth) = ([8, 8, 8, 32], 8, 8)
-      return (try ReaderStage(settings), try settingsText(settings))
+      return (try ReaderStage(settings), try settings.jsonText(indented: true))
     }
   }
 

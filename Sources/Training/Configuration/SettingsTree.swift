@@ -85,7 +85,7 @@ struct SettingsTree {
     do { settings = try YAMLDecoder().decode(C.self, from: merged) } catch let error as DecodingError {
       throw LiveTalkError("\(source): \(SettingsTree.sentence(error, in: merged)).")
     }
-    do { _ = try settingsText(settings) } catch let error as EncodingError {
+    do { _ = try settings.jsonText(indented: true) } catch let error as EncodingError {
       // JSON has no such numbers, and no setting takes them.
       throw LiveTalkError("\(source): \(userSentence(error))")
     }
@@ -106,7 +106,7 @@ struct SettingsTree {
   }
 
   private static func encoded(_ settings: some Encodable) throws -> Node {
-    try node(try settingsText(settings), "the preset")
+    try node(try settings.jsonText(indented: true), "the preset")
   }
 
   /// Maps are merged key by key, anything else is replaced. An empty value changes no map.
@@ -185,11 +185,4 @@ struct SettingsTree {
 /// Whether a value is empty, which is not the same as "null".
 private func isEmpty(_ node: Node) -> Bool {
   node.scalar.map { $0.string.isEmpty && ($0.style == .plain || $0.style == .any) } ?? false
-}
-
-/// Settings as JSON with every key; Yams would round numbers.
-package func settingsText(_ settings: some Encodable) throws -> String {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  return String(decoding: try encoder.encode(settings), as: UTF8.self)
 }

@@ -19,7 +19,7 @@ struct ResumedSettings {
   private static let folders = ["run.data", "run.checkpoint", "teacher"]
 
   /// - Parameters:
-  ///   - old: the whole configuration of the checkpoint's run, as `settingsText` writes it.
+  ///   - old: the whole configuration of the checkpoint's run, as JSON.
   ///   - new: that of the run that resumes.
   ///   - oldInputs: what `inputs` said when the checkpoint's run began; empty for a checkpoint from before it was kept.
   ///   - newInputs: what it says now.

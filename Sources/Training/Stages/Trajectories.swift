@@ -62,7 +62,7 @@ package struct Trajectories: @unchecked Sendable {
     let index = source.clips.index
     var origin = index.origin
     origin[Trajectories.timestepsKey] = settings.timesteps.map { "\($0)" }.joined(separator: " ")
-    origin["trajectories"] = try settingsText(settings)
+    origin["trajectories"] = try settings.jsonText(indented: true)
     // So that two teachers' trajectories are not mixed in one folder.
     origin["teacher"] = try fingerprint(of: try folder.require(.transformer))
     origin["teacher's precision"] = precision.rawValue

@@ -1,3 +1,4 @@
+import Foundation
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -26,16 +27,31 @@ struct WebRTCRoutes: Sendable {
         _ = try registry.find(context)
         return Response(status: .ok, headers: [.acceptPost: "application/sdp"])
       },
+      // There is nothing to be seen here; players ask so whether this is an endpoint of WHEP.
+      Route(.get, path) { _, context in
+        _ = try registry.find(context)
+        return Response(status: .noContent)
+      },
+      Route(.head, path) { _, context in
+        _ = try registry.find(context)
+        return Response(status: .ok, headers: [.contentType: "application/sdp", .contentLength: "0"])
+      },
       Route(.post, path) { request, context in
         let conversation = try registry.find(context)
         let offer = try await text(request, "application/sdp")
         let (connection, answer) = try await gateway.connect(conversation, offer: offer, role: role)
+        var headers: HTTPFields = [
+          .contentType: "application/sdp", .cacheControl: "no-store", .eTag: connection.tag,
+          .location: "/v1/sessions/\(conversation.id)/\(name)/\(connection.id)",
+        ]
+        for link in settings.webRTC.iceServerLinks { headers.append(HTTPField(name: .link, value: link)) }
         return Response(
-          status: .created,
-          headers: [
-            .contentType: "application/sdp", .cacheControl: "no-store", .eTag: connection.tag,
-            .location: "/v1/sessions/\(conversation.id)/\(name)/\(connection.id)",
-          ], body: .init(byteBuffer: ByteBuffer(string: answer)))
+          status: .created, headers: headers,
+          body: .init(byteBuffer: ByteBuffer(string: answer)))
+      },
+      Route(.get, path + "/{connection}") { _, context in
+        _ = try await connection(context)
+        return Response(status: .noContent)
       },
       Route(.patch, path + "/{connection}") { request, context in try await trickle(request, context) },
       Route(.delete, path + "/{connection}") { _, context in
@@ -72,6 +88,27 @@ struct WebRTCRoutes: Sendable {
   }
 }
 
+extension PeerSettings {
+  /// The servers that clients may use too, as RFC 9725 (4.6) has them in `Link`.
+  var iceServerLinks: [String] {
+    ([stunServer].compactMap { $0 } + turnServers).compactMap { server in
+      guard let url = URLComponents(string: server), let scheme = url.scheme, let host = url.percentEncodedHost else {
+        return nil
+      }
+      let port = url.port.map { ":\($0)" } ?? ""
+      var link = "<\(scheme):\(host)\(port)\(url.percentEncodedQuery.map { "?\($0)" } ?? "")>; rel=\"ice-server\""
+      if let user = url.user, let password = url.password {
+        func quoted(_ text: String) -> String {
+          "\"\(text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
+        }
+        link += "; username=\(quoted(user)); credential=\(quoted(password)); credential-type=\"password\""
+      }
+      return link
+    }
+  }
+}
+
 extension HTTPField.Name {
+  static let link = HTTPField.Name("Link")!
   static let acceptPost = HTTPField.Name("Accept-Post")!
 }

@@ -30,15 +30,36 @@ import Testing
     }
   }
 
+  @Test(arguments: ["webrtc", "whip", "whep"])
+  func endpointsTellWhatTheyAreAndHaveNoContent(_ kind: String) async throws {
+    try await RunningServer.with { server in
+      let path = "/v1/sessions/\(try await server.session())/\(kind)"
+      let head = try await server.send("HEAD", path)
+      #expect(head.status == 200 && head.headers["content-type"] == "application/sdp" && head.body.isEmpty)
+      #expect(try await server.send("GET", path).status == 204)
+      for method in ["GET", "HEAD"] { #expect(try await server.send(method, "/v1/sessions/x/\(kind)").status == 404) }
+      #expect(try await server.send("GET", path + "/nobody").status == 404)
+      for method in ["PUT", "PATCH", "DELETE"] { #expect(try await server.send(method, path).status == 405) }
+    }
+  }
+
   @Test func offerIsAnsweredTrickledToAndEnded() async throws {
     do { try Peer.warmUp() } catch let error as WebRTCError where error.reason == .unavailable { return }
-    try await RunningServer.with(change: { $0.webRTC.isLoopbackOnly = true }) { server in
+    try await RunningServer.with(change: {
+      $0.webRTC.isLoopbackOnly = true
+      $0.webRTC.turnServers = ["turn://live%20talk:pass%22word@127.0.0.1:9?transport=tcp"]
+      $0.webRTC.gathering = 0.2
+    }) { server in
       let id = try await server.session()
       let path = "/v1/sessions/\(id)/webrtc"
       let offer = try Offer(Offer.example, role: .conversation, codecs: [.vp8])
       let reply = try await server.send("POST", path, Array(Offer.example.utf8), type: "application/sdp")
       #expect(reply.status == 201 && reply.headers["content-type"] == "application/sdp", "\(reply.text)")
       #expect(reply.text.hasPrefix("v=0") && reply.text.contains("a=candidate:"))
+      #expect(
+        reply.headers["link"]
+          == #"<turn:127.0.0.1:9?transport=tcp>; rel="ice-server"; username="live talk"; credential="pass\"word"; credential-type="password""#
+      )
       let location = try #require(reply.headers["location"])
       let tag = try #require(reply.headers["etag"])
       let fragment = Array("a=ice-ufrag:\(offer.userFragment)\r\na=ice-pwd:\(offer.password)\r\n".utf8)

@@ -145,7 +145,7 @@ static void set_up_pads(cgst_graph *graph, const cgst_connection *connection) {
     cgst.g_object_get(pad, "transceiver", &transceiver, NULL);
     if (transceiver) {
       cgst.g_object_set(
-          transceiver, "do-nack", TRUE, "direction",
+          transceiver, "do-nack", (gboolean)connection->retransmits[i], "direction",
           connection->receives[i] ? DIRECTION_SEND_RECEIVE : DIRECTION_SEND_ONLY, NULL);
       cgst.g_object_unref(transceiver);
     }
@@ -218,7 +218,7 @@ static int await_reply(GstPromise *promise, const char *field, GType type, void 
       snprintf(message, capacity, "%s", error->message);
       cgst.g_error_free(error);
     } else if (field && !(reply && cgst.gst_structure_get(reply, field, type, value, NULL))) {
-      snprintf(message, capacity, "there is no %s to this offer", field);
+      snprintf(message, capacity, "there is no %s", field);
     } else {
       status = 0;
     }
@@ -245,26 +245,32 @@ static void await_gathering(cgst_graph *graph, int32_t milliseconds) {
   pthread_mutex_unlock(&graph->lock);
 }
 
-int cgst_answer(
-    cgst_graph *graph, const char *offer, int32_t gather_milliseconds, char **answer, char *message, size_t capacity) {
+/// Gives webrtcbin what the other side says.
+static int set_remote(cgst_graph *graph, int type, const char *text, char *message, size_t capacity) {
   GstSDPMessage *sdp = NULL;
   cgst.gst_sdp_message_new(&sdp);
-  if (cgst.gst_sdp_message_parse_buffer((const guint8 *)offer, (guint)strlen(offer), sdp)) {
+  if (cgst.gst_sdp_message_parse_buffer((const guint8 *)text, (guint)strlen(text), sdp)) {
     cgst.gst_sdp_message_free(sdp);
-    snprintf(message, capacity, "the offer is not SDP");
+    snprintf(message, capacity, "it is not SDP");
     return -1;
   }
-  GstWebRTCSessionDescription *description = cgst.gst_webrtc_session_description_new(SDP_TYPE_OFFER, sdp);
-  GstPromise *promise = cgst.gst_promise_new();
+  GstWebRTCSessionDescription *const description = cgst.gst_webrtc_session_description_new(type, sdp);
+  GstPromise *const promise = cgst.gst_promise_new();
   cgst.g_signal_emit_by_name(graph->webrtc, "set-remote-description", description, promise);
   cgst.gst_webrtc_session_description_free(description);
-  if (await_reply(promise, NULL, 0, NULL, message, capacity)) return -1;
+  return await_reply(promise, NULL, 0, NULL, message, capacity);
+}
 
-  promise = cgst.gst_promise_new();
-  cgst.g_signal_emit_by_name(graph->webrtc, "create-answer", NULL, promise);
-  description = NULL;
+/// Lets webrtcbin make its own description, `kind` "offer" or "answer", and waits for its candidates. `text` is new, for free().
+static int describe(
+    cgst_graph *graph, const char *kind, int32_t gather_milliseconds, char **text, char *message, size_t capacity) {
+  char action[16];
+  snprintf(action, sizeof action, "create-%s", kind);
+  GstPromise *promise = cgst.gst_promise_new();
+  cgst.g_signal_emit_by_name(graph->webrtc, action, NULL, promise);
+  GstWebRTCSessionDescription *description = NULL;
   const GType type = cgst.gst_webrtc_session_description_get_type();
-  if (await_reply(promise, "answer", type, &description, message, capacity)) return -1;
+  if (await_reply(promise, kind, type, &description, message, capacity)) return -1;
   promise = cgst.gst_promise_new();
   cgst.g_signal_emit_by_name(graph->webrtc, "set-local-description", description, promise);
   cgst.gst_webrtc_session_description_free(description);
@@ -277,11 +283,25 @@ int cgst_answer(
     snprintf(message, capacity, "the connection was closed");
     return -1;
   }
-  char *const text = cgst.gst_sdp_message_as_text(description->sdp);
-  *answer = strdup(text);
-  cgst.g_free(text);
+  char *const sdp = cgst.gst_sdp_message_as_text(description->sdp);
+  *text = strdup(sdp);
+  cgst.g_free(sdp);
   cgst.gst_webrtc_session_description_free(description);
   return 0;
+}
+
+int cgst_answer(
+    cgst_graph *graph, const char *offer, int32_t gather_milliseconds, char **answer, char *message, size_t capacity) {
+  if (set_remote(graph, SDP_TYPE_OFFER, offer, message, capacity)) return -1;
+  return describe(graph, "answer", gather_milliseconds, answer, message, capacity);
+}
+
+int cgst_offer(cgst_graph *graph, int32_t gather_milliseconds, char **offer, char *message, size_t capacity) {
+  return describe(graph, "offer", gather_milliseconds, offer, message, capacity);
+}
+
+int cgst_accept(cgst_graph *graph, const char *answer, char *message, size_t capacity) {
+  return set_remote(graph, SDP_TYPE_ANSWER, answer, message, capacity);
 }
 
 void cgst_add_candidate(cgst_graph *graph, uint32_t media_line, const char *candidate) {

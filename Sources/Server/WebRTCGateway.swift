@@ -31,9 +31,9 @@ actor WebRTCGateway {
 
   init(settings: PeerSettings, logger: Logger) { (self.settings, self.logger) = (settings, logger) }
 
-  /// Answers an offer.
+  /// Answers an offer. That of a viewer which cannot be taken is countered by one that it can answer.
   ///
-  /// - Returns: the connection and the answer's SDP.
+  /// - Returns: the connection and the SDP of the answer, or of the counter-offer: then the connection's peer is not answered yet.
   /// - Throws: `APIError`.
   func connect(_ conversation: OpenSession, offer: String, role: PeerRole) async throws -> (Connection, String) {
     let count = connections.values.count { $0.session == conversation.id }
@@ -44,7 +44,7 @@ actor WebRTCGateway {
       let needsStream = role != .microphone
       let stream = needsStream ? try await watch(conversation) : nil
       do {
-        let (peer, answer) = try await Peer.answer(offer, role: role, stream: stream, settings: settings)
+        let (peer, answer) = try await describe(offer, role, stream)
         let connection = Connection(id: Identifier.make(), peer: peer, tag: "\"\(Identifier.make().prefix(16))\"")
         connections[connection.id] = (connection, conversation.id)
         Task { await self.run(connection, conversation) }
@@ -55,6 +55,15 @@ actor WebRTCGateway {
       }
     } catch let error as WebRTCError {
       throw APIError(error)
+    }
+  }
+
+  private func describe(_ offer: String, _ role: PeerRole, _ stream: LiveStream?) async throws -> (Peer, String) {
+    do { return try await Peer.answer(offer, role: role, stream: stream, settings: settings) } catch let error
+      as WebRTCError
+    {
+      guard error.reason == .unsupported, role == .viewer, let stream else { throw error }
+      return try await Peer.counterOffer(stream: stream, settings: settings)
     }
   }
 

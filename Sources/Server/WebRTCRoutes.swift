@@ -7,7 +7,7 @@ import WebRTC
 /// WebRTC's signalling over HTTP: `webrtc` (both ways, with a data channel), and strict WHIP (RFC 9725) and WHEP beside it.
 ///
 /// An offer is posted; the answer comes with all its candidates, and `Location` names the connection. Candidates of the client may
-/// follow by PATCH; DELETE ends the connection.
+/// follow by PATCH; DELETE ends the connection. A viewer whose offer cannot be taken gets one itself (406), which it answers by PATCH.
 struct WebRTCRoutes: Sendable {
   let gateway: WebRTCGateway
   let registry: SessionRegistry
@@ -46,14 +46,14 @@ struct WebRTCRoutes: Sendable {
         ]
         for link in settings.webRTC.iceServerLinks { headers.append(HTTPField(name: .link, value: link)) }
         return Response(
-          status: .created, headers: headers,
+          status: connection.peer.isAnswered ? .created : .notAcceptable, headers: headers,
           body: .init(byteBuffer: ByteBuffer(string: answer)))
       },
       Route(.get, path + "/{connection}") { _, context in
         _ = try await connection(context)
         return Response(status: .noContent)
       },
-      Route(.patch, path + "/{connection}") { request, context in try await trickle(request, context) },
+      Route(.patch, path + "/{connection}") { request, context in try await patch(request, context) },
       Route(.delete, path + "/{connection}") { _, context in
         await gateway.close(try await connection(context))
         return Response(status: .ok)
@@ -61,8 +61,13 @@ struct WebRTCRoutes: Sendable {
     ]
   }
 
-  private func trickle(_ request: Request, _ context: LiveContext) async throws -> Response {
+  private func patch(_ request: Request, _ context: LiveContext) async throws -> Response {
     let connection = try await connection(context)
+    guard connection.peer.isAnswered else {
+      let answer = try await text(request, "application/sdp")
+      do { try await connection.peer.accept(answer) } catch let error as WebRTCError { throw APIError(error) }
+      return Response(status: .noContent)
+    }
     let fragment = try await text(request, "application/trickle-ice-sdpfrag")
     guard let match = request.headers[.ifMatch] else {
       throw APIError(.preconditionRequired, "Send the connection's ETag as If-Match.")

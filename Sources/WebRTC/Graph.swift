@@ -104,16 +104,43 @@ final class Graph: Sendable {
 
   /// Blocks until ICE candidates are there.
   func answer(_ offer: String, gatherMilliseconds: Int) throws -> String {
+    try signal("The offer cannot be answered") { graph, text, message, count in
+      cgst_answer(graph, offer, Int32(gatherMilliseconds), &text, message, count)
+    }
+  }
+
+  /// An offer of what the sources send. Blocks until ICE candidates are there.
+  func offer(gatherMilliseconds: Int) throws -> String {
+    try signal("Nothing can be offered") { graph, text, message, count in
+      cgst_offer(graph, Int32(gatherMilliseconds), &text, message, count)
+    }
+  }
+
+  /// Takes the answer to what `offer` gave. Blocks.
+  func accept(_ answer: String) throws {
+    _ = try signal("The answer cannot be taken") { graph, text, message, count in
+      text = strdup("")
+      return cgst_accept(graph, answer, message, count)
+    }
+  }
+
+  private typealias Signal = (
+    OpaquePointer, inout UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<CChar>, Int
+  ) -> Int32
+
+  /// - Throws: `WebRTCError` that begins with `failure`.
+  private func signal(_ failure: String, _ body: Signal) throws -> String {
     try answering.withLock { _ in
       guard let graph = running.withLock({ $0?.graph }) else { throw WebRTCError(.failed, "The connection is closed.") }
       var message = [CChar](repeating: 0, count: 512)
-      var answer: UnsafeMutablePointer<CChar>?
-      let status = cgst_answer(graph, offer, Int32(gatherMilliseconds), &answer, &message, message.count)
-      guard status == 0, let answer else {
-        throw WebRTCError(.unsupported, "The offer cannot be answered: \(Self.text(message)).")
+      let capacity = message.count
+      var text: UnsafeMutablePointer<CChar>?
+      let status = message.withUnsafeMutableBufferPointer { body(graph, &text, $0.baseAddress!, capacity) }
+      defer { free(text) }
+      guard status == 0, let text else {
+        throw WebRTCError(.unsupported, "\(failure): \(Self.text(message)).")
       }
-      defer { free(answer) }
-      return String(cString: answer)
+      return String(cString: text)
     }
   }
 
@@ -169,6 +196,8 @@ struct Connection: Sendable {
   var streamName: String
   /// Whether each of the sources also receives.
   var receives: [Bool]
+  /// Whether lost packets of each of the sources are sent again. Browsers refuse an offer of that for sound.
+  var retransmits: [Bool]
   /// Caps of RTP where nothing is sent.
   var receiveOnlyCaps: String?
   /// The pipeline from RTP to sound.
@@ -191,7 +220,11 @@ struct Connection: Sendable {
       structure.first_port = Int32(settings.ports?.lowerBound ?? 0)
       structure.last_port = Int32(settings.ports?.upperBound ?? 0)
       structure.stream_name = copy(streamName)
-      structure.receives = (receives.first == true ? 1 : 0, receives.dropFirst().first == true ? 1 : 0)
+      func pair(_ flags: [Bool]) -> (Int32, Int32) {
+        (flags.first == true ? 1 : 0, flags.dropFirst().first == true ? 1 : 0)
+      }
+      structure.receives = pair(receives)
+      structure.retransmits = pair(retransmits)
       structure.receive_only_caps = copy(receiveOnlyCaps)
       structure.receiver = copy(receiver)
       return body(&structure)

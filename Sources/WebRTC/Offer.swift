@@ -88,6 +88,15 @@ package struct Offer: Sendable, Equatable {
     }
   }
 
+  /// What is offered to a viewer whose own offer cannot be taken.
+  init(sending codec: VideoCodec) {
+    (text, role, kinds, userFragment, password) = ("", .viewer, ["video", "audio"], "", "")
+    let name = codec == .vp8 ? "VP8" : "H264"
+    video = Choice(codec: codec, payloadType: PayloadType(codec: name, number: 96, parameters: [:]))
+    sound = PayloadType(codec: "opus", number: 111, parameters: [:])
+    microphone = nil
+  }
+
   /// The rules that every WebRTC offer keeps (RFC 8829), as far as an answer depends on them.
   private static func check(_ description: SessionDescription) throws {
     let media = description.media

@@ -16,6 +16,7 @@ package enum PeerEvent: Sendable, Equatable {
 
 /// A WebRTC connection to one browser or other client, which offers it; made by webrtcbin.
 package final class Peer: Sendable {
+  /// What the other side offered; where this side offers, what that is.
   package let offer: Offer
   package let settings: PeerSettings
   /// In their order; those that nobody reads are lost from the oldest on. It ends with `lost` or with `close`.
@@ -29,10 +30,12 @@ package final class Peer: Sendable {
     var isConnected = false
     var isClosed = false
     var began = ContinuousClock.now
+    /// The other side's ICE credentials; nil before it has answered.
+    var remote: (userFragment: String, password: String)?
   }
 
   private let state = Mutex(State())
-  private let stream: LiveStream?
+  let stream: LiveStream?
   private let eventsOut: AsyncStream<PeerEvent>.Continuation
   private let microphoneOut: AsyncStream<[Float]>.Continuation
 
@@ -40,9 +43,9 @@ package final class Peer: Sendable {
   private let candidates = Atomic(0)
 
   /// Where graphs are made and ended, which blocks.
-  private static let queue = DispatchQueue(label: "webrtc", qos: .userInitiated, attributes: .concurrent)
+  static let queue = DispatchQueue(label: "webrtc", qos: .userInitiated, attributes: .concurrent)
 
-  private init(_ offer: Offer, settings: PeerSettings, stream: LiveStream?) {
+  init(_ offer: Offer, settings: PeerSettings, stream: LiveStream?) {
     (self.offer, self.settings, self.stream) = (offer, settings, stream)
     (events, eventsOut) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
     (microphone, microphoneOut) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(50))
@@ -74,7 +77,9 @@ package final class Peer: Sendable {
     let offer = try Offer(Offer.example, role: .conversation, codecs: [.vp8])
     let graph = try Graph(
       Pipelines.peer(offer, settings: settings),
-      connection: Connection(settings: settings, streamName: "warm", receives: [false, true]), handlers: .init())
+      connection: Connection(
+        settings: settings, streamName: "warm", receives: [false, true], retransmits: [true, false]),
+      handlers: .init())
     _ = try graph.answer(offer.text, gatherMilliseconds: 1000)
     graph.close()
   }
@@ -85,7 +90,7 @@ package final class Peer: Sendable {
     let offer = try Offer(sdp, role: role, codecs: try settings.availableCodecs())
     let peer = Peer(offer, settings: settings, stream: stream)
     let graph = try peer.makeGraph()
-    peer.state.withLock { $0.graph = graph }
+    peer.state.withLock { ($0.graph, $0.remote) = (graph, (offer.userFragment, offer.password)) }
     do {
       let answer = try graph.answer(sdp, gatherMilliseconds: Int(settings.gathering * 1000))
       try peer.check(answer)
@@ -98,10 +103,32 @@ package final class Peer: Sendable {
     }
   }
 
+  /// The graph of a peer that offers.
+  func open() throws -> Graph {
+    let graph = try makeGraph()
+    state.withLock { $0.graph = graph }
+    return graph
+  }
+
+  /// Whether the other side has said where it is.
+  package var isAnswered: Bool { state.withLock { $0.remote != nil } }
+
+  /// Begins with what the other side has answered.
+  ///
+  /// - Returns: false where it had answered before.
+  func begin(_ userFragment: String, _ password: String) -> Bool {
+    state.withLock { state in
+      guard state.remote == nil else { return false }
+      (state.remote, state.began) = ((userFragment, password), .now)
+      return true
+    }
+  }
+
   private func makeGraph() throws -> Graph {
     var receives: [Bool] = []
     if offer.video != nil { receives.append(false) }
     if offer.sound != nil { receives.append(offer.microphone != nil) }
+    let retransmits = [offer.video != nil, false]
     let receiveOnly = offer.sound == nil ? offer.microphone.map(Pipelines.receiveOnlyCaps) : nil
     let codec = offer.video?.codec
     let handlers = Graph.Handlers(
@@ -122,7 +149,8 @@ package final class Peer: Sendable {
     return try Graph(
       Pipelines.peer(offer, settings: settings),
       connection: Connection(
-        settings: settings, streamName: "avatar", receives: receives, receiveOnlyCaps: receiveOnly,
+        settings: settings, streamName: "avatar", receives: receives, retransmits: retransmits,
+        receiveOnlyCaps: receiveOnly,
         receiver: offer.microphone != nil ? Pipelines.microphone : nil),
       handlers: handlers)
   }
@@ -147,7 +175,7 @@ package final class Peer: Sendable {
 
   package var isConnected: Bool { state.withLock { $0.isConnected } }
 
-  private var graph: Graph? { state.withLock { $0.graph } }
+  var graph: Graph? { state.withLock { $0.graph } }
 
   func push(picture: UnsafeRawBufferPointer, time: Int64, duration: Int64, isKey: Bool) {
     graph?.push(picture, to: 0, time: time, duration: duration, isKey: isKey)
@@ -168,9 +196,12 @@ package final class Peer: Sendable {
   /// - Throws: `WebRTCError`: `malformed`; `unsupported` for a restart of ICE, after which a client makes a new connection.
   package func add(fragment text: String) throws {
     let fragment = try TrickleFragment(text)
+    guard let remote = state.withLock({ $0.remote }) else {
+      throw WebRTCError(.unsupported, "The offer has to be answered before candidates are sent.")
+    }
     let isSame =
-      (fragment.userFragment ?? offer.userFragment) == offer.userFragment
-      && (fragment.password ?? offer.password) == offer.password
+      (fragment.userFragment ?? remote.userFragment) == remote.userFragment
+      && (fragment.password ?? remote.password) == remote.password
     guard isSame else { throw WebRTCError(.unsupported, "ICE cannot be restarted here: make a new connection.") }
     let count = candidates.add(fragment.candidates.count, ordering: .relaxed).newValue
     guard count <= Self.mostCandidates else { throw WebRTCError(.malformed, "There are too many ICE candidates.") }
@@ -192,7 +223,7 @@ package final class Peer: Sendable {
   }
 
   /// Ends it from any thread, GStreamer's too.
-  private func end(_ reason: String?) {
+  func end(_ reason: String?) {
     guard let graph = finish(reason) else { return }
     Self.queue.async {
       self.stream?.detach(self)
@@ -232,7 +263,7 @@ package final class Peer: Sendable {
   /// Looks after the connection: heartbeats, and packets that stay away.
   ///
   /// The other side's transport acknowledges a heartbeat by itself, so that packets come also where no microphone is on.
-  private func watch() {
+  func watch() {
     let settings = settings
     let silence = offer.role == .viewer ? settings.viewerSilence : settings.silence
     Task { [weak self] in

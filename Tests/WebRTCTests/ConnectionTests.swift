@@ -72,6 +72,32 @@ extension LiveTests {
       await peer.close()
     }
 
+    @Test(
+      "A viewer whose own offer could not be taken answers the server's, and sees and hears",
+      arguments: Client.Kind.there, VideoCodec.allCases)
+    func counterOffer(kind: Client.Kind, codec: VideoCodec) async throws {
+      let avatar = try Avatar()
+      avatar.run()
+      let client = try Client(kind, ["--role", "answerer", "--seconds", "4"])
+      var settings = loopback()
+      settings.codecs = [codec]
+      let (peer, offer) = try await Peer.counterOffer(stream: avatar.stream, settings: settings)
+      #expect(try SessionDescription(parsing: offer).media.map(\.direction) == [.sendOnly, .sendOnly])
+      #expect(!peer.isAnswered)
+      try client.answer(offer)
+      let answer = try await client.offer()
+      #expect(try SessionDescription(parsing: answer).media.map(\.direction) == [.receiveOnly, .receiveOnly])
+      try await peer.accept(answer)
+      #expect(peer.isAnswered)
+      let report = try await client.next(Report.self)
+      #expect(report.seen.count >= 3 * 16, "\(report.seen.count) pictures in 4 s")
+      #expect(report.clicks.count >= 2)
+      #expect(report.states.last == "connected")
+      await #expect(throws: WebRTCError.self) { try await peer.accept(answer) }
+      await peer.close()
+      #expect(avatar.stream.counts.peers == 0)
+    }
+
     @Test("Many viewers see one avatar, whose pictures are encoded once")
     func viewers() async throws {
       let avatar = try Avatar()

@@ -55,6 +55,8 @@ typedef struct {
   const char *stream_name;
   /// Whether the source of this number also receives (1) or only sends (0).
   int32_t receives[2];
+  /// Whether lost packets of the source of this number are sent again to who asks.
+  int32_t retransmits[2];
   /// NULL, or caps of RTP that a connection without sources receives.
   const char *receive_only_caps;
   /// NULL, or a description of what decodes the received sound, from RTP to an appsink.
@@ -79,6 +81,12 @@ void cgst_want_key_frame(cgst_graph *graph);
 /// The answer to an offer, once ICE candidates are gathered or `gather_milliseconds` have passed. Blocks. `answer` is new, for free().
 int cgst_answer(
     cgst_graph *graph, const char *offer, int32_t gather_milliseconds, char **answer, char *message, size_t capacity);
+
+/// An offer of all that the graph's sources send, as above. Blocks. `offer` is new, for free().
+int cgst_offer(cgst_graph *graph, int32_t gather_milliseconds, char **offer, char *message, size_t capacity);
+
+/// Takes the answer to what cgst_offer gave. Blocks.
+int cgst_accept(cgst_graph *graph, const char *answer, char *message, size_t capacity);
 
 void cgst_add_candidate(cgst_graph *graph, uint32_t media_line, const char *candidate);
 

@@ -3,6 +3,8 @@
 It prints its offer, reads the answer, runs for some seconds, and prints what it saw and heard. Pictures carry their number: 16 squares
 along the top are its bits, white for one; the middle of a picture with a click is white.
 
+With the role `answerer` it is the other way round: it reads the offer and prints its answer.
+
     aiortc_client.py --role conversation --seconds 4 [--codec h264] [--relay turn:host:port] [--close-after S] [--loss PERCENT]
 """
 
@@ -132,6 +134,15 @@ async def connect(arguments):
         def on_message(text):
             texts.append([text, now_ms()])
 
+    loop = asyncio.get_running_loop()
+    if arguments.role == "answerer":
+        offer = json.loads(await loop.run_in_executor(None, sys.stdin.readline))["answer"]
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await connection.setLocalDescription(await connection.createAnswer())
+        say(offer=connection.localDescription.sdp)
+        await report(arguments, connection, None, seen, heard, texts, states)
+        return
+
     if arguments.role in ("conversation", "microphone"):
         direction = "sendrecv" if arguments.role == "conversation" else "sendonly"
         connection.addTransceiver(Tone(), direction=direction)
@@ -150,11 +161,14 @@ async def connect(arguments):
         offer = "".join(line for line in offer.splitlines(True) if "a=candidate" not in line or "typ relay" in line)
     relay = LossyRelay(arguments.loss) if arguments.loss else None
     say(offer=relay.without_candidates(offer) if relay else offer)
-    loop = asyncio.get_running_loop()
     answer = json.loads(await loop.run_in_executor(None, sys.stdin.readline))["answer"]
     if relay:
         answer = relay.stand_before(answer)
     await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    await report(arguments, connection, relay, seen, heard, texts, states)
+
+
+async def report(arguments, connection, relay, seen, heard, texts, states):
     if arguments.close_after:
         await asyncio.sleep(arguments.close_after)
         say(closing=now_ms())

@@ -57,6 +57,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/settings":
             settings = {name: getattr(arguments, name) for name in ("role", "seconds", "codec", "trickle", "relay")}
             self.reply(json.dumps(settings).encode(), "application/json")
+        elif self.path == "/answer":
+            # The test may answer later; the page waits.
+            answer = answers.get()
+            answer = relay.stand_before(answer) if relay else answer
+            self.reply(json.dumps({"answer": answer}).encode(), "application/json")
+            answered.set()
         else:
             self.reply(Path(__file__).with_name("chromium_client.html").read_bytes(), "text/html")
 
@@ -67,13 +73,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if relay and "lost" in body:
             body["lost"]["relay"] = [relay.dropped, relay.carried]
         say(**body)
-        if "offer" in body:
-            # The test may answer later; the page waits.
-            answer = answers.get()
-            answer = relay.stand_before(answer) if relay else answer
-            self.reply(json.dumps({"answer": answer}).encode(), "application/json")
-            answered.set()
-            return
         self.reply(b"{}", "application/json")
         if "seen" in body or "failure" in body:
             finished.set()

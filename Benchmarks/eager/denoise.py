@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from report import report, timed
+from report import DTYPES, report, timed
 
 STEPS = (1000.0, 936.0, 832.0, 624.0)  # what the model sees in bf16
 SIGMAS = (1.0, 0.9375, 0.8333333, 0.625)
@@ -250,6 +250,7 @@ def main():
     parser.add_argument("--calls", type=int, help="stop after so many timed calls, without warming up")
     parser.add_argument("--layers", type=int, help="fewer layers than the preset")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -257,8 +258,8 @@ def main():
     if options.layers:
         c = dataclasses.replace(c, layers=options.layers)
     torch.manual_seed(0)
-    kind = {"dtype": torch.bfloat16}
-    torch.set_default_dtype(torch.bfloat16)
+    kind = {"dtype": DTYPES[options.dtype]}
+    torch.set_default_dtype(kind["dtype"])
     model = Transformer(c).eval()
     rows = c.window * c.tokens
     caches = [RollingCache(c, rows, **kind) for _ in range(c.layers)]
@@ -302,7 +303,7 @@ def main():
         "layers": c.layers,
         "tokens_per_frame": c.tokens,
         "window": c.window,
-        "dtype": "bfloat16",
+        "dtype": options.dtype,
         "device": "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -4,6 +4,10 @@ import json
 import statistics
 import time
 
+import torch
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
 
 def percentile(values, fraction):
     """The value at `fraction` of the sorted list, interpolated between neighbours."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from report import report, timed
+from report import DTYPES, report, timed
 
 HISTORY = 2  # input frames a causal convolution remembers
 
@@ -162,11 +162,12 @@ def main():
     parser.add_argument("--size", type=int, default=128, help="height and width of the video")
     parser.add_argument("--blocks", type=int, default=20, help="timed blocks, after one that warms up")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(DTYPES[options.dtype])
     model = Decoder(options.dim).eval()
     memory = Memory(model.slots)
     side = options.size // 8
@@ -177,7 +178,7 @@ def main():
     settings = {
         "dim": options.dim,
         "video": f"12x{options.size}x{options.size}",
-        "dtype": "bfloat16",
+        "dtype": options.dtype,
         "device": "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 usage="usage: Recipes/ablation.sh MINI OUT"
 mini=${1:?"$usage"}
 out=${2:?"$usage"}
-for part in speech-first/metadata.jsonl {audio,teacher,ode,dmd,reader}/final {latents,trajectories}/index.json; do
+for part in speech/metadata.jsonl {audio,ode-mean,dmd-mean,reader}/final teacher {latents-all,trajectories-mean}/index.json; do
   [ -e "$mini/$part" ] && continue
   say "$mini/$part is not there: MINI is a folder that Recipes/mini.sh has filled"
   exit 1
@@ -43,8 +43,8 @@ student() {
 
 # distilled NAME START LATENTS [--set KEY=VALUE...]: a student by distribution matching as in mini.sh, but for what is set.
 distilled() {
-  stage "$1: distribution matching" train dmd --config mini.dmd --data "$3" --checkpoint "$2" --teacher "$mini/teacher/final" \
-    --out "$out/$1" --set "run.steps=$(scaled 50)" "${@:4}"
+  stage "$1: distribution matching" train dmd --config mini.dmd --data "$3" --checkpoint "$2" --teacher "$mini/teacher" \
+    --out "$out/$1" --set "run.steps=$(scaled 80)" --set optimizer.learningRate=2.5e-5 "${@:4}"
   student "$1" "$out/$1/final"
 }
 
@@ -53,27 +53,27 @@ stage "clips to measure with" "$livetalk" data synthesize --out "$out/clips" --c
   --seconds "$(scaled 5 2)" --seed 900 --languages en
 
 # The reference: what mini.sh made.
-student default "$mini/dmd/final"
-student ode "$mini/ode/final"
+student default "$mini/dmd-mean/final"
+student ode "$mini/ode-mean/final"
 
 # LiveTalk: the causal student of 4 steps is as good as its bidirectional teacher of many guided ones. Clips are as long as those
 # of training: a teacher knows no others.
 stage "2 s: student of 4 steps" measure short/student "$out/served/default" "$out/clips" --count 4 --seconds 2
-stage "2 s: teacher of 25 steps" measure short/teacher "$mini/teacher/final" "$out/clips" --count 4 --seconds 2 \
+stage "2 s: teacher of 25 steps" measure short/teacher "$mini/teacher" "$out/clips" --count 4 --seconds 2 \
   --teacher-steps 25 --text-guidance 1 --audio-guidance 2
 
-# LiveTalk: distribution matching needs an ODE initialisation that has converged. Here it has an eighth of the steps.
-stage "early: ODE initialisation" train ode --config mini.ode --data "$mini/trajectories" --checkpoint "$mini/teacher/final" \
+# LiveTalk: distribution matching needs an ODE initialisation that has converged. Here it has a twelfth of the steps.
+stage "early: ODE initialisation" train ode --config mini.ode --data "$mini/trajectories-mean" --checkpoint "$mini/teacher" \
   --out "$out/early-ode" --set "run.steps=$(scaled 25)"
-distilled early "$out/early-ode/final" "$mini/latents"
+distilled early "$out/early-ode/final" "$mini/latents-all"
 
 # LiveTalk: it needs curated conditions. Raw ones are here a picture of 64×64, as a low-resolution upload is, of the same person
 # (the same seed draws the same people at any size), and a caption that says nothing of looks, expression and motion.
-# 100 clips are what 50 steps of 2 see.
+# 160 clips are what 80 steps of 2 see.
 raw_clips() {
-  "$livetalk" data synthesize --out "$out/raw/small" --clips "$(scaled 100)" --seconds 0.25 --size 64 --seed 103 --languages en
-  ln -sfn "$(cd "$mini/speech-first/clips" && pwd -P)" "$out/raw/clips"
-  head -n "$(scaled 100)" "$mini/speech-first/metadata.jsonl" | python3 -c '
+  "$livetalk" data synthesize --out "$out/raw/small" --clips "$(scaled 160)" --seconds 0.25 --size 64 --seed 103 --languages en
+  ln -sfn "$(cd "$mini/speech/clips" && pwd -P)" "$out/raw/clips"
+  head -n "$(scaled 160)" "$mini/speech/metadata.jsonl" | python3 -c '
 import json, sys
 for clip in map(json.loads, sys.stdin):
     clip |= {"reference": "small/" + clip["reference"], "caption": "A person speaks to the camera."}
@@ -82,15 +82,15 @@ for clip in map(json.loads, sys.stdin):
 stage "raw: pictures and captions" raw_clips
 stage "raw: clips as latents" "$livetalk" data prepare "$out/raw" --out "$out/raw-latents" --kind latents --enlarge \
   --checkpoint "$mini/audio/final" --size 256x256 --latent-frames 9 --dtype fp32
-distilled raw-conditions "$mini/ode/final" "$out/raw-latents"
+distilled raw-conditions "$mini/ode-mean/final" "$out/raw-latents"
 
-# LiveTalk: it needs an aggressive schedule. Learning rates of student and critic are 5e-5 and 1e-4 in mini.dmd; here a fifth of
+# LiveTalk: it needs an aggressive schedule. Learning rates of student and critic are 2.5e-5 and 1e-4; here a fifth of
 # that, and four times it.
-distilled slow "$mini/ode/final" "$mini/latents" --set optimizer.learningRate=1e-5 --set criticOptimizer.learningRate=2e-5
-distilled aggressive "$mini/ode/final" "$mini/latents" --set optimizer.learningRate=2e-4 --set criticOptimizer.learningRate=4e-4
+distilled slow "$mini/ode-mean/final" "$mini/latents-all" --set optimizer.learningRate=5e-6 --set criticOptimizer.learningRate=2e-5
+distilled aggressive "$mini/ode-mean/final" "$mini/latents-all" --set optimizer.learningRate=1e-4 --set criticOptimizer.learningRate=4e-4
 
 # Live Avatar: a student that saw noise in its own history is steadier over long videos.
-distilled corrupted "$mini/ode/final" "$mini/latents" --set rollout.commit=lastStep
+distilled corrupted "$mini/ode-mean/final" "$mini/latents-all" --set rollout.commit=lastStep
 
 # LiveTalk: first frames that stay in the cache for ever, beside a window of recent ones, keep the person (anchor-heavy identity
 # sinks). One person, who speaks the same recording again and again. Without --policy it is the checkpoint's anchor:3/9 with its

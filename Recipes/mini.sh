@@ -49,22 +49,51 @@ stage "autoencoder: noisy latents" decoder --data "$out/clips-media" --checkpoin
 stage "speech encoder" train audio --config mini.audio --data "$out/sound" --checkpoint "$out/vae/final" \
   --out "$out/audio" --set "run.steps=$(scaled 1200)"
 
-stage "clips as latents" prepare "$out/speech-first" --out "$out/latents" --kind latents --checkpoint "$out/audio/final" \
-  --size 256x256 --latent-frames 9 --dtype fp32
-stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$out/latents" --checkpoint "$out/audio/final" \
-  --out "$out/teacher-short" --set run.latentFrames=4 --set "run.steps=$(scaled 450)"
-stage "teacher: 9 latent frames" train teacher --config mini.teacher --data "$out/latents" \
-  --checkpoint "$out/teacher-short/final" --out "$out/teacher" --set run.batch=6 --set optimizer.learningRate=2e-3 \
-  --set weighting.regions.eyes=12 --set "run.steps=$(scaled 1450)"
-stage "trajectories of the teacher" "$livetalk" trajectories --data "$out/latents" --teacher "$out/teacher/final" \
-  --out "$out/trajectories" --count "$(scaled 150)" --steps 8 --text-guidance 1 --audio-guidance 2 --precision float32
-stage "student: ODE initialisation" train ode --config mini.ode --data "$out/trajectories" --checkpoint "$out/teacher/final" \
-  --out "$out/ode" --set "run.steps=$(scaled 220)"
-stage "student: distribution matching" train dmd --config mini.dmd --data "$out/latents" --checkpoint "$out/ode/final" \
-  --teacher "$out/teacher/final" --out "$out/dmd" --set "run.steps=$(scaled 50)"
+latents() {
+  stage "clips as latents: $1" prepare "$2" --out "$out/latents-$1" --kind latents --checkpoint "$out/audio/final" \
+    --size 256x256 --latent-frames 9 --dtype fp32
+}
+latents first "$out/speech-first"
+latents all "$out/speech"
+stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$out/latents-first" \
+  --checkpoint "$out/audio/final" --out "$out/teacher-short" --set run.latentFrames=4 --set "run.steps=$(scaled 450)"
+# teacher NAME START RATE STEPS: on latents of the same name.
+teacher() {
+  stage "teacher: 9 latent frames, $1" train teacher --config mini.teacher --data "$out/latents-$1" --checkpoint "$2" \
+    --out "$out/teacher-$1" --set run.batch=6 --set "optimizer.learningRate=$3" --set weighting.regions.eyes=12 \
+    --set "run.steps=$(scaled "$4")"
+}
+teacher first "$out/teacher-short/final" 2e-3 1450
+teacher all "$out/teacher-first/final" 1.5e-3 650
+
+# Both teachers have students; a third student starts from the mean of their ODE initialisations and has the mean of the teachers.
+average() { [ -e "$1" ] || "$livetalk" checkpoint average "${@:2}" --out "$1"; }
+trajectories() {
+  stage "trajectories of the teacher: $1" "$livetalk" trajectories --data "$out/latents-$2" --teacher "$3" \
+    --out "$out/trajectories-$1" --count "$(scaled "$4")" --steps 8 --text-guidance 1 --audio-guidance 2 --precision float32
+}
+# student NAME LATENTS START TEACHER ODE-STEPS ODE-RATE DMD-STEPS DMD-RATE
+student() {
+  stage "student: ODE initialisation, $1" train ode --config mini.ode --data "$out/trajectories-$1" --checkpoint "$3" \
+    --out "$out/ode-$1" --set "run.steps=$(scaled "$5")" --set "optimizer.learningRate=$6"
+  stage "student: distribution matching, $1" train dmd --config mini.dmd --data "$out/latents-$2" \
+    --checkpoint "$out/ode-$1/final" --teacher "$4" --out "$out/dmd-$1" --set "run.steps=$(scaled "$7")" \
+    --set "optimizer.learningRate=$8"
+}
+for name in first all; do
+  trajectories $name $name "$out/teacher-$name/final" 150
+  rate=$([ $name = first ] && echo 5e-5 || echo 2.5e-5)
+  student $name $name "$out/teacher-$name/final" "$out/teacher-$name/final" 220 1.5e-3 50 "$rate"
+done
+average "$out/teacher" "$out"/teacher-{first,all}/final
+average "$out/ode-start" "$out"/ode-{first,all}/final
+trajectories mean all "$out/teacher" 300
+student mean all "$out/ode-start" "$out/teacher" 300 1e-3 80 2.5e-5
+# Their mean has the mouth of one and cleaner faces than any.
+average "$out/student" "$out"/dmd-{first,all,mean}/final "$out/ode-mean/final"
 
 stage "the face reader, for evaluation" train reader --config mini.reader --data "$out/pictures-media" \
-  --checkpoint "$out/dmd/final" --out "$out/reader" --set "run.steps=$(scaled 800)"
+  --checkpoint "$out/student" --out "$out/reader" --set "run.steps=$(scaled 800)"
 
 # A clip of training has three blocks: the first one, the one before, and the one in work.
 rm -rf "$out/mini"

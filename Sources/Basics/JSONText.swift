@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 
 extension Encodable {
   /// As JSON whose keys are in order, so that equal values give equal text.

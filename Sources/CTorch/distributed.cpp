@@ -19,8 +19,13 @@ struct Store {
 
 struct Group {
   c10::intrusive_ptr<c10d::Backend> backend;
+  // Of GPUs: for tensors of the CPU.
+  c10::intrusive_ptr<c10d::Backend> host;
   int rank, size;
   bool is_gloo;
+  bool has_deadline;
+
+  c10d::Backend &backend_of(const at::Tensor &t) const { return host && t.is_cpu() ? *host : *backend; }
 
   at::Tensor part(const at::Tensor &whole) const {
     TORCH_CHECK(whole.dim() == 1 && whole.size(0) % size == 0, "a tensor of shape ", whole.sizes(), " has no ", size,
@@ -34,7 +39,14 @@ struct Transfer {
   // Freed after the work, whose buffer points into it.
   at::Tensor tensor;
   c10::intrusive_ptr<c10d::Work> work;
+  bool has_deadline;
 };
+
+// c10d has no word for this. Gloo adds it to the time of day in nanoseconds, which must not overflow.
+constexpr Milliseconds for_ever = std::chrono::hours(10 * 365 * 24);
+
+// NCCL's transfers are begun by both sides at about the same time, and keep theirs.
+bool deadline(const Group &g, const at::Tensor &t) { return g.has_deadline || !t.is_cpu(); }
 
 Store &store(ct_store s) { return *reinterpret_cast<Store *>(s); }
 Group &group(ct_group g) { return *reinterpret_cast<Group *>(g); }
@@ -77,19 +89,25 @@ ct_status ct_store_get(ct_store s, const char *key, void *buffer, size_t capacit
 
 void ct_store_free(ct_store s) { delete reinterpret_cast<Store *>(s); }
 
-ct_status ct_group_new(ct_store s, ct_device d, int32_t rank, int32_t size, int64_t timeout_ms, ct_group *out) {
+ct_status ct_group_new(ct_store s, ct_device d, int32_t rank, int32_t size, int64_t timeout_ms, bool has_deadline,
+                       ct_group *out) {
   return checked([&] {
-    const auto keys = c10::make_intrusive<c10d::PrefixStore>("group", store(s).tcp);
     const bool is_gloo = device(d).is_cpu();
     TORCH_CHECK(is_gloo || device(d).is_cuda(), "there are process groups on the CPU and on CUDA devices only");
-    c10::intrusive_ptr<c10d::Backend> backend;
+    const Milliseconds timeout(timeout_ms);
+    const auto keys = [&](const char *name) { return c10::make_intrusive<c10d::PrefixStore>(name, store(s).tcp); };
+    const auto gloo = [&](const char *name) {
+      return c10::make_intrusive<c10d::ProcessGroupGloo>(keys(name), rank, size,
+                                                         c10d::ProcessGroupGloo::Options::create_default(timeout));
+    };
+    c10::intrusive_ptr<c10d::Backend> backend, host;
     if (is_gloo) {
-      backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
-          keys, rank, size, c10d::ProcessGroupGloo::Options::create_default(Milliseconds(timeout_ms)));
+      backend = gloo("group");
     } else {
-      backend = make_nccl(keys, rank, size, Milliseconds(timeout_ms));
+      backend = make_nccl(keys("group"), rank, size, timeout);
+      host = gloo("host");
     }
-    *out = reinterpret_cast<ct_group>(new Group{backend, rank, size, is_gloo});
+    *out = reinterpret_cast<ct_group>(new Group{backend, host, rank, size, is_gloo, has_deadline});
   });
 }
 
@@ -132,21 +150,25 @@ ct_status ct_group_broadcast(ct_group g, ct_tensor t, int32_t from) {
 ct_status ct_group_send(ct_group g, ct_tensor t, int32_t to, int32_t tag, ct_transfer *out) {
   return checked([&] {
     std::vector<at::Tensor> tensors{ref(t)};
-    auto work = group(g).backend->send(tensors, to, tag);
-    *out = reinterpret_cast<ct_transfer>(new Transfer{ref(t), std::move(work)});
+    auto work = group(g).backend_of(ref(t)).send(tensors, to, tag);
+    *out = reinterpret_cast<ct_transfer>(new Transfer{ref(t), std::move(work), deadline(group(g), ref(t))});
   });
 }
 
 ct_status ct_group_receive(ct_group g, ct_tensor t, int32_t from, int32_t tag, ct_transfer *out) {
   return checked([&] {
     std::vector<at::Tensor> tensors{ref(t)};
-    auto work = group(g).backend->recv(tensors, from, tag);
-    *out = reinterpret_cast<ct_transfer>(new Transfer{ref(t), std::move(work)});
+    auto work = group(g).backend_of(ref(t)).recv(tensors, from, tag);
+    *out = reinterpret_cast<ct_transfer>(new Transfer{ref(t), std::move(work), deadline(group(g), ref(t))});
   });
 }
 
 ct_status ct_transfer_wait(ct_transfer t) {
-  return checked([&] { TORCH_CHECK(reinterpret_cast<Transfer *>(t)->work->wait(), "the transfer was aborted"); });
+  return checked([&] {
+    const auto transfer = reinterpret_cast<Transfer *>(t);
+    const bool done = transfer->has_deadline ? transfer->work->wait() : transfer->work->wait(for_ever);
+    TORCH_CHECK(done, "the transfer was aborted");
+  });
 }
 
 void ct_transfer_free(ct_transfer t) { delete reinterpret_cast<Transfer *>(t); }

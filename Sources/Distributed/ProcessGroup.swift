@@ -1,4 +1,5 @@
 import CTorch
+import Synchronization
 package import Torch
 
 /// Processes that compute together: libtorch's c10d, Gloo on the CPU and NCCL on GPUs.
@@ -26,11 +27,12 @@ package final class ProcessGroup: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - meeting: how long to wait for the other ranks to come.
-  ///   - timeout: how long one operation may wait for ranks that live but do something else.
+  ///   - timeout: how long one operation may wait for ranks that live but do something else; nil for transfers of the CPU's tensors
+  ///     without a deadline, where a rank waits until it is told what to do.
   ///   - onLoss: what is done, on a thread of its own, before a lost rank ends this process: undoing what is half done.
   /// - Throws: `TorchError` when they do not come, or for CUDA in a build without NCCL.
   package init(
-    _ launch: LaunchEnvironment, device: Device, meeting: Duration = .seconds(300), timeout: Duration = .seconds(1800),
+    _ launch: LaunchEnvironment, device: Device, meeting: Duration = .seconds(300), timeout: Duration? = .seconds(1800),
     onLoss: @escaping @Sendable () -> Void = {}
   ) throws {
     (rank, size, self.device) = (launch.rank, launch.size, device)
@@ -40,9 +42,11 @@ package final class ProcessGroup: @unchecked Sendable {
     do {
       store = try RendezvousStore(launch, isHost: launch.rank == 0, size: launch.size, timeout: meeting)
       var pointer: ct_group?
+      // NCCL's transfers keep a deadline, as a GPU computes while it waits.
+      let longest = timeout ?? (device.isCPU ? meeting : .seconds(1800))
       try throwing(
         ct_group_new(
-          store.c, device.c, Int32(launch.rank), Int32(launch.size), timeout.milliseconds, &pointer))
+          store.c, device.c, Int32(launch.rank), Int32(launch.size), longest.milliseconds, timeout != nil, &pointer))
       guard let pointer else { throw TorchError("there is no group") }
       c = pointer
       watch = try RankWatch(launch, timeout: meeting, onLoss: onLoss)
@@ -123,9 +127,11 @@ package final class ProcessGroup: @unchecked Sendable {
   }
 
   /// What c10d refuses on one rank alone would leave the others waiting, so it is checked before.
-  private func check(_ tensor: Tensor) throws {
+  ///
+  /// - Parameter isTransfer: whether it goes from one rank to another: Gloo then takes the CPU's tensors beside GPUs.
+  private func check(_ tensor: Tensor, isTransfer: Bool = false) throws {
     guard tensor.isContiguous else { throw TorchError("Only contiguous tensors are sent to other ranks.") }
-    guard tensor.device == device else {
+    guard tensor.device == device || isTransfer && tensor.device.isCPU else {
       throw TorchError("A tensor on \(tensor.device) is not sent by a process group on \(device).")
     }
   }
@@ -142,7 +148,8 @@ package final class ProcessGroup: @unchecked Sendable {
 // MARK: - From one rank to another
 
 extension ProcessGroup {
-  /// Sends a tensor to one rank, which receives it into one of the same type and size; returns when it has been taken.
+  /// Sends a tensor to one rank, which receives it into one of the same type and size; returns when it has been taken. Tensors of the CPU
+  /// are sent beside GPUs too.
   ///
   /// Two ranks that both send first wait for each other: start one of the two transfers with `startSend` or `startReceive`.
   /// - Parameter tag: tells messages between the same two ranks apart, so that they may be received in another order than they were
@@ -178,7 +185,7 @@ extension ProcessGroup {
     guard let tag = Int32(exactly: tag), tag >= 0 else {
       throw TorchError("\(tag) is not a tag: tags are 0 to \(Int32.max).")
     }
-    try check(tensor)
+    try check(tensor, isTransfer: true)
     let purpose = "Rank \(rank) could not \(verb) rank \(other)"
     var pointer: ct_transfer?
     let status = withExtendedLifetime(tensor) { call(c, tensor.c, Int32(other), tag, &pointer) }
@@ -189,10 +196,13 @@ extension ProcessGroup {
   /// A tensor on its way from one rank to another.
   ///
   /// Wait for each one that is started; a group in which one was dropped before its end is of no further use.
-  package final class Transfer {
+  // Unchecked for `c`, which is used under the lock.
+  package final class Transfer: @unchecked Sendable {
     private let c: ct_transfer
     private let group: ProcessGroup
     private let purpose: String
+    private let lock = Mutex(())
+    private let ended = Atomic(false)
 
     fileprivate init(_ c: ct_transfer, _ group: ProcessGroup, _ purpose: String) {
       (self.c, self.group, self.purpose) = (c, group, purpose)
@@ -200,11 +210,19 @@ extension ProcessGroup {
 
     deinit { ct_transfer_free(c) }
 
-    /// Returns when the tensor has been sent or is there. On a GPU only the current stream waits.
+    /// Whether somebody has waited for its end.
+    package var hasEnded: Bool { ended.load(ordering: .relaxed) }
+
+    /// Returns when the tensor has been sent or is there; at once where that is known. On a GPU only the current stream waits.
     ///
     /// - Throws: `TorchError` when the other rank does not do its part within the group's timeout.
     package func wait() throws {
-      if ct_transfer_wait(c) != 0 { throw TorchError(ofLibrary: group.failure().description, during: purpose) }
+      try lock.withLock { _ in
+        // c10d waits for another one the second time.
+        guard !hasEnded else { return }
+        if ct_transfer_wait(c) != 0 { throw TorchError(ofLibrary: group.failure().description, during: purpose) }
+        ended.store(true, ordering: .relaxed)
+      }
     }
   }
 }

@@ -280,8 +280,9 @@ CT_API ct_store_set(ct_store _Nonnull store, const char *_Nonnull key, const voi
 CT_API ct_store_get(ct_store _Nonnull store, const char *_Nonnull key, void *_Nonnull buffer, size_t capacity,
                     size_t *_Nonnull size);
 void ct_store_free(ct_store _Nonnull store);
-// Gloo for the CPU, NCCL for CUDA. Every rank makes the same calls in the same order; tensors are contiguous.
-CT_API ct_group_new(ct_store _Nonnull store, ct_device device, int32_t rank, int32_t size, int64_t timeout_ms,
+// Gloo for the CPU, NCCL for CUDA, whose groups transfer tensors of the CPU by Gloo. Every rank makes the same calls in the same order;
+// tensors are contiguous. An operation waits at most `timeout_ms`; without a deadline, transfers of the CPU's tensors for ever.
+CT_API ct_group_new(ct_store _Nonnull store, ct_device device, int32_t rank, int32_t size, int64_t timeout_ms, bool has_deadline,
                     ct_group _Nullable *_Nonnull out);
 CT_API ct_group_all_reduce(ct_group _Nonnull group, ct_in t, bool max);  // in place, the sum unless `max`
 // Rank r of n gets the sums of the r-th of the n equal parts of `whole`, in place; the other parts are without meaning then.

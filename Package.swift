@@ -238,7 +238,8 @@ let package = Package(
       name: "TrainingTests", dependencies: ["Basics", "Training", "ClipShards", "Generation", "Models", "NN", "Torch"]),
     // One rank of the tests of process groups, which need processes of their own.
     .executableTarget(
-      name: "distributed-probe", dependencies: ["Distributed", "Generation", "Models", "NN", "Torch", "Training"],
+      name: "distributed-probe",
+      dependencies: ["Distributed", "Engine", "Generation", "Models", "NN", "Session", "Torch", "Training"],
       path: "Tests/DistributedProbe"),
     .testTarget(
       name: "DistributedTests", dependencies: ["distributed-probe", "Distributed", "Generation", "Training", "Torch"]),

@@ -16,17 +16,20 @@ package actor DeviceEngine: AvatarEngine {
   private var isDraining = false
   /// Bytes that sessions may take in all; nil where only their number is bounded.
   private let memoryBudget: Int?
+  /// What is always asked of the machine; nil for as much as it can do.
+  private let pace: Pace?
 
   /// - Parameters:
   ///   - models: one for each device, of one checkpoint.
   ///   - maxSessions: on all devices together.
   ///   - memoryBudget: bytes on one device for what sessions keep, beside its models; by default what the device has free now, but for
   ///     what making a block takes.
+  ///   - isPaced: whether a machine that is too slow is asked for less; not where pictures are compared.
   ///   - encodePrompt: gives the text encoder's output `[1, textRows, textDim]`; called on a thread of its own.
   /// - Throws: `TorchError` where there is no model.
-  init(
+  package init(
     models: [any SessionModels], name: String, options: SessionOptions, maxSessions: Int, memoryBudget: Int? = nil,
-    encodePrompt: @escaping @Sendable (String) throws -> Tensor
+    isPaced: Bool = true, encodePrompt: @escaping @Sendable (String) throws -> Tensor
   ) throws {
     guard let first = models.first else { throw TorchError("An engine has at least one device.") }
     workers = models.map { DeviceWorker($0, options: options) }
@@ -37,6 +40,7 @@ package actor DeviceEngine: AvatarEngine {
     let free = first.device.isCPU ? availableMemory() : first.device.freeMemory
     self.memoryBudget = memoryBudget ?? free.map { max(0, $0 - (needs.map(\.activationBytes).max() ?? 0)) }
     let geometry = first.geometry
+    pace = isPaced ? nil : Pace(only: Pace.Level(steps: options.steps, framesPerSecond: geometry.framesPerSecond))
     information = EngineInformation(
       model: name, provenance: first.settings.provenance, devices: models.map { "\($0.device)" },
       framesPerSecond: geometry.framesPerSecond, sampleRate: DeviceSession.sampleRate,
@@ -67,6 +71,25 @@ package actor DeviceEngine: AvatarEngine {
       models: models, name: folder.root.lastPathComponent, options: options, maxSessions: maxSessions,
       memoryBudget: memoryBudget,
       encodePrompt: {
+        try folder.encodeText($0, device: device, dtype: PromptEncoder.type(for: dtype))
+      })
+  }
+
+  /// The first process of a pipeline, whose others run a `PipelineFollower`.
+  ///
+  /// - Parameter folder: that of the models, with the text encoder.
+  /// - Throws: `LiveTalkError` where the processes have no memory for a session.
+  package init(
+    pipeline models: PipelinedModels, of folder: CheckpointFolder, options: SessionOptions, maxSessions: Int
+  ) throws {
+    guard models.room != 0 else {
+      throw LiveTalkError(
+        "A process of the pipeline has no memory left for a conversation: more processes or --fp8 take less.")
+    }
+    try self.init(
+      models: [models], name: folder.root.lastPathComponent, options: options,
+      maxSessions: min(maxSessions, models.room ?? maxSessions),
+      encodePrompt: { [device = models.device, dtype = models.dtype] in
         try folder.encodeText($0, device: device, dtype: PromptEncoder.type(for: dtype))
       })
   }
@@ -132,7 +155,8 @@ package actor DeviceEngine: AvatarEngine {
     sessions[index] += 1
     do {
       return try await DeviceSession(
-        request, size: size, on: workers[index], encodePrompt: { [prompts] in try await prompts.read($0) },
+        request, size: size, on: workers[index], pace: pace,
+        encodePrompt: { [prompts] in try await prompts.read($0) },
         giveBack: { [weak self] in await self?.giveBack(index) })
     } catch {
       sessions[index] -= 1

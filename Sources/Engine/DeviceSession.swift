@@ -8,6 +8,9 @@ import Torch
 ///
 /// While a block decodes, the next one is denoised where its sound is there already, where somebody has just spoken, as the silence that
 /// follows has to come as fast as the speech did, and behind the first block, which is shorter than what the second takes.
+///
+/// In a pipeline of processes as many blocks are under way as go by while one is made. What was passed on comes out and is shown: the silence
+/// before speech, and what an interruption leaves of speech, whose sound whoever plays it has stopped.
 package actor DeviceSession: EngineSession {
   package nonisolated let size: VideoSize
   private let computer: BlockComputer
@@ -24,7 +27,11 @@ package actor DeviceSession: EngineSession {
   private var block = 0
   /// A session's first block, and the first of another picture, has fewer pictures.
   private var isFirst = true
-  private var ahead: Made?
+  /// Blocks that were begun before they were asked for, the next one first.
+  private var ahead: [Made] = []
+  private var depth: BlocksAhead
+  /// Whether a block that has left this process's steps goes on in others.
+  private let isPipeline: Bool
   /// Pictures of silence since the last one of speech, if there was any.
   private var silentPictures: Int?
   /// What is denoised for the request under way.
@@ -67,6 +74,7 @@ package actor DeviceSession: EngineSession {
     decoder = BlockDecoder(worker)
     geometry = worker.models.geometry
     framesPerBlock = worker.options.framesPerBlock
+    (depth, isPipeline) = (BlocksAhead(processes: worker.models.processes), worker.models.processes > 1)
     seed = request.seed
     self.encodePrompt = encodePrompt
     self.giveBack = giveBack
@@ -108,24 +116,27 @@ package actor DeviceSession: EngineSession {
   package func interrupt() {
     queue.interrupt()
     resamplers = [:]
-    current.map { if !$0.isSilent { $0.plan.stop.set() } }
-    ahead?.plan.stop.set()
-    ahead = nil
+    stop { !$0.isSilent }
   }
 
   /// Silence that is denoised gives way to speech; while it is decoded, speech is begun.
   private func hurry() {
     guard queue.isReady(for: secondsForSpeech) else { return }
-    if let current, current.isSilent { current.plan.stop.set() }
-    if let ahead, ahead.isSilent {
-      ahead.plan.stop.set()
-      self.ahead = nil
-    }
-    if isDecoding, ahead == nil, change == nil { ahead = makeNext() }
+    stop(\.isSilent)
+    if isDecoding || isPipeline && !isFirst { beginAhead() }
+  }
+
+  /// Stops blocks that are not wanted any more. What is done already is shown if it was asked for, or has been passed on.
+  private func stop(_ isUnwanted: (Made) -> Bool) {
+    for made in [current].compactMap(\.self) + ahead where isUnwanted(made) { made.plan.stop.set() }
+    // One that begins a video and was stopped has to be begun again as such.
+    if !isPipeline { ahead.removeAll { isUnwanted($0) && !$0.isFirst } }
   }
 
   package var pending: Double { queue.seconds }
-  package var hasSpeechReady: Bool { ahead.map { !$0.isSilent } ?? queue.isReady(for: secondsForSpeech) }
+  package var hasSpeechReady: Bool {
+    ahead.contains { !$0.isSilent && !$0.plan.stop.isSet } || queue.isReady(for: secondsForSpeech)
+  }
 
   /// Seconds of sound that a block of speech is made from: its own and the look-ahead.
   private var secondsForSpeech: Double {
@@ -141,19 +152,21 @@ package actor DeviceSession: EngineSession {
     do {
       let (made, avatar, denoised) = try await denoiseNext()
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
-      if ahead == nil, change == nil, made.isFirst || isNextHurried { ahead = makeNext() }
+      beginAhead(behindFirst: made.isFirst)
       isDecoding = true
       defer { isDecoding = false }
-      let pictures = try await decoder.frames(denoised, of: avatar)
+      let decoded = try await decoder.frames(denoised, of: avatar)
       guard giveBack != nil else { throw SessionError(.closed, "The session is over.", isFatal: true) }
-      let duration = Double(pictures.count) / Double(made.plan.level.framesPerSecond)
+      let duration = Double(decoded.pictures.count) / Double(made.plan.level.framesPerSecond)
       // What was thrown away before it is not this block's.
       let seconds = (ContinuousClock.now - max(start, made.begun)) / .seconds(1)
-      if block > 0 { pace.take(seconds, lasting: duration) }
+      // A pipeline keeps up with its slowest process; how long a block was waited for says nothing of it.
+      if block > 0 { pace.take(decoded.stages.max() ?? seconds, lasting: duration) }
+      depth.take(decoded.stages, lasting: duration)
       defer { block += 1 }
       return OutputBlock(
         index: block,
-        frames: zip(pictures, made.pieces).map {
+        frames: zip(decoded.pictures, made.pieces).map {
           OutputFrame(
             picture: $0, samples: $1.samples, utterance: $1.utterance, offset: $1.offset,
             endsUtterance: $1.endsUtterance)
@@ -167,18 +180,33 @@ package actor DeviceSession: EngineSession {
     }
   }
 
+  /// Begins blocks before they are asked for.
+  ///
+  /// - Parameter behindFirst: whether the block that is asked for begins a video.
+  private func beginAhead(behindFirst: Bool = false) {
+    // Behind a block that begins a video nothing is begun before it is sure to be kept.
+    while change == nil, giveBack != nil, current?.isFirst != true, ahead.last?.isFirst != true,
+      ahead.count(where: { !$0.plan.stop.isSet }) < depth.count, isNextHurried(behindFirst: behindFirst)
+    {
+      ahead.append(makeNext())
+    }
+  }
+
   /// Whether the next block is begun before it is asked for.
-  private var isNextHurried: Bool {
+  private func isNextHurried(behindFirst: Bool) -> Bool {
+    let isReady = queue.isReady(for: secondsForSpeech)
+    // Speech whose sound is late is waited for, silence is not.
+    if isPipeline { return isReady || !queue.isSpeaking }
     let recent = SpeechFeatureStream.Window().past * Double(geometry.framesPerSecond)
-    return silentPictures.map { Double($0) < recent } == true || queue.isReady(for: secondsForSpeech)
+    return behindFirst || isReady || silentPictures.map { Double($0) < recent } == true
   }
 
   /// Denoises the next block; one that was stopped is begun again with what is to be said now.
   private func denoiseNext() async throws -> (Made, ComputedAvatar, Denoised) {
     while true {
-      if ahead == nil, let change { _ = try? await change.value }
-      let made = ahead ?? makeNext()
-      (ahead, current) = (nil, made)
+      if ahead.isEmpty, let change { _ = try? await change.value }
+      let made = ahead.isEmpty ? makeNext() : ahead.removeFirst()
+      current = made
       defer { current = nil }
       if let (avatar, denoised) = try await made.task.value { return (made, avatar, denoised) }
       if made.isFirst { isFirst = true }
@@ -215,7 +243,7 @@ package actor DeviceSession: EngineSession {
   package func setAvatar(_ picture: RGBImage) async throws {
     guard giveBack != nil else { return }
     seed += 1
-    let (before, blocks, seed) = (change, [current, ahead].compactMap { $0?.task }, seed)
+    let (before, blocks, seed) = (change, ([current].compactMap(\.self) + ahead).map(\.task), seed)
     let size = ReferencePicture.Size(height: size.height, width: size.width)
     let change = Task {
       _ = try? await before?.value
@@ -232,8 +260,9 @@ package actor DeviceSession: EngineSession {
   package func close() async {
     guard let back = giveBack else { return }
     giveBack = nil
-    ahead = nil
     interrupt()
+    for made in ahead { made.plan.stop.set() }
+    ahead = []
     // Both threads are done with this session then: a process that ends while libtorch computes crashes.
     await computer.end()
     await decoder.end()

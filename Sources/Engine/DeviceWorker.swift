@@ -69,16 +69,25 @@ final class StopFlag: Sendable {
   func set() { flag.store(true, ordering: .relaxed) }
 }
 
-/// Clean latents.
+/// Clean latents; where this process is the first of a pipeline, what it passes on.
 struct Denoised: Sendable {
   let latents: Tensor
-  /// On a GPU decoding is queued right behind.
+  /// On a GPU decoding is queued right behind; in a pipeline another process decodes.
   let frames: Waiting?
+  /// How long this process computed.
+  let seconds: Double
 
   final class Waiting: @unchecked Sendable {
     let frames: PendingFrames
     init(_ frames: PendingFrames) { self.frames = frames }
   }
+}
+
+/// Pictures of a block.
+struct Decoded: Sendable {
+  let pictures: [RGBImage]
+  /// For how many seconds each process of a pipeline worked on it; empty where there is one process.
+  let stages: [Double]
 }
 
 /// Computes one session's blocks on its device's thread.
@@ -111,6 +120,7 @@ actor BlockComputer {
       guard let text = text ?? self.text else { throw SessionError(.badPrompt, "There is no prompt.") }
       self.text = text
       // The old one goes first: there is memory for one.
+      avatar?.session.end()
       avatar = nil
       let new = ComputedAvatar(try session(text), models)
       if steps != options.steps { new.session.setSteps(steps) }
@@ -126,6 +136,7 @@ actor BlockComputer {
   /// - Returns: latents, and on a GPU the frames that are on their way; nil where the plan was stopped.
   func denoise(_ plan: BlockPlan) throws -> (ComputedAvatar, Denoised)? {
     guard let avatar else { throw SessionError(.closed, "The session is over.", isFatal: true) }
+    let start = ContinuousClock.now
     return try compute {
       if plan.level.steps != steps {
         steps = plan.level.steps
@@ -147,12 +158,19 @@ actor BlockComputer {
         avatar.sound = before
         return nil
       }
-      let frames = worker.device.isCPU ? nil : Denoised.Waiting(avatar.session.decode(latents))
-      return (avatar, Denoised(latents: latents, frames: frames))
+      let decodesHere = worker.device.isCPU && worker.models.processes == 1
+      let frames = decodesHere ? nil : Denoised.Waiting(avatar.session.decode(latents))
+      return (
+        avatar, Denoised(latents: latents, frames: frames, seconds: (ContinuousClock.now - start) / .seconds(1))
+      )
     }
   }
 
-  func end() { (avatar, text) = (nil, nil) }
+  func end() {
+    // What fails here is of no use to anybody.
+    try? compute { avatar?.session.end() }
+    (avatar, text) = (nil, nil)
+  }
 
   private func compute<Result>(_ body: () throws -> Result) throws -> Result {
     try withTorchErrors { try withInferenceMode(body) }
@@ -169,12 +187,14 @@ actor BlockDecoder {
   /// Returns when everything before it is done.
   func end() {}
 
-  func frames(_ block: Denoised, of avatar: ComputedAvatar) throws -> [RGBImage] {
+  func frames(_ block: Denoised, of avatar: ComputedAvatar) throws -> Decoded {
     try withTorchErrors {
       try withInferenceMode {
-        let frames = try (block.frames?.frames ?? avatar.session.decode(block.latents)).read()
+        let frames = block.frames?.frames ?? avatar.session.decode(block.latents)
         let size = avatar.session.size
-        return frames.map { RGBImage(width: size.width, height: size.height, bytes: $0) }
+        let pictures = try frames.read().map { RGBImage(width: size.width, height: size.height, bytes: $0) }
+        let others = frames.seconds
+        return Decoded(pictures: pictures, stages: others.isEmpty ? [] : [block.seconds] + others)
       }
     }
   }

@@ -28,6 +28,9 @@ struct Pace: Hashable, Sendable {
       + rates.map { Level(steps: fewestSteps, framesPerSecond: $0) }
   }
 
+  /// One that never changes.
+  init(only level: Level) { levels = [level] }
+
   var level: Level { levels[index] }
 
   /// Takes the seconds that a block took, and those that it lasts.
@@ -46,5 +49,25 @@ struct Pace: Hashable, Sendable {
   /// Relative: the passes of the transformer, the commit among them, and a decoder that costs about as much as two, per second.
   private func cost(_ index: Int) -> Double {
     Double(levels[index].steps + 3) * Double(levels[index].framesPerSecond)
+  }
+}
+
+/// How many blocks of a session are begun before they are asked for, behind the one that is.
+struct BlocksAhead: Hashable, Sendable {
+  /// In a pipeline a block for every other process; else one.
+  let most: Int
+  private(set) var count: Int
+
+  /// - Parameter processes: that a block goes through.
+  init(processes: Int) {
+    most = max(1, processes - 1)
+    count = most
+  }
+
+  /// Takes the seconds for which each process of a pipeline worked on a block, and those that it lasts: blocks are asked for as often as
+  /// they last, so as many are begun as go by while one is made. More would only keep speech waiting.
+  mutating func take(_ stages: [Double], lasting duration: Double) {
+    guard !stages.isEmpty, duration > 0 else { return }
+    count = min(most, max(1, Int((stages.reduce(0, +) / duration).rounded(.up))))
   }
 }

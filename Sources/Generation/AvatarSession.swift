@@ -1,4 +1,3 @@
-import Basics
 package import Models
 package import Torch
 
@@ -124,40 +123,4 @@ package final class AvatarSession: BlockSession {
   }
 
   package func skip(blocks: Int) { rollout.skip(blocks: blocks) }
-}
-
-/// Frames that a device may still be computing.
-package struct PendingFrames {
-  private let pixels: Tensor  // [T, H, W, 3], bytes
-  private let extremes: Tensor  // [2]: of the latents
-  private let sum: Tensor  // [1]: of the decoded values
-  private let stream: Stream
-
-  /// Decodes latents of the current stream on another one.
-  init(of latents: Tensor, on stream: Stream, decode: (Tensor) -> Tensor) {
-    stream.wait(for: .current(latents.device))
-    stream.keep(latents)
-    (pixels, extremes, sum) = stream.run {
-      let video = decode(latents)
-      return (WanVAE.pixels(video), Tensor.stack([latents.min(), latents.max()], 0), video.sum().reshape(1))
-    }
-    self.stream = stream
-  }
-
-  package var count: Int { pixels.size(0) }
-
-  /// Waits for the frames and copies them to the host: packed RGB, one array per frame.
-  ///
-  /// - Throws: `LiveTalkError` for latents or frames that are not finite, or that have one value or colour everywhere.
-  package func read() throws -> [[UInt8]] {
-    let (bytes, range, total) = stream.run { (pixels.bytes(), extremes.to(.cpu), sum.to(.cpu, .float32)) }
-    try GeneratedValues.check(range, "latents of the video")
-    try GeneratedValues.checkFrames(total)
-    let frame = bytes.count / max(count, 1)
-    return try (0..<count).map {
-      let picture = Array(bytes[$0 * frame..<($0 + 1) * frame])
-      if haveOneColour(picture) { try GeneratedValues.refuseFlat("pixels of a frame") }
-      return picture
-    }
-  }
 }

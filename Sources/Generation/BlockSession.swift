@@ -28,10 +28,13 @@ package protocol BlockSession: AnyObject {
   func setSteps(_ count: Int)
   /// Goes on as though so many blocks had been generated, with noise in the memory; for benchmarks.
   func skip(blocks: Int)
+  /// No block follows: processes that share the work forget the session.
+  func end()
 }
 
 extension BlockSession {
   package func next(audioFeatures: Tensor) -> PendingFrames { decode(denoise(audioFeatures: audioFeatures)) }
+  package func end() {}
 
   /// Video frames that the next block gives: the clip's first latent frame gives one.
   package var videoFramesInNextBlock: Int { geometry.videoFrames(inBlock: block, framesPerBlock: framesPerBlock) }
@@ -57,6 +60,9 @@ package protocol SessionModels: Sendable {
   /// - Throws: `LiveTalkError` for a picture whose latents are not finite.
   func encode(image: Tensor, options: SessionOptions, tap: RolloutTap?) throws -> (_ textEmbedding: Tensor) throws ->
     any BlockSession
+
+  /// How many processes a block goes through, each of which works on another block at the same time; 1 for this one alone.
+  var processes: Int { get }
 
   /// The fewest denoising steps that a session may take which began with so many: as many where each step has a memory of its own.
   func fewestSteps(from steps: Int) -> Int
@@ -84,6 +90,7 @@ extension SessionModels {
     try encode(image: image, options: options, tap: tap)(textEmbedding)
   }
 
+  package var processes: Int { 1 }
   package var device: Device { vae.device }
   package var dtype: DType { vae.dtype }
 

@@ -203,8 +203,15 @@ extension AvatarModels {
 
 extension LiveAvatarModels {
   package func memory(_ size: ReferencePicture.Size, options: SessionOptions) -> MemoryEstimate {
+    memory(size, options: options, stage: nil)
+  }
+
+  /// - Parameter stage: what a process does in a pipeline; nil for all.
+  func memory(
+    _ size: ReferencePicture.Size, options: SessionOptions, stage: (steps: Range<Int>, decodes: Bool)?
+  ) -> MemoryEstimate {
     MemoryEstimate(
       sessionOf: transformer.config, vae.configuration, size, dtype, float8: isFloat8, textRows: settings.textRows,
-      options: LiveAvatarOptions(options), stage: (0..<options.steps, true))
+      options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true))
   }
 }

@@ -17,25 +17,33 @@ extension CheckpointFolder {
     _ size: ReferencePicture.Size, _ options: SessionOptions, device: Device, dtype: DType, float8: Bool = false,
     offload: Bool = false, stage: (steps: Range<Int>, decodes: Bool)? = nil
   ) throws -> Int {
+    let session = try sessionMemory(size, options, dtype: dtype, float8: float8, stage: stage)
     var transformer = try weights(.transformer)
-    let (_, autoencoder, vae) = try vaeWeights()
-    let stage = stage ?? (0..<options.steps, true)
-    let session =
-      switch family.kind {
-      case .liveTalk:
-        try MemoryEstimate(
-          sessionOf: WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim), vae, size, dtype,
-          textRows: settings.textRows, options: options)
-      case .liveAvatar:
-        try MemoryEstimate(
-          sessionOf: s2vConfiguration(transformer), vae, size, dtype, float8: float8, textRows: settings.textRows,
-          options: LiveAvatarOptions(options), stage: stage)
-      }
-    if stage.steps.isEmpty { transformer = [:] }
+    let (_, autoencoder, _) = try vaeWeights()
+    if stage?.steps.isEmpty == true { transformer = [:] }
     if offload, !device.isCPU { transformer = transformer.filter { !$0.key.hasPrefix("blocks.") } }
     return session.cacheBytes + session.activationBytes
       + copied(transformer, device, dtype, bytes: float8 ? 1 : dtype.size)
       + copied(autoencoder, device, dtype, bytes: dtype.size)
+  }
+
+  /// What a session takes beside the weights; parameters and errors as above.
+  package func sessionMemory(
+    _ size: ReferencePicture.Size, _ options: SessionOptions, dtype: DType, float8: Bool = false,
+    stage: (steps: Range<Int>, decodes: Bool)? = nil
+  ) throws -> MemoryEstimate {
+    let transformer = try weights(.transformer)
+    let (_, _, vae) = try vaeWeights()
+    return switch family.kind {
+    case .liveTalk:
+      try MemoryEstimate(
+        sessionOf: WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim), vae, size, dtype,
+        textRows: settings.textRows, options: options)
+    case .liveAvatar:
+      try MemoryEstimate(
+        sessionOf: s2vConfiguration(transformer), vae, size, dtype, float8: float8, textRows: settings.textRows,
+        options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true))
+    }
   }
 
   /// Bytes of the weights that are copied: on the CPU those of another type, elsewhere all.

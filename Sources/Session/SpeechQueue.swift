@@ -58,6 +58,9 @@ package struct SpeechQueue: Sendable {
   /// Seconds that wait.
   package var seconds: Double { Double(entries.reduce(0) { $0 + $1.samples.count }) / Double(rate) }
 
+  /// Whether an utterance has begun that is not over.
+  package var isSpeaking: Bool { entries.first.map { $0.taken > 0 } ?? false }
+
   /// Whether so many seconds of speech can be made, or all that there will be.
   package func isReady(for seconds: Double) -> Bool {
     guard let first = entries.first else { return false }

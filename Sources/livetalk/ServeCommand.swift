@@ -120,6 +120,15 @@ struct ServeCommand: ParsableCommand {
     help: "Live Avatar: keep the transformer's layers in host memory; each is copied to the device ahead of its use.")
   var offload = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Live Avatar: divide the denoising steps and the decoder among the processes that were started together.",
+      discussion: """
+        2 to --steps + 1 processes, started by torchrun, mpirun or Slurm, or by hand with RANK, WORLD_SIZE and LOCAL_RANK; on GPUs each \
+        takes the one of its LOCAL_RANK. The first one serves; signals are for it.
+        """))
+  var pipeline = false
+
   private static func ports(_ text: String) throws -> ClosedRange<Int> {
     let numbers = text.split(separator: "-").compactMap { Int($0) }
     guard numbers.count == 2, (1...65_535).contains(numbers[0]), (numbers[0]...65_535).contains(numbers[1]) else {
@@ -139,6 +148,12 @@ struct ServeCommand: ParsableCommand {
   }
 
   func run() throws {
+    let device = try compute.resolve()
+    if pipeline { try runPipeline() } else { try serve(on: device, nil) }
+  }
+
+  /// - Parameter pipeline: the processes that share the work, of which this is the first; nil for this one alone.
+  func serve(on device: Device, _ pipeline: Pipeline?) throws {
     var settings = LiveServerSettings()
     (settings.host, settings.port, settings.trustsProxy, settings.webFolder) = (host, port, trustProxy, web)
     settings.token = token ?? Self.environment("LIVETALK_TOKEN")
@@ -150,19 +165,22 @@ struct ServeCommand: ParsableCommand {
     settings.webRTC.isLoopbackOnly = !settings.isProtected
     try settings.check()
 
-    let device = try compute.resolve()
-    var folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
-    try folder.requireAll()
-    folder.adapters = try adapters.adapters()
+    let folder = try checkpointFolder()
     let people = avatars.map { URL(fileURLWithPath: $0) } ?? folder.root.appendingPathComponent("avatars")
     let store = try AvatarStore(folder: people, limits: settings.limits)
     let talk = try Dialogue(
       try dialogue.map { try DialogueSettings(contentsOf: URL(fileURLWithPath: $0)) } ?? DialogueSettings())
     let detectors = try SpeechProbabilities(contentsOf: vadFile(folder.root))
     Terminal.line("Loading \(checkpoint) on \(device).")
-    let engine = try DeviceEngine(
-      loading: folder, devices: [device], dtype: dtype.resolve(on: device), float8: float8, offload: offload,
-      maxSessions: maxSessions, steps: steps)
+    let pipelined = try pipeline.map { try pipelinedModels(of: folder, $0) }
+    let engine =
+      if let pipelined {
+        try DeviceEngine(pipeline: pipelined, of: folder, options: sessionOptions(folder), maxSessions: maxSessions)
+      } else {
+        try DeviceEngine(
+          loading: folder, devices: [device], dtype: dtype.resolve(on: device), float8: float8, offload: offload,
+          maxSessions: maxSessions, steps: steps)
+      }
     let server = try LiveServer(
       settings: settings, engine: engine, avatars: store, voice: talk.voice, videoFolder: videoFolder,
       metrics: PrometheusRegistry(), logger: Logger(label: "livetalk")
@@ -185,6 +203,14 @@ struct ServeCommand: ParsableCommand {
       try await server.run(stop: stops) { port in announce(port, isProtected) }
       try await warm
     }
+    try pipelined?.stop()
+  }
+
+  func checkpointFolder() throws -> CheckpointFolder {
+    var folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
+    try folder.requireAll()
+    folder.adapters = try adapters.adapters()
+    return folder
   }
 
   private static func environment(_ name: String) -> String? {

@@ -63,5 +63,5 @@ extension Probe {
     try stage.finish()
   }
 
-  private static func checksum<Value>(_ values: [Value]) -> UInt32 { values.withUnsafeBytes { Checksum.crc32c($0) } }
+  static func checksum<Value>(_ values: [Value]) -> UInt32 { values.withUnsafeBytes { Checksum.crc32c($0) } }
 }

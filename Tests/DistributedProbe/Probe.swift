@@ -43,13 +43,13 @@ struct Counters: Codable {
 
 @main
 struct Probe {
-  static func main() {
+  static func main() async {
     endWithParent()
     let arguments = CommandLine.arguments.dropFirst()
     do {
       guard let mode = arguments.first else { throw TorchError("usage: distributed-probe mode …") }
       Torch.threads = 1
-      try run(mode, Array(arguments.dropFirst()))
+      try await run(mode, Array(arguments.dropFirst()))
     } catch {
       FileHandle.standardError.write(Data("Error: \(error)\n".utf8))
       exit(1)
@@ -71,12 +71,16 @@ struct Probe {
     Thread.sleep(forTimeInterval: pause / 1000)
   }
 
+  static func block(for seconds: Double) { Thread.sleep(forTimeInterval: seconds) }
+
   static func say(_ line: String) { FileHandle.standardOutput.write(Data("\(line)\n".utf8)) }
 
-  static func run(_ mode: String, _ arguments: [String]) throws {
+  static func run(_ mode: String, _ arguments: [String]) async throws {
     let launch = try LaunchEnvironment.read()
     let meeting = Duration.seconds(ProcessInfo.processInfo.environment["PROBE_MEETING"].flatMap(Int.init) ?? 60)
-    let timeout = Duration.seconds(ProcessInfo.processInfo.environment["PROBE_TIMEOUT"].flatMap(Int.init) ?? 600)
+    let seconds = ProcessInfo.processInfo.environment["PROBE_TIMEOUT"].flatMap(Int.init) ?? 600
+    // As for serving: without a deadline.
+    let timeout = seconds == 0 ? nil : Duration.seconds(seconds)
     let group = try launch.map { try ProcessGroup($0, device: .cpu, meeting: meeting, timeout: timeout) }
     switch mode {
     case "collectives": try collectives(group)
@@ -89,16 +93,17 @@ struct Probe {
       }
       try group.barrier()
       say("ready")
-      if group.rank == 1 { Thread.sleep(forTimeInterval: 120) }
+      if group.rank == 1 { block(for: 120) }
       let tensor = Tensor.zeros([4])
       if way == "send" { try group.send(tensor, to: 1) } else { try group.receive(into: tensor, from: 1) }
     case "train": try train(arguments, group)
     case "avatar": try avatar(arguments, group)
+    case "live": try await live(arguments, group)
     case "memory": try memory(arguments)
     case "sharded": try sharded(group)
     case "busy":
       // Far longer than a rank may be silent, without an operation of the group.
-      if group?.rank == 1 { Thread.sleep(forTimeInterval: 18) }
+      if group?.rank == 1 { block(for: 18) }
       try group?.barrier()
       say("together")
     case "fail":

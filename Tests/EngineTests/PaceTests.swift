@@ -38,3 +38,26 @@ import Testing
     #expect(pace.level.steps == 4)
   }
 }
+
+@Suite struct BlocksAheadTests {
+  @Test func `as many blocks are begun as go by while one is made, and no more than there are processes for`() {
+    var ahead = BlocksAhead(processes: 5)
+    #expect(ahead.count == 4)
+    // Half a second in each of five processes, for blocks of 0.48 s: all of them are needed.
+    ahead.take([0.5, 0.5, 0.5, 0.5, 0.5], lasting: 0.48)
+    #expect(ahead.count == 4)
+    ahead.take([0.2, 0.2, 0.2, 0.2, 0.1], lasting: 0.48)
+    #expect(ahead.count == 2)
+    ahead.take([0.01, 0.01, 0.01, 0.01, 0.01], lasting: 0.48)
+    #expect(ahead.count == 1)
+    ahead.take([0.3, 0.3, 0.3, 0.3, 0.1], lasting: 0.48)
+    #expect(ahead.count == 3)
+  }
+
+  @Test func `one process begins one block ahead`() {
+    var ahead = BlocksAhead(processes: 1)
+    ahead.take([], lasting: 0.48)
+    #expect(ahead.count == 1)
+    #expect(BlocksAhead(processes: 2).count == 1)
+  }
+}

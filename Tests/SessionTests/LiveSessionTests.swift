@@ -294,13 +294,15 @@ import Testing
     var queue = SpeechQueue(rate: 2, driveRate: 2)
     queue.append([1, 2, 3], drive: [1, 2, 3], to: first)
     #expect(queue.following(2) == [0, 0], "what has not begun does not drive anything yet")
+    #expect(!queue.isSpeaking)
     #expect(queue.next(3, driveSamples: 1, readyFor: 1).map(\.samples) == [[1], [2], [3]])
     #expect(queue.next(1, driveSamples: 1, readyFor: 1)[0].utterance == nil)
+    #expect(queue.isSpeaking)
     queue.append([4, 5], drive: [4, 5], to: first)
     #expect(queue.following(3) == [4, 5, 0])
     #expect(queue.next(1, driveSamples: 1, readyFor: 1)[0].offset == 3)
     queue.interrupt()
     queue.append([6], drive: [6], to: first)
-    #expect(queue.seconds == 0 && !queue.isReady(for: 0))
+    #expect(queue.seconds == 0 && !queue.isReady(for: 0) && !queue.isSpeaking)
   }
 }

@@ -9,7 +9,7 @@ package struct LiveAvatarPreset: Sendable {
   package let vae: WanVAEConfiguration
   package let textEncoder: UMT5Configuration
   package let audioEncoder: Wav2Vec2Configuration
-  package let size: ReferencePicture.Size
+  package var size: ReferencePicture.Size
   /// Rows of encoded text that the transformer reads; nil for the published 512.
   package var textLength: Int?
 

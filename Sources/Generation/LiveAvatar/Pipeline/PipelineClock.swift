@@ -42,6 +42,12 @@ package final class PipelineClock {
     zero = ContinuousClock.now.advanced(by: .seconds(time - Date().timeIntervalSince1970))
   }
 
+  /// The seconds of all parts since the last call, which are then forgotten.
+  func takeSeconds() -> Double {
+    defer { spans = [] }
+    return spans.reduce(0) { $0 + $1.seconds }
+  }
+
   func begin(block: Int, part: Int) {
     device.synchronize()
     (self.part, self.block, begun) = (part, block, .now)

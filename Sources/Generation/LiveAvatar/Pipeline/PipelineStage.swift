@@ -2,6 +2,17 @@ package import Distributed
 package import Models
 package import Torch
 
+/// What messages between two processes of a pipeline are told apart by.
+enum PipelineTag {
+  static let (latents, sink, order, tensor) = (0, 1, 2, 3)
+  /// Numbers of blocks under way may not be more apart than this.
+  private static let blocks = 4096
+
+  /// What comes back of a block to the first process: pictures with what is known of them, and seconds.
+  static func pictures(_ number: Int) -> Int { 4 + number % blocks * 3 }
+  static func seconds(_ number: Int) -> Int { pictures(number) + 2 }
+}
+
 /// One process of a pipeline: it takes each block through its denoising steps, and through the decoder if it is the last.
 ///
 /// Block b is at step k while block b + 1 is at step k - 1: each step has a memory of its own, which needs no other step's. Processes send
@@ -27,8 +38,6 @@ package final class PipelineStage {
   /// The new sink on its way to this process, or from it to the others.
   private var sharing: [ProcessGroup.Transfer] = []
   private var newSink: Tensor?
-
-  private enum Tag { static let (latents, sink) = (0, 1) }
 
   /// - Parameters:
   ///   - models: nil where this process only decodes.
@@ -60,34 +69,54 @@ package final class PipelineStage {
   }
 
   package var decodes: Bool { decoder != nil }
+  /// Tokens of earlier frames that a step's attention sees, the newest block's included.
+  package var cachedTokens: Int {
+    rollout.map { $0.blocks.memory(of: $0.steps.lowerBound).ordered(layer: 0).keys.size(1) } ?? 0
+  }
 
   /// Takes the next block through this process's steps, and passes it on.
   ///
-  /// - Parameter audioFeatures: gives the block's rows; nil where this process only decodes.
-  /// - Returns: latents `[1, C, n, h, w]`, clean ones in the last process.
+  /// - Parameters:
+  ///   - audioFeatures: gives the block's rows; nil where this process only decodes.
+  ///   - isStopped: asked between two steps in the first process, which nobody waits for yet.
+  /// - Returns: latents `[1, C, n, h, w]`, clean ones in the last process; nil where it was stopped before it was passed on. It can then be
+  ///   begun again, as though it had not been.
   /// - Throws: what `audioFeatures` throws, or `TorchError` when another process does not do its part.
-  @discardableResult
-  package func next(audioFeatures: (() throws -> Tensor)?) throws -> Tensor {
-    defer { block += 1 }
+  package func next(audioFeatures: (() throws -> Tensor)?, unless isStopped: () -> Bool) throws -> Tensor? {
+    precondition(group.rank == 0 || !isStopped(), "others wait for the block")
     let given = group.rank > 0 ? Tensor.zeros(latents.shape, latents.dtype, device: group.device) : nil
     guard let rollout, let models, let audioFeatures else {
       guard rollout == nil, let given else {
         throw TorchError("Rank \(group.rank) of the pipeline computes steps, and is given no sound.")
       }
-      try group.receive(into: given, from: group.rank - 1, tag: Tag.latents)
+      try group.receive(into: given, from: group.rank - 1, tag: PipelineTag.latents)
+      block += 1
       return given
     }
     clock?.begin(block: block, part: PipelineSpan.sound)
     let audio = models.transformer.read(audioFeatures: try audioFeatures())
     clock?.lap()
     if rollout.changesSink, let sink = try rollout.firstFrame ?? receivedSink() { rollout.setSink(sink) }
-    if let given { try group.receive(into: given, from: group.rank - 1, tag: Tag.latents) }
+    if let given { try group.receive(into: given, from: group.rank - 1, tag: PipelineTag.latents) }
     clock?.begin(block: block, part: rollout.steps.lowerBound)
-    let result = rollout.next(from: given, audio: audio)
+    guard let result = rollout.next(from: given, audio: audio, unless: isStopped) else { return nil }
     if !decodes { try send(result) }
     if block == 0 { try shareSink() }
+    block += 1
     return result
   }
+
+  /// As above, to its end.
+  @discardableResult
+  package func next(audioFeatures: (() throws -> Tensor)?) throws -> Tensor {
+    guard let latents = try next(audioFeatures: audioFeatures, unless: { false }) else {
+      preconditionFailure("nobody stopped the block")
+    }
+    return latents
+  }
+
+  /// Changes the direction from the next block on.
+  package func setText(_ textEmbedding: Tensor) { rollout?.setText(textEmbedding) }
 
   /// Decodes the block that `next` gave last; in the last process only.
   package func decode(_ clean: Tensor) throws -> PendingFrames {
@@ -130,8 +159,10 @@ package final class PipelineStage {
 
   /// The block before must have been taken, so that no process runs far ahead of the next.
   private func send(_ result: Tensor) throws {
+    // After an operation that failed tensors are empty, which the scope of its errors tells.
+    guard result.shape == latents.shape else { throw TorchError("Rank \(group.rank) has no block to pass on.") }
     try sending?.wait()
-    sending = try group.startSend(result.contiguous(), to: group.rank + 1, tag: Tag.latents)
+    sending = try group.startSend(result.contiguous(), to: group.rank + 1, tag: PipelineTag.latents)
   }
 
   /// Begins to pass the frame that will be the sink from the process with the last step to all with others.
@@ -139,11 +170,11 @@ package final class PipelineStage {
     guard let rollout, rollout.options.adaptiveSink != .never else { return }
     if let frame = rollout.firstFrame {
       let sent = frame.contiguous()
-      sharing = try (0..<plan.lastStep).map { try group.startSend(sent, to: $0, tag: Tag.sink) }
+      sharing = try (0..<plan.lastStep).map { try group.startSend(sent, to: $0, tag: PipelineTag.sink) }
     } else {
       let sink = Tensor.zeros(sinkShape, latents.dtype, device: group.device)
       newSink = sink
-      sharing = [try group.startReceive(into: sink, from: plan.lastStep, tag: Tag.sink)]
+      sharing = [try group.startReceive(into: sink, from: plan.lastStep, tag: PipelineTag.sink)]
     }
   }
 

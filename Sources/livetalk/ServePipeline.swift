@@ -1,0 +1,82 @@
+import Basics
+import ComputeCommands
+import Distributed
+import Generation
+import Models
+import Torch
+import Training
+
+// `serve` by several processes: the first one serves and directs the others.
+
+extension ServeCommand {
+  typealias Pipeline = (plan: PipelinePlan, group: ProcessGroup)
+
+  func runPipeline() throws {
+    // While nobody talks the processes have nothing to say to each other; a lost one is found all the same.
+    let processes = try Processes.launched(device: compute.device, timeout: nil)
+    do {
+      let plan = try PipelinePlan(steps: steps, ranks: processes.count)
+      if let group = processes.group {
+        if group.rank == 0 { try serve(on: group.device, (plan, group)) } else { try follow((plan, group)) }
+      }
+      processes.leave()
+    } catch {
+      processes.leave(failure: userSentence(error))
+      throw error
+    }
+  }
+
+  /// This process's part where it is not the first.
+  private func follow(_ pipeline: Pipeline) throws {
+    // A terminal sends its signals to all processes: the first one finishes what is being said.
+    Interruption.onRequest(saying: "rank \(pipeline.group.rank) ends with rank 0.") { _ in }
+    let folder = try checkpointFolder()
+    let (models, vae) = try withTorchErrors { try withInferenceMode { try stageModels(of: folder, pipeline) } }
+    try PipelineFollower(
+      pipeline.plan, pipeline.group, models: models, vae: vae, options: sessionOptions(folder),
+      room: room(of: folder, pipeline)
+    ).run()
+  }
+
+  func pipelinedModels(of folder: CheckpointFolder, _ pipeline: Pipeline) throws -> PipelinedModels {
+    guard let models = try withInferenceMode({ try stageModels(of: folder, pipeline).models }) else {
+      throw LiveTalkError("The first process of a pipeline computes steps.")
+    }
+    return try PipelinedModels(pipeline.plan, pipeline.group, models, room: room(of: folder, pipeline))
+  }
+
+  func sessionOptions(_ folder: CheckpointFolder) -> SessionOptions {
+    var options = SessionOptions(folder.settings)
+    options.steps = steps
+    return options
+  }
+
+  /// What this process computes with; only the autoencoder where it only decodes.
+  private func stageModels(
+    of folder: CheckpointFolder, _ pipeline: Pipeline
+  ) throws -> (models: LiveAvatarModels?, vae: WanVAE) {
+    guard folder.family.kind == .liveAvatar else {
+      throw LiveTalkError("\(folder.family.name) has no --pipeline; leave it out.")
+    }
+    let device = pipeline.group.device
+    let dtype = dtype.resolve(on: device)
+    guard !pipeline.plan.steps(of: pipeline.group.rank).isEmpty else {
+      return (nil, try folder.loadVAE(device: device, dtype: dtype))
+    }
+    let models = try LiveAvatarModels(loading: folder, device: device, dtype: dtype, float8: float8, offload: offload)
+    return (models, models.vae)
+  }
+
+  /// How many sessions a process that has loaded its models has memory for; nil on the CPU, whose memory the first process counts for all.
+  private func room(of folder: CheckpointFolder, _ pipeline: Pipeline) throws -> Int? {
+    let (plan, group) = pipeline
+    guard !group.device.isCPU, let free = group.device.freeMemory else { return nil }
+    let needs = try folder.settings.imageSizes.map {
+      try folder.sessionMemory(
+        $0, sessionOptions(folder), dtype: dtype.resolve(on: group.device), float8: float8,
+        stage: (plan.steps(of: group.rank), group.rank == plan.decoder))
+    }
+    let activations = needs.map(\.activationBytes).max() ?? 0
+    return max(0, free - activations) / max(1, needs.map(\.cacheBytes).max() ?? 1)
+  }
+}

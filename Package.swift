@@ -224,7 +224,7 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-      ], exclude: ["Fixtures"]),
+      ], exclude: ["Clients", "Fixtures"]),
     .testTarget(name: "SessionTests", dependencies: ["MockEngine", "Session"]),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Session", "Generation", "Media", "Models", "Torch"]),

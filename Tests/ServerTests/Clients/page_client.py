@@ -1,0 +1,248 @@
+"""The product's page in a headless Chromium, behind a proxy that can cut the way to the server, media over UDP included.
+
+The page is driven by a script that the proxy adds to it, served from the page's own address. While the way is cut nothing gets through in either
+direction and nobody is told: connections stand still, as on a network that is gone. Printed is one line of JSON: what the page showed, every 100 ms.
+
+    page_client.py --browser /usr/bin/chromium --port 8080 --transport websocket|webrtc --cut-after 4 --cut 6 --seconds 16
+"""
+
+import argparse
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--browser", required=True)
+parser.add_argument("--port", type=int, required=True, help="the server's")
+parser.add_argument("--transport", required=True)
+parser.add_argument("--cut-after", type=float, default=4, help="seconds after the conversation began")
+parser.add_argument("--cut", type=float, default=6, help="seconds")
+parser.add_argument("--seconds", type=float, default=16)
+arguments = parser.parse_args()
+
+DRIVER = """
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const small = document.createElement("canvas");
+small.width = small.height = 32;
+const context = small.getContext("2d", { willReadFrequently: true });
+function picture() {
+  const video = document.getElementById("video");
+  const source = document.body.dataset.transport === "webrtc" ? video : document.getElementById("picture");
+  try { context.drawImage(source, 0, 0, 32, 32); } catch { return null; }
+  return context.getImageData(0, 0, 32, 32).data.reduce((sum, value, i) => (sum * 31 + value * (i % 7 + 1)) % 1000003, 0);
+}
+(async () => {
+  const start = document.getElementById("start");
+  while (start.disabled) await wait(50);
+  start.click();
+  while (!document.body.dataset.transport) await wait(50);
+  await fetch("/proxy/begin", { method: "POST" });
+  const begun = performance.now(), seen = [];
+  while (performance.now() - begun < SECONDS * 1000) {
+    seen.push({
+      time: (performance.now() - begun) / 1000, view: document.body.dataset.view, picture: picture(),
+      subtitle: document.getElementById("subtitle").textContent, state: document.getElementById("state").textContent,
+    });
+    await wait(100);
+  }
+  const notice = document.getElementById("notice");
+  await fetch("/proxy/report", { method: "POST", body: JSON.stringify({
+    seen, transport: document.body.dataset.transport, notice: notice.hidden ? null : notice.textContent,
+  }) });
+})();
+""".replace("SECONDS", str(arguments.seconds))
+
+is_cut = threading.Event()
+is_whole = threading.Event()
+is_whole.set()
+began, finished = threading.Event(), threading.Event()
+report, cut_at = {}, []
+
+
+def pump(source, target):
+    """Carries bytes one way, but nothing while the way is cut."""
+    try:
+        while True:
+            select.select([source], [], [])
+            is_whole.wait()
+            data = source.recv(65536)
+            if not data:
+                break
+            target.sendall(data)
+    except OSError:
+        pass
+    for end in (source, target):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+class Relay:
+    """Carries the packets of one connection, but none while the way is cut."""
+
+    def __init__(self, host, port):
+        self.target = (host, port)
+        self.near, self.far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.near.bind(("127.0.0.1", 0))
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        client = None
+        while True:
+            for ready in select.select([self.near, self.far], [], [])[0]:
+                try:
+                    packet, sender = ready.recvfrom(65536)
+                    if ready is self.near:
+                        client = sender
+                    if is_cut.is_set():
+                        continue
+                    if ready is self.near:
+                        self.far.sendto(packet, self.target)
+                    elif client:
+                        self.near.sendto(packet, client)
+                except ConnectionRefusedError:
+                    continue
+
+
+def read_message(connection):
+    """The head and the body of a request or an answer; nothing of a WebSocket's frames."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return None, b""
+        data += piece
+    head, body = data.split(b"\r\n\r\n", 1)
+    head = head.decode("latin-1")
+    length = re.search(r"(?im)^content-length: *(\d+)", head)
+    if re.search(r"(?im)^transfer-encoding: *chunked", head):
+        while not body.endswith(b"0\r\n\r\n"):
+            body += connection.recv(65536)
+        whole, rest = b"", body
+        while True:
+            size, rest = rest.split(b"\r\n", 1)
+            if int(size, 16) == 0:
+                break
+            whole, rest = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+        return re.sub(r"(?im)^transfer-encoding:.*\r\n", "", head + "\r\n").rstrip("\r\n"), whole
+    while length and len(body) < int(length[1]):
+        body += connection.recv(65536)
+    return head, body
+
+
+def send_message(connection, head, body):
+    head = re.sub(r"(?im)^(content-length|connection):.*(\r\n|$)", "", head + "\r\n").rstrip("\r\n")
+    connection.sendall(f"{head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode("latin-1") + body)
+
+
+def serve(client):
+    try:
+        head, body = read_message(client)
+        if head is None:
+            return
+        method, path = head.split(" ")[:2]
+        if path.startswith("/proxy/"):
+            return answer_driver(client, path, body)
+        is_whole.wait()
+        server = socket.create_connection(("127.0.0.1", arguments.port))
+        if re.search(r"(?im)^upgrade: *websocket", head):
+            server.sendall(head.encode("latin-1") + b"\r\n\r\n" + body)
+            threading.Thread(target=pump, args=(server, client), daemon=True).start()
+            return pump(client, server)
+        is_offer = method == "POST" and path.endswith("/webrtc")
+        if is_offer:
+            # The server knows no way but the one through the proxy.
+            body = b"".join(line for line in body.splitlines(True) if not line.startswith(b"a=candidate"))
+        send_message(server, head, body)
+        head, body = read_message(server)
+        if is_offer:
+            body = through_relay(body.decode()).encode()
+        if path.split("?")[0] == "/":
+            body = body.replace(b"</head>", b'<script type="module" src="/proxy/driver.js"></script></head>')
+        is_whole.wait()
+        send_message(client, head, body)
+    except (OSError, TypeError):
+        pass
+    finally:
+        client.close()
+
+
+def through_relay(answer):
+    found = re.search(r"(a=candidate:\S+ 1 UDP \d+) (\S+) (\d+) typ host", answer)
+    if not found:
+        return answer
+    relay = Relay(found[2], int(found[3]))
+    lines = [line for line in answer.splitlines(True) if not line.startswith("a=candidate")]
+    at = next(i for i, line in enumerate(lines) if line.startswith("a=ice-pwd"))
+    lines.insert(at + 1, f"{found[1]} 127.0.0.1 {relay.near.getsockname()[1]} typ host\r\n")
+    return "".join(lines)
+
+
+def answer_driver(client, path, body):
+    kind, reply = "application/json", b"{}"
+    if path == "/proxy/driver.js":
+        kind, reply = "text/javascript", DRIVER.encode()
+    elif path == "/proxy/begin":
+        began.set()
+    elif path == "/proxy/report":
+        report.update(json.loads(body))
+        finished.set()
+    send_message(client, f"HTTP/1.1 200 OK\r\nContent-Type: {kind}", reply)
+
+
+def cut():
+    began.wait()
+    time.sleep(arguments.cut_after)
+    is_whole.clear()
+    is_cut.set()
+    time.sleep(arguments.cut)
+    is_cut.clear()
+    is_whole.set()
+
+
+listener = socket.create_server(("127.0.0.1", 0))
+
+
+def accept():
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+
+threading.Thread(target=accept, daemon=True).start()
+threading.Thread(target=cut, daemon=True).start()
+folder = tempfile.mkdtemp(prefix="chromium-")
+browser = subprocess.Popen(
+    [
+        arguments.browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+        "--disable-extensions", "--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder}/profile",
+        "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection", "--window-size=900,700",
+        f"http://127.0.0.1:{listener.getsockname()[1]}/?transport={arguments.transport}",
+    ],
+    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+)
+
+
+def end(*_):
+    try:
+        os.killpg(browser.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    browser.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+signal.signal(signal.SIGTERM, end)
+finished.wait(arguments.seconds + 60)
+print(json.dumps(report), flush=True)
+end()

@@ -3,6 +3,10 @@
 const HEADER_BYTES = 24;
 /** Milliseconds before each try to connect again; a session waits for its client for 30 seconds. */
 export const RECONNECT_DELAYS = [250, 500, 1000, 2000, 2000, 4000, 4000, 8000];
+const CONNECTING_MS = 5000;
+/** Pictures come all the time: where none does for so long the network is gone, of which browsers themselves tell after minutes. */
+const SILENT_MS = 4000;
+const WATCH_MS = 250;
 
 /** Asks the server; throws an Error with `code` and `retryAfter` for what it refuses. */
 export async function request(method, path, body, token) {
@@ -42,6 +46,8 @@ export class SessionStream extends EventTarget {
     this.shown = { count: 0, sample: -1, bytes: 0 };
     this.drawn = [];
     this.received = 0;
+    this.silence = 0;
+    this.patience = Infinity;
   }
 
   /** Must be called from a click or a key: browsers play no sound before one. */
@@ -54,34 +60,61 @@ export class SessionStream extends EventTarget {
     this.player.port.onmessage = (event) => this.heard(event.data);
     this.player.connect(this.audio.destination);
     await this.audio.resume();
+    this.tell("status", "connecting");
     this.connect();
     const draw = () => {
       this.draw();
       if (!this.isEnding) requestAnimationFrame(draw);
     };
     requestAnimationFrame(draw);
-    // A hidden page gets no animation frames; its pictures must not pile up.
-    this.timer = setInterval(() => document.hidden && this.draw(), 250);
+    this.timer = setInterval(() => {
+      // A hidden page gets no animation frames; its pictures must not pile up.
+      if (document.hidden) this.draw();
+      this.watch();
+    }, WATCH_MS);
   }
 
   connect() {
-    this.tell("status", "connecting");
     const url = new URL(this.session.stream, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     const protocols = ["livetalk.v1"];
     if (this.token) protocols.push(`bearer.${this.token}`);
-    this.socket = new WebSocket(url, protocols);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => {
+    const socket = new WebSocket(url, protocols);
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    this.expectWithin(CONNECTING_MS);
+    socket.onopen = () => {
       this.attempts = 0;
+      // Its first picture may take an engine long.
+      this.expectWithin(Infinity);
       this.tell("status", "open");
     };
-    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.event(JSON.parse(data)) : this.media(data));
-    this.socket.onclose = () => this.lost();
+    socket.onmessage = ({ data }) => {
+      if (socket !== this.socket) return;
+      if (typeof data === "string") return this.event(JSON.parse(data));
+      this.expectWithin(SILENT_MS);
+      this.media(data);
+    };
+    socket.onclose = () => socket === this.socket && this.lost();
+  }
+
+  /** The connection counts as lost unless there is a sign of it within so many milliseconds. */
+  expectWithin(milliseconds) {
+    this.silence = 0;
+    this.patience = milliseconds;
+  }
+
+  /** Counts turns, not time: a page that was held up finds what came meanwhile behind it. */
+  watch() {
+    this.silence += WATCH_MS;
+    if (this.socket && this.silence >= this.patience) this.lost();
   }
 
   lost() {
     if (this.isEnding) return;
+    // It may take minutes to close, where nothing gets through.
+    this.socket?.close();
+    this.socket = null;
     if (this.attempts >= RECONNECT_DELAYS.length) {
       this.end("closed");
       return;

@@ -1,9 +1,9 @@
 """The product's page in a headless Chromium, behind a proxy that can cut the way to the server, media over UDP included.
 
-The page is driven by a script that the proxy adds to it, served from the page's own address. While the way is cut nothing gets through in either
-direction and nobody is told: connections stand still, as on a network that is gone. Printed is one line of JSON: what the page showed, every 100 ms.
+The page is driven by a script that the proxy adds to it. While the way is cut nothing gets through in either direction and nobody is told:
+connections stand still, as on a network that is gone. Printed is one line of JSON: what the page showed.
 
-    page_client.py --browser /usr/bin/chromium --port 8080 --transport websocket|webrtc --cut-after 4 --cut 6 --seconds 16
+    page_client.py --browser /usr/bin/chromium --port 8080 --transport websocket|webrtc --cut 10
 """
 
 import argparse
@@ -17,54 +17,76 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--browser", required=True)
 parser.add_argument("--port", type=int, required=True, help="the server's")
 parser.add_argument("--transport", required=True)
-parser.add_argument("--cut-after", type=float, default=4, help="seconds after the conversation began")
-parser.add_argument("--cut", type=float, default=6, help="seconds")
-parser.add_argument("--seconds", type=float, default=16)
+parser.add_argument("--cut", type=float, default=10, help="seconds")
 arguments = parser.parse_args()
 
+# Seconds that the page may take for anything.
+PATIENCE = 60
+
 DRIVER = """
+const element = (id) => document.getElementById(id);
+const post = (path, body) => fetch("/proxy/" + path, { method: "POST", body: JSON.stringify(body ?? {}) });
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const now = () => performance.now() / 1000;
 const small = document.createElement("canvas");
 small.width = small.height = 32;
 const context = small.getContext("2d", { willReadFrequently: true });
-function picture() {
-  const video = document.getElementById("video");
-  const source = document.body.dataset.transport === "webrtc" ? video : document.getElementById("picture");
-  try { context.drawImage(source, 0, 0, 32, 32); } catch { return null; }
-  return context.getImageData(0, 0, 32, 32).data.reduce((sum, value, i) => (sum * 31 + value * (i % 7 + 1)) % 1000003, 0);
+let last = null, pictures = 0;
+setInterval(() => {
+  const source = element(document.body.dataset.transport === "webrtc" ? "video" : "picture");
+  context.drawImage(source, 0, 0, 32, 32);
+  const sum = context.getImageData(0, 0, 32, 32).data.reduce((sum, value, i) => (sum * 31 + value * (i % 7 + 1)) % 1000003, 0);
+  if (sum !== last) pictures += 1;
+  last = sum;
+}, 50);
+/** Seconds until the condition holds; null where it does not in time. */
+async function until(condition, seconds) {
+  const begun = now();
+  while (!condition()) {
+    if (now() - begun > seconds) return null;
+    await wait(50);
+  }
+  return now() - begun;
+}
+/** Seconds until the page says that it is live and its picture has moved. */
+function live() {
+  let before = null;
+  return until(() => {
+    const isLive = element("subtitle").textContent === "Live" && element("state").textContent !== "Reconnecting";
+    before = isLive ? before ?? pictures : null;
+    return before !== null && pictures >= before + 2;
+  }, PATIENCE);
 }
 (async () => {
-  const start = document.getElementById("start");
-  while (start.disabled) await wait(50);
-  start.click();
-  while (!document.body.dataset.transport) await wait(50);
-  await fetch("/proxy/begin", { method: "POST" });
-  const begun = performance.now(), seen = [];
-  while (performance.now() - begun < SECONDS * 1000) {
-    seen.push({
-      time: (performance.now() - begun) / 1000, view: document.body.dataset.view, picture: picture(),
-      subtitle: document.getElementById("subtitle").textContent, state: document.getElementById("state").textContent,
-    });
-    await wait(100);
-  }
-  const notice = document.getElementById("notice");
-  await fetch("/proxy/report", { method: "POST", body: JSON.stringify({
-    seen, transport: document.body.dataset.transport, notice: notice.hidden ? null : notice.textContent,
-  }) });
+  const report = {};
+  await until(() => !element("start").disabled, PATIENCE);
+  element("start").click();
+  await until(() => document.body.dataset.transport, PATIENCE);
+  report.live = await live();
+  await post("cut");
+  const cut = now();
+  report.told = await until(() => element("subtitle").textContent.includes("connection was lost"), CUT);
+  // What was on its way is still shown.
+  await wait(Math.max(0, (cut + CUT - 2 - now()) * 1000));
+  const before = pictures;
+  await wait((cut + CUT - now()) * 1000);
+  report.moved = pictures - before;
+  await post("mend");
+  report.back = await live();
+  report.transport = document.body.dataset.transport;
+  report.view = document.body.dataset.view;
+  await post("report", report);
 })();
-""".replace("SECONDS", str(arguments.seconds))
+""".replace("PATIENCE", str(PATIENCE)).replace("CUT", str(arguments.cut))
 
-is_cut = threading.Event()
-is_whole = threading.Event()
+is_whole, finished = threading.Event(), threading.Event()
 is_whole.set()
-began, finished = threading.Event(), threading.Event()
-report, cut_at = {}, []
+report = {}
 
 
 def pump(source, target):
@@ -103,7 +125,7 @@ class Relay:
                     packet, sender = ready.recvfrom(65536)
                     if ready is self.near:
                         client = sender
-                    if is_cut.is_set():
+                    if not is_whole.is_set():
                         continue
                     if ready is self.near:
                         self.far.sendto(packet, self.target)
@@ -119,7 +141,7 @@ def read_message(connection):
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65536)
         if not piece:
-            return None, b""
+            raise ConnectionError
         data += piece
     head, body = data.split(b"\r\n\r\n", 1)
     head = head.decode("latin-1")
@@ -131,28 +153,33 @@ def read_message(connection):
         while True:
             size, rest = rest.split(b"\r\n", 1)
             if int(size, 16) == 0:
-                break
+                return head, whole
             whole, rest = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
-        return re.sub(r"(?im)^transfer-encoding:.*\r\n", "", head + "\r\n").rstrip("\r\n"), whole
     while length and len(body) < int(length[1]):
         body += connection.recv(65536)
     return head, body
 
 
 def send_message(connection, head, body):
-    head = re.sub(r"(?im)^(content-length|connection):.*(\r\n|$)", "", head + "\r\n").rstrip("\r\n")
-    connection.sendall(f"{head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode("latin-1") + body)
+    told = ("content-length:", "connection:", "transfer-encoding:")
+    lines = [line for line in head.split("\r\n") if not line.lower().startswith(told)]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    connection.sendall("\r\n".join(lines).encode("latin-1") + body)
+
+
+def is_gone(client):
+    return bool(select.select([client], [], [], 0)[0]) and not client.recv(1, socket.MSG_PEEK)
 
 
 def serve(client):
     try:
         head, body = read_message(client)
-        if head is None:
-            return
         method, path = head.split(" ")[:2]
         if path.startswith("/proxy/"):
             return answer_driver(client, path, body)
         is_whole.wait()
+        if is_gone(client):
+            return
         server = socket.create_connection(("127.0.0.1", arguments.port))
         if re.search(r"(?im)^upgrade: *websocket", head):
             server.sendall(head.encode("latin-1") + b"\r\n\r\n" + body)
@@ -170,7 +197,7 @@ def serve(client):
             body = body.replace(b"</head>", b'<script type="module" src="/proxy/driver.js"></script></head>')
         is_whole.wait()
         send_message(client, head, body)
-    except (OSError, TypeError):
+    except OSError:
         pass
     finally:
         client.close()
@@ -191,22 +218,14 @@ def answer_driver(client, path, body):
     kind, reply = "application/json", b"{}"
     if path == "/proxy/driver.js":
         kind, reply = "text/javascript", DRIVER.encode()
-    elif path == "/proxy/begin":
-        began.set()
-    elif path == "/proxy/report":
+    elif path == "/proxy/cut":
+        is_whole.clear()
+    elif path == "/proxy/mend":
+        is_whole.set()
+    send_message(client, f"HTTP/1.1 200 OK\r\nContent-Type: {kind}", reply)
+    if path == "/proxy/report":
         report.update(json.loads(body))
         finished.set()
-    send_message(client, f"HTTP/1.1 200 OK\r\nContent-Type: {kind}", reply)
-
-
-def cut():
-    began.wait()
-    time.sleep(arguments.cut_after)
-    is_whole.clear()
-    is_cut.set()
-    time.sleep(arguments.cut)
-    is_cut.clear()
-    is_whole.set()
 
 
 listener = socket.create_server(("127.0.0.1", 0))
@@ -219,7 +238,6 @@ def accept():
 
 
 threading.Thread(target=accept, daemon=True).start()
-threading.Thread(target=cut, daemon=True).start()
 folder = tempfile.mkdtemp(prefix="chromium-")
 browser = subprocess.Popen(
     [
@@ -243,6 +261,6 @@ def end(*_):
 
 
 signal.signal(signal.SIGTERM, end)
-finished.wait(arguments.seconds + 60)
+finished.wait(arguments.cut + 5 * PATIENCE)
 print(json.dumps(report), flush=True)
 end()

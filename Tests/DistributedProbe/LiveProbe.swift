@@ -9,8 +9,9 @@ import Torch
 extension Probe {
   /// Live sessions with a tiny Live Avatar: in one process, or over a pipeline, whose first process prints what one process does.
   ///
-  /// Arguments: `blocks`, which are stopped between steps; `talk`, whole conversations; `interrupt`, one whose interruptions come at any
-  /// moment; `idle SECONDS`, one with a pause in which nothing is asked for; `endless`; `room`, what fits the processes' memory.
+  /// Arguments: `blocks`, which are stopped between steps; `ahead`, which are begun before any is read; `talk`, whole conversations;
+  /// `interrupt`, some whose interruptions come at any moment; `idle SECONDS`, one with a pause in which nothing is asked for; `endless`;
+  /// `room`, what fits the processes' memory.
   static func live(_ arguments: [String], _ group: ProcessGroup?) async throws {
     let models = try smallLiveAvatar()
     let options = SessionOptions(models.settings)
@@ -34,6 +35,7 @@ extension Probe {
   ) async throws {
     switch arguments.first {
     case "blocks": try stopBlocks(models)
+    case "ahead": try runAhead(models)
     case "talk": try await talk(engine(models))
     case "interrupt": try await interrupt(engine(models), alone)
     case "idle":
@@ -50,7 +52,7 @@ extension Probe {
         try await show("endless", session)
       }
     case "room": return
-    default: throw TorchError("usage: distributed-probe live blocks|talk|interrupt|idle SECONDS|endless|room")
+    default: throw TorchError("usage: distributed-probe live blocks|ahead|talk|interrupt|idle SECONDS|endless|room")
     }
   }
 
@@ -68,6 +70,12 @@ extension Probe {
 
   private static func request(_ seed: UInt64) -> AvatarRequest {
     AvatarRequest(picture: face, prompt: "A person.", seed: seed)
+  }
+
+  private static func session(_ models: any SessionModels, _ options: SessionOptions) throws -> any BlockSession {
+    try models.session(
+      image: ReferencePicture.prepared(RGBPixels(width: 20, height: 30, bytes: face.bytes), size),
+      textEmbedding: text("A person.", models.textWidth), options: options)
   }
 
   private static func text(_ prompt: String, _ width: Int) -> Tensor {
@@ -113,9 +121,7 @@ extension Probe {
       try withInferenceMode {
         var options = SessionOptions(models.settings)
         options.seed = seed
-        let session = try models.session(
-          image: ReferencePicture.prepared(RGBPixels(width: 20, height: 30, bytes: face.bytes), size),
-          textEmbedding: text("A person.", models.textWidth), options: options)
+        let session = try session(models, options)
         let generator = RandomGenerator(seed: 6)
         func features() -> Tensor {
           generator.normal([1, 12, LiveAvatarPreset.liveAvatarTiny.transformer.audioInputDim])
@@ -141,19 +147,38 @@ extension Probe {
     }
   }
 
+  /// Begins four blocks, waits for nothing, and then reads them.
+  private static func runAhead(_ models: any SessionModels) throws {
+    try withInferenceMode {
+      let session = try session(models, SessionOptions(models.settings))
+      let generator = RandomGenerator(seed: 6)
+      func next() -> PendingFrames {
+        session.next(
+          audioFeatures: generator.normal([1, 12, LiveAvatarPreset.liveAvatarTiny.transformer.audioInputDim]))
+      }
+      _ = try next().read()
+      say("ready")
+      block(for: 3)
+      let blocks = (0..<4).map { _ in next() }
+      say("begun")
+      for frames in blocks { say("block \(checksum(try frames.read().flatMap(\.self)))") }
+      session.end()
+    }
+  }
+
   /// Sessions one after the other, then two at a time.
   private static func talk(_ engine: DeviceEngine) async throws {
     for (seed, prompt) in [(7, nil), (8, "Another direction.")] as [(UInt64, String?)] {
       let session = try await engine.open(request(seed))
       if let prompt { try await session.setPrompt(prompt) }
       await say(speech(3, seed: seed), 1, to: session)
-      for _ in 0..<8 { try await show("seed \(seed)", session) }
+      for _ in 0..<6 { try await show("seed \(seed)", session) }
       await session.close()
     }
     let sessions = try await [engine.open(request(9)), engine.open(request(10))]
     try await sessions[1].setAvatar(RGBImage(width: 2, height: 2, bytes: (0..<12).map { UInt8(20 * $0) }))
     for (seed, session) in zip([9, 10] as [UInt64], sessions) { await say(speech(1.5, seed: seed), 1, to: session) }
-    for _ in 0..<6 { for (name, session) in zip("ab", sessions) { try await show("\(name)", session) } }
+    for _ in 0..<3 { for (name, session) in zip("ab", sessions) { try await show("\(name)", session) } }
     // With blocks under way that nobody will see.
     for session in sessions { await session.close() }
     say("sessions \(await engine.load().sessions)")
@@ -168,7 +193,7 @@ extension Probe {
       let session = try await engine.open(request(seed))
       var blocks: [OutputBlock] = []
       func next() async throws { blocks.append(try await session.nextBlock()) }
-      let sounds = (1...4).map { speech(4, seed: 10 * seed + UInt64($0)) }
+      let sounds = (1...3).map { speech(4, seed: 10 * seed + UInt64($0)) }
       for (number, sound) in sounds.enumerated() {
         // Speech comes while silence is made, and is interrupted while it is made.
         async let silence = session.nextBlock()
@@ -177,11 +202,11 @@ extension Probe {
         blocks.append(try await silence)
         for _ in 0..<number % 3 { try await next() }
         async let spoken = session.nextBlock()
-        try await Task.sleep(for: .milliseconds((4 - number) * 10))
+        try await Task.sleep(for: .milliseconds((3 - number) * 12))
         await session.interrupt()
         blocks.append(try await spoken)
         guard await session.pending == 0 else { throw TorchError("Sound waits after an interruption.") }
-        for _ in 0..<2 { try await next() }
+        try await next()
       }
       await session.close()
       let expected = try replay(blocks, sounds, alone, seed: seed)
@@ -198,9 +223,7 @@ extension Probe {
     try withInferenceMode {
       var options = SessionOptions(models.settings)
       options.seed = seed
-      let session = try models.session(
-        image: ReferencePicture.prepared(RGBPixels(width: 20, height: 30, bytes: face.bytes), size),
-        textEmbedding: text("A person.", models.textWidth), options: options)
+      let session = try session(models, options)
       var stream = models.speechStream(framesPerBlock: 3)
       return try blocks.map { block in
         var following = [Float](repeating: 0, count: 16_000)

@@ -66,9 +66,9 @@ final class PipelineOrders {
     guard !hasStopped else { throw LiveTalkError("The pipeline has been stopped.") }
     let tensors = tensors.map { $0.to(.cpu).contiguous() }
     let envelope = Envelope(order: order, tensors: tensors.map { Envelope.Layout(dtype: $0.dtype, shape: $0.shape) })
-    let text = try JSONEncoder().encode(envelope)
+    let text = Array(try envelope.jsonText().utf8)
     precondition(text.count < Envelope.size, "an order is short")
-    let header = Tensor([UInt8](text) + [UInt8](repeating: 0, count: Envelope.size - text.count))
+    let header = Tensor(text + [UInt8](repeating: 0, count: Envelope.size - text.count))
     onTheWay.append(
       try (1..<group.size).flatMap { rank in
         try [group.startSend(header, to: rank, tag: PipelineTag.order)]

@@ -157,7 +157,8 @@ final class RankWatch: Sendable {
   /// Ends the process at once: other threads may wait in an operation that never ends, and checkpoints are whole at any time.
   private func stop(_ sentence: String) -> Never {
     onLoss()
-    FileHandle.standardError.write(Data("Error: \(sentence).\n".utf8))
+    // A reason may be a sentence already.
+    FileHandle.standardError.write(Data("Error: \(sentence)\(sentence.hasSuffix(".") ? "" : ".")\n".utf8))
     _exit(RankWatch.exitStatus)
   }
 }

@@ -12,6 +12,9 @@ extension ServeCommand {
   typealias Pipeline = (plan: PipelinePlan, group: ProcessGroup)
 
   func runPipeline() throws {
+    // Each process says so for itself, before it waits for the others.
+    let family = try checkpointFolder().family
+    guard family.kind == .liveAvatar else { throw LiveTalkError("\(family.name) has no --pipeline; leave it out.") }
     // While nobody talks the processes have nothing to say to each other; a lost one is found all the same.
     let processes = try Processes.launched(device: compute.device, timeout: nil)
     do {
@@ -55,9 +58,6 @@ extension ServeCommand {
   private func stageModels(
     of folder: CheckpointFolder, _ pipeline: Pipeline
   ) throws -> (models: LiveAvatarModels?, vae: WanVAE) {
-    guard folder.family.kind == .liveAvatar else {
-      throw LiveTalkError("\(folder.family.name) has no --pipeline; leave it out.")
-    }
     let device = pipeline.group.device
     let dtype = dtype.resolve(on: device)
     guard !pipeline.plan.steps(of: pipeline.group.rank).isEmpty else {

@@ -94,6 +94,7 @@ import Testing
     let results = try await serve(2, "--avatars", folder["none"].path)
     #expect(Set(results.map(\.status)) == [1, 75])
     #expect(results.contains { $0.error.contains("Rank 0 of 2 failed: ") }, "\(results)")
+    #expect(!results.contains { $0.error.hasSuffix("..\n") }, "\(results)")
     let alone = try await Tool.run("serve", "--pipeline", "--checkpoint", folder["avatar"].path)
     #expect(alone.status == 1 && alone.error.contains("has 2 to 5 processes, not 1"), "\(alone.error)")
     let other = try await Tool.runTogether(

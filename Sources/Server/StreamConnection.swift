@@ -86,10 +86,15 @@ struct StreamConnection {
       return Ending(code: .unexpectedServerError, reason: "This server cannot encode the stream.")
     }
     let events = await conversation.handle.events()
+    // Nothing comes before it: it says how to read what follows.
+    let greeting = Greeting(
+      id: conversation.id, avatar: conversation.avatar, prompt: conversation.prompt,
+      format: conversation.handle.format, inputRate: Self.soundRate, mimeType: encoder.mimeType)
+    do { try await writer.write(text(greeting)) } catch { return Ending(code: .goingAway, reason: "") }
     let lastHeard = LastHeard()
     return await withTaskGroup(of: Ending.self) { group in
       group.addTask { await ending { try await read(inbound, writer, lastHeard) } }
-      group.addTask { await ending { try await sendEvents(events, writer, encoder.mimeType) } }
+      group.addTask { await ending { try await sendEvents(events, writer) } }
       if media != .none {
         group.addTask { await ending { try await sendMedia(encoder, writer, channel) } }
       }
@@ -164,14 +169,7 @@ struct StreamConnection {
 
   // MARK: out
 
-  private func sendEvents(
-    _ events: AsyncStream<SessionEvent>, _ writer: Writer, _ mimeType: String?
-  ) async throws -> Ending {
-    try await writer.write(
-      text(
-        Greeting(
-          id: conversation.id, avatar: conversation.avatar, prompt: conversation.prompt,
-          format: conversation.handle.format, inputRate: Self.soundRate, mimeType: mimeType)))
+  private func sendEvents(_ events: AsyncStream<SessionEvent>, _ writer: Writer) async throws -> Ending {
     for await event in events {
       try await writer.write(text(event))
       if case .closed(let reason) = event {

@@ -11,12 +11,16 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import socket
-import subprocess
-import tempfile
+import sys
 import threading
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "WebRTCTests/Clients"))
+
+from chromium import Chromium  # noqa: E402
+from relay import Relay  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--browser", required=True)
@@ -108,33 +112,6 @@ def pump(source, target):
             pass
 
 
-class Relay:
-    """Carries the packets of one connection, but none while the way is cut."""
-
-    def __init__(self, host, port):
-        self.target = (host, port)
-        self.near, self.far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-        self.near.bind(("127.0.0.1", 0))
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        client = None
-        while True:
-            for ready in select.select([self.near, self.far], [], [])[0]:
-                try:
-                    packet, sender = ready.recvfrom(65536)
-                    if ready is self.near:
-                        client = sender
-                    if not is_whole.is_set():
-                        continue
-                    if ready is self.near:
-                        self.far.sendto(packet, self.target)
-                    elif client:
-                        self.near.sendto(packet, client)
-                except ConnectionRefusedError:
-                    continue
-
-
 def read_message(connection):
     """The head and the body of a request or an answer; nothing of a WebSocket's frames."""
     data = b""
@@ -187,12 +164,12 @@ def serve(client):
             return pump(client, server)
         is_offer = method == "POST" and path.endswith("/webrtc")
         if is_offer:
-            # The server knows no way but the one through the proxy.
-            body = b"".join(line for line in body.splitlines(True) if not line.startswith(b"a=candidate"))
+            relay = Relay(passes=is_whole.is_set)
+            body = relay.without_candidates(body.decode()).encode()
         send_message(server, head, body)
         head, body = read_message(server)
         if is_offer:
-            body = through_relay(body.decode()).encode()
+            body = relay.stand_before(body.decode()).encode()
         if path.split("?")[0] == "/":
             body = body.replace(b"</head>", b'<script type="module" src="/proxy/driver.js"></script></head>')
         is_whole.wait()
@@ -201,17 +178,6 @@ def serve(client):
         pass
     finally:
         client.close()
-
-
-def through_relay(answer):
-    found = re.search(r"(a=candidate:\S+ 1 UDP \d+) (\S+) (\d+) typ host", answer)
-    if not found:
-        return answer
-    relay = Relay(found[2], int(found[3]))
-    lines = [line for line in answer.splitlines(True) if not line.startswith("a=candidate")]
-    at = next(i for i, line in enumerate(lines) if line.startswith("a=ice-pwd"))
-    lines.insert(at + 1, f"{found[1]} 127.0.0.1 {relay.near.getsockname()[1]} typ host\r\n")
-    return "".join(lines)
 
 
 def answer_driver(client, path, body):
@@ -238,25 +204,12 @@ def accept():
 
 
 threading.Thread(target=accept, daemon=True).start()
-folder = tempfile.mkdtemp(prefix="chromium-")
-browser = subprocess.Popen(
-    [
-        arguments.browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-extensions", "--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder}/profile",
-        "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection", "--window-size=900,700",
-        f"http://127.0.0.1:{listener.getsockname()[1]}/?transport={arguments.transport}",
-    ],
-    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-)
+browser = Chromium(arguments.browser)
+browser.open(f"http://127.0.0.1:{listener.getsockname()[1]}/?transport={arguments.transport}", size="900,700")
 
 
 def end(*_):
-    try:
-        os.killpg(browser.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    browser.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+    browser.end()
     os._exit(0)
 
 

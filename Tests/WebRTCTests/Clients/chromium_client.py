@@ -11,18 +11,16 @@ import json
 import math
 import os
 import queue
-import shutil
 import signal
 import struct
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import wave
 from pathlib import Path
 
-from lossy_relay import LossyRelay
+from chromium import Chromium
+from relay import LossyRelay
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--browser", required=True)
@@ -98,28 +96,17 @@ def write_tone(path):
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 threading.Thread(target=read_answers, daemon=True).start()
-folder = tempfile.mkdtemp(prefix="chromium-")
-tone = os.path.join(folder, "tone.wav")
+browser = Chromium(arguments.browser)
+tone = os.path.join(browser.folder, "tone.wav")
 write_tone(tone)
-browser = subprocess.Popen(
-    [
-        arguments.browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-extensions", "--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder}/profile",
-        "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={tone}",
-        "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection", "--window-size=400,400",
-        f"http://127.0.0.1:{server.server_address[1]}/",
-    ],
-    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+browser.open(
+    f"http://127.0.0.1:{server.server_address[1]}/", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+    f"--use-file-for-fake-audio-capture={tone}", size="400,400",
 )
 
 
 def end(*_):
-    try:
-        os.killpg(browser.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    browser.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+    browser.end()
     os._exit(0)
 
 
@@ -131,7 +118,7 @@ if arguments.close_after:
     time.sleep(arguments.close_after)
     say(closing=time.time() * 1000)
     # The one closes its windows and says goodbye to the other side, the other does not.
-    os.killpg(browser.pid, signal.SIGKILL if arguments.how == "kill" else signal.SIGTERM)
+    browser.signal(signal.SIGKILL if arguments.how == "kill" else signal.SIGTERM)
     browser.wait(20)
     end()
 finished.wait(arguments.seconds + 60)

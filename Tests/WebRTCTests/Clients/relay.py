@@ -1,4 +1,4 @@
-"""Carries the packets of one connection and loses some of them, in both directions."""
+"""Carries the packets of one connection, in both directions, or keeps them back."""
 
 import random
 import re
@@ -7,21 +7,23 @@ import socket
 import threading
 
 
-class LossyRelay:
+class Relay:
     """Stands between a client and the candidate of an answer."""
 
-    def __init__(self, percent):
-        self.percent, self.dropped, self.carried = percent, 0, 0
-        self.random = random.Random(1)
+    def __init__(self, passes):
+        """`passes` tells of each packet whether it is carried."""
+        self.passes = passes
 
     def without_candidates(self, offer):
         """So that the other side knows no way but the one through the relay."""
         return "".join(line for line in offer.splitlines(True) if not line.startswith("a=candidate"))
 
     def stand_before(self, answer):
-        """The answer with the relay's address for its own."""
+        """The answer with the relay's address for its own; as it is, if it has none."""
         pattern = r"(a=candidate:\S+ 1 UDP \d+) (\S+) (\d+) typ host"
         found = re.search(pattern, answer)
+        if not found:
+            return answer
         self.target = (found[2], int(found[3]))
         self.near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.near.bind(("127.0.0.1", 0))
@@ -38,15 +40,28 @@ class LossyRelay:
             for ready in select.select([self.near, self.far], [], [])[0]:
                 try:
                     packet, sender = ready.recvfrom(65536)
+                    if ready is self.near:
+                        client = sender
+                    if not self.passes():
+                        continue
+                    if ready is self.near:
+                        self.far.sendto(packet, self.target)
+                    elif client:
+                        self.near.sendto(packet, client)
                 except ConnectionRefusedError:
                     continue
-                if ready is self.near:
-                    client = sender
-                if self.random.random() * 100 < self.percent:
-                    self.dropped += 1
-                    continue
-                self.carried += 1
-                if ready is self.near:
-                    self.far.sendto(packet, self.target)
-                elif client:
-                    self.near.sendto(packet, client)
+
+
+class LossyRelay(Relay):
+    """Loses some of the packets, and counts."""
+
+    def __init__(self, percent):
+        super().__init__(self.is_lucky)
+        self.percent, self.dropped, self.carried = percent, 0, 0
+        self.random = random.Random(1)
+
+    def is_lucky(self):
+        is_lost = self.random.random() * 100 < self.percent
+        self.dropped += is_lost
+        self.carried += not is_lost
+        return not is_lost

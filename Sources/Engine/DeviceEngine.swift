@@ -69,10 +69,7 @@ package actor DeviceEngine: AvatarEngine {
     options.steps = steps
     try self.init(
       models: models, name: folder.root.lastPathComponent, options: options, maxSessions: maxSessions,
-      memoryBudget: memoryBudget,
-      encodePrompt: {
-        try folder.encodeText($0, device: device, dtype: PromptEncoder.type(for: dtype))
-      })
+      memoryBudget: memoryBudget, encodePrompt: Self.textEncoder(of: folder, device, dtype))
   }
 
   /// The first process of a pipeline, whose others run a `PipelineFollower`.
@@ -89,9 +86,13 @@ package actor DeviceEngine: AvatarEngine {
     try self.init(
       models: [models], name: folder.root.lastPathComponent, options: options,
       maxSessions: min(maxSessions, models.room ?? maxSessions),
-      encodePrompt: { [device = models.device, dtype = models.dtype] in
-        try folder.encodeText($0, device: device, dtype: PromptEncoder.type(for: dtype))
-      })
+      encodePrompt: Self.textEncoder(of: folder, models.device, models.dtype))
+  }
+
+  private static func textEncoder(of folder: CheckpointFolder, _ device: Device, _ dtype: DType)
+    -> @Sendable (String) throws -> Tensor
+  {
+    { try folder.encodeText($0, device: device, dtype: PromptEncoder.type(for: dtype)) }
   }
 
   /// Random weights of a preset's sizes, for benchmarks and tests. A prompt's text is noise.

@@ -91,19 +91,14 @@ struct GenerationJob {
 
   /// This process's part of a pipeline. One that only decodes needs neither text nor transformer.
   private func stage(_ pipeline: Pipeline, _ options: SessionOptions, _ report: ProgressReport) throws -> Generate {
-    var (text, models): (Tensor?, LiveAvatarModels?) = (nil, nil)
-    if !pipeline.plan.steps(of: pipeline.group.rank).isEmpty {
-      text = try encodedText(report)
-      models = try LiveAvatarModels(
-        loading: folder, device: device, dtype: dtype, float8: float8, offload: offload
-      ) {
-        report.status("Loading the \($0)")
-      }
-      try models?.check(size)
-    }
-    let vae = try models?.vae ?? folder.loadVAE(device: device, dtype: dtype)
+    let (plan, rank) = (pipeline.plan, pipeline.group.rank)
+    let text = try plan.steps(of: rank).isEmpty ? nil : encodedText(report)
+    let (models, vae) = try folder.loadStage(
+      plan, rank: rank, device: device, dtype: dtype, float8: float8, offload: offload
+    ) { report.status("Loading the \($0)") }
+    try models?.check(size)
     let stage = try PipelineStage(
-      pipeline.plan, pipeline.group, models: models, vae: vae,
+      plan, pipeline.group, models: models, vae: vae,
       conditions: LiveAvatarConditions(image(report), vae, encoding: options.sink.encoding), textEmbedding: text,
       options: LiveAvatarOptions(options))
     let features = try models?.audioFeatures(of: clip)

@@ -149,11 +149,14 @@ struct ServeCommand: ParsableCommand {
 
   func run() throws {
     let device = try compute.resolve()
-    if pipeline { try runPipeline() } else { try serve(on: device, nil) }
+    var folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
+    try folder.requireAll()
+    folder.adapters = try adapters.adapters()
+    if pipeline { try runPipeline(folder) } else { try serve(folder, on: device, nil) }
   }
 
   /// - Parameter pipeline: the processes that share the work, of which this is the first; nil for this one alone.
-  func serve(on device: Device, _ pipeline: Pipeline?) throws {
+  func serve(_ folder: CheckpointFolder, on device: Device, _ pipeline: Pipeline?) throws {
     var settings = LiveServerSettings()
     (settings.host, settings.port, settings.trustsProxy, settings.webFolder) = (host, port, trustProxy, web)
     settings.token = token ?? Self.environment("LIVETALK_TOKEN")
@@ -165,7 +168,6 @@ struct ServeCommand: ParsableCommand {
     settings.webRTC.isLoopbackOnly = !settings.isProtected
     try settings.check()
 
-    let folder = try checkpointFolder()
     let people = avatars.map { URL(fileURLWithPath: $0) } ?? folder.root.appendingPathComponent("avatars")
     let store = try AvatarStore(folder: people, limits: settings.limits)
     let talk = try Dialogue(
@@ -204,13 +206,6 @@ struct ServeCommand: ParsableCommand {
       try await warm
     }
     try pipelined?.stop()
-  }
-
-  func checkpointFolder() throws -> CheckpointFolder {
-    var folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
-    try folder.requireAll()
-    folder.adapters = try adapters.adapters()
-    return folder
   }
 
   private static func environment(_ name: String) -> String? {

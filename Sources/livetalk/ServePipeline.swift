@@ -11,16 +11,21 @@ import Training
 extension ServeCommand {
   typealias Pipeline = (plan: PipelinePlan, group: ProcessGroup)
 
-  func runPipeline() throws {
+  func runPipeline(_ folder: CheckpointFolder) throws {
     // Each process says so for itself, before it waits for the others.
-    let family = try checkpointFolder().family
-    guard family.kind == .liveAvatar else { throw LiveTalkError("\(family.name) has no --pipeline; leave it out.") }
+    guard folder.family.kind == .liveAvatar else {
+      throw LiveTalkError("\(folder.family.name) has no --pipeline; leave it out.")
+    }
     // While nobody talks the processes have nothing to say to each other; a lost one is found all the same.
     let processes = try Processes.launched(device: compute.device, timeout: nil)
     do {
       let plan = try PipelinePlan(steps: steps, ranks: processes.count)
       if let group = processes.group {
-        if group.rank == 0 { try serve(on: group.device, (plan, group)) } else { try follow((plan, group)) }
+        if group.rank == 0 {
+          try serve(folder, on: group.device, (plan, group))
+        } else {
+          try follow(folder, (plan, group))
+        }
       }
       processes.leave()
     } catch {
@@ -30,10 +35,9 @@ extension ServeCommand {
   }
 
   /// This process's part where it is not the first.
-  private func follow(_ pipeline: Pipeline) throws {
+  private func follow(_ folder: CheckpointFolder, _ pipeline: Pipeline) throws {
     // A terminal sends its signals to all processes: the first one finishes what is being said.
     Interruption.onRequest(saying: "rank \(pipeline.group.rank) ends with rank 0.") { _ in }
-    let folder = try checkpointFolder()
     let (models, vae) = try withTorchErrors { try withInferenceMode { try stageModels(of: folder, pipeline) } }
     try PipelineFollower(
       pipeline.plan, pipeline.group, models: models, vae: vae, options: sessionOptions(folder),
@@ -59,12 +63,9 @@ extension ServeCommand {
     of folder: CheckpointFolder, _ pipeline: Pipeline
   ) throws -> (models: LiveAvatarModels?, vae: WanVAE) {
     let device = pipeline.group.device
-    let dtype = dtype.resolve(on: device)
-    guard !pipeline.plan.steps(of: pipeline.group.rank).isEmpty else {
-      return (nil, try folder.loadVAE(device: device, dtype: dtype))
-    }
-    let models = try LiveAvatarModels(loading: folder, device: device, dtype: dtype, float8: float8, offload: offload)
-    return (models, models.vae)
+    return try folder.loadStage(
+      pipeline.plan, rank: pipeline.group.rank, device: device, dtype: dtype.resolve(on: device), float8: float8,
+      offload: offload)
   }
 
   /// How many sessions a process that has loaded its models has memory for; nil on the CPU, whose memory the first process counts for all.

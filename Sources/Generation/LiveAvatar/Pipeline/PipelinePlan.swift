@@ -1,4 +1,5 @@
-import Torch
+package import Models
+package import Torch
 
 /// Which process of a pipeline does what: consecutive denoising steps, and after the last of them the decoder.
 ///
@@ -34,4 +35,23 @@ package struct PipelinePlan: Hashable, Sendable {
   package var decoder: Int { ranks - 1 }
   /// The process that computes the last step.
   package var lastStep: Int { steps(of: decoder).isEmpty ? decoder - 1 : decoder }
+}
+
+extension CheckpointFolder {
+  /// What a process of a pipeline computes with: only the autoencoder where it only decodes.
+  ///
+  /// - Parameters: see `LiveAvatarModels`.
+  /// - Throws: as that.
+  package func loadStage(
+    _ plan: PipelinePlan, rank: Int, device: Device, dtype: DType, float8: Bool, offload: Bool,
+    report: (String) -> Void = { _ in }
+  ) throws -> (models: LiveAvatarModels?, vae: WanVAE) {
+    guard !plan.steps(of: rank).isEmpty else {
+      report("video autoencoder")
+      return (nil, try loadVAE(device: device, dtype: dtype))
+    }
+    let models = try LiveAvatarModels(
+      loading: self, device: device, dtype: dtype, float8: float8, offload: offload, report: report)
+    return (models, models.vae)
+  }
 }

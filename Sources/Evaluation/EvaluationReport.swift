@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 import Models
 
 /// What is measured of one video.
@@ -121,12 +121,5 @@ package struct EvaluationReport: Codable, Sendable {
       lines.append(row("  landmarks (share of the height)", ["", String(format: "%.4f", reader.landmarkError)]))
     }
     return lines.joined(separator: "\n")
-  }
-
-  /// One JSON object, its keys in order.
-  package func encoded() throws -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return try encoder.encode(self) + Data("\n".utf8)
   }
 }

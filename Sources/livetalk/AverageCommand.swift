@@ -51,10 +51,10 @@ struct AverageCommand: ParsableCommand {
     try CheckpointCompletion.link(URL(fileURLWithPath: folders[0]), to: partial, without: [.transformer])
     let place = sources[0].family.place(of: .transformer, in: partial)
     try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
-    try writeSafetensors(
-      Dictionary(
-        uniqueKeysWithValues: weights[0].keys.map { name in (name, Self.mean(weights.compactMap { $0[name] })) }),
-      metadata: ["format": "pt"], to: place)
+    let layout = weights[0].sorted { $0.key < $1.key }.map { ($0.key, $0.value.dtype, $0.value.shape) }
+    try writeSafetensors(layout, metadata: ["format": "pt"], to: place) { name in
+      Self.mean(weights.compactMap { $0[name] })
+    }
     var settings = sources[0].settings
     settings.provenance = "the mean of the transformers of \(folders.joined(separator: " and "))"
     try settings.write(to: partial)

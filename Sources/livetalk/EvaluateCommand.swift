@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basics
 import ComputeCommands
 import Evaluation
 import Foundation
@@ -154,7 +155,9 @@ struct EvaluateCommand: ParsableCommand {
     report.reader = ReaderAccuracy(read: real.columns, truth: trueColumns)
     report.generatedFramesPerSecond = generator?.framesPerSecond
     status.end(clearing: true)
-    if let json { try report.encoded().write(to: URL(fileURLWithPath: json), options: .atomic) }
+    if let json {
+      try writeAtomically(Data("\(report.jsonText(indented: true))\n".utf8), to: URL(fileURLWithPath: json))
+    }
     Terminal.line("\(subject)\n\(report.table)")
   }
 

@@ -94,7 +94,13 @@ final class MediaInput {
     guard context.pointee.duration != cff_no_timestamp(), context.pointee.duration > 0,
       context.pointee.duration_estimation_method != AVFMT_DURATION_FROM_BITRATE
     else { return nil }
-    return Double(context.pointee.duration) / Double(AV_TIME_BASE)
+    return Double(context.pointee.duration) / Double(AV_TIME_BASE) - secondsBefore
+  }
+
+  /// Seconds before the stream's first packet. Fragments of a stream that was joined late count them in their lengths.
+  private var secondsBefore: Double {
+    let start = stream.pointee.start_time
+    return start == cff_no_timestamp() ? 0 : max(0, Double(start) * av_q2d(stream.pointee.time_base))
   }
 
   /// Seconds of the stream of this type as the container gives them; nil when there is no such stream.
@@ -112,7 +118,7 @@ final class MediaInput {
   var ownSeconds: Double? {
     guard context.pointee.duration_estimation_method != AVFMT_DURATION_FROM_BITRATE else { return nil }
     guard stream.pointee.duration == cff_no_timestamp() else {
-      return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base)
+      return Double(stream.pointee.duration) * av_q2d(stream.pointee.time_base) - secondsBefore
     }
     return context.pointee.nb_streams == 1 ? claimedSeconds : nil
   }

@@ -49,11 +49,21 @@ enum PageClient {
   static let browser = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
     .first { FileManager.default.isExecutableFile(atPath: $0) }
 
-  static func run(_ arguments: [String], file: String = #filePath) async throws -> Report {
-    let script = URL(fileURLWithPath: file).deletingLastPathComponent().appendingPathComponent("Clients/page_client.py")
+  static func run(_ arguments: [String]) async throws -> Report {
+    let data = try await output(
+      of: "/usr/bin/env",
+      ["python3", clients.appendingPathComponent("page_client.py").path, "--browser", try #require(browser)] + arguments
+    )
+    return try JSONDecoder().decode(Report.self, from: data)
+  }
+
+  static let clients = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients")
+
+  /// What a program prints before it ends.
+  static func output(of program: String, _ arguments: [String]) async throws -> Data {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["python3", script.path, "--browser", try #require(browser)] + arguments
+    process.executableURL = URL(fileURLWithPath: program)
+    process.arguments = arguments
     let output = Pipe()
     process.standardOutput = output
     try process.run()
@@ -61,6 +71,6 @@ enum PageClient {
       DispatchQueue.global().async { continuation.resume(returning: output.fileHandleForReading.readDataToEndOfFile()) }
     }
     process.waitUntilExit()
-    return try JSONDecoder().decode(Report.self, from: data)
+    return data
   }
 }

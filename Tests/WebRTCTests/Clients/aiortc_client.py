@@ -3,7 +3,8 @@
 It prints its offer, reads the answer, runs for some seconds, and prints what it saw and heard. Pictures carry their number: 16 squares
 along the top are its bits, white for one; the middle of a picture with a click is white.
 
-With the role `answerer` it is the other way round: it reads the offer and prints its answer.
+With the role `answerer` it is the other way round: it reads the offer and prints its answer. With --whep it is a player of that
+endpoint, whose own offer is refused: it takes the server's from that reply, and sends its answer by PATCH.
 
     aiortc_client.py --role conversation --seconds 4 [--codec h264] [--relay turn:host:port] [--close-after S] [--loss PERCENT]
 """
@@ -15,6 +16,9 @@ import math
 import os
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from fractions import Fraction
 
 import numpy as np
@@ -92,11 +96,35 @@ async def listen(track, heard):
             heard.append([first + place / frame.sample_rate, loud, arrived])
 
 
+def exchange(method, url, description):
+    """Sends a session description; returns the reply's status, headers and text."""
+    request = urllib.request.Request(url, description.encode(), {"Content-Type": "application/sdp"}, method=method)
+    try:
+        reply = urllib.request.urlopen(request, timeout=10)
+    except urllib.error.HTTPError as error:
+        reply = error
+    return reply.status, reply.headers, reply.read().decode()
+
+
+async def refused(url):
+    """Offers what no viewer has, a microphone and a data channel; returns the server's offer and where the answer goes."""
+    connection = RTCPeerConnection()
+    connection.createDataChannel("events")
+    connection.addTransceiver("audio", direction="sendrecv")
+    await connection.setLocalDescription(await connection.createOffer())
+    status, headers, text = await asyncio.to_thread(exchange, "POST", url, connection.localDescription.sdp)
+    await connection.close()
+    if status != 406:
+        sys.exit(f"the offer was answered with {status}: {text}")
+    return text, urllib.parse.urljoin(url, headers["Location"])
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--role", default="conversation")
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--codec", default="vp8")
+    parser.add_argument("--whep", metavar="URL")
     parser.add_argument("--relay")
     parser.add_argument("--close-after", type=float)
     parser.add_argument("--loss", type=float, help="percent")
@@ -136,10 +164,19 @@ async def connect(arguments):
 
     loop = asyncio.get_running_loop()
     if arguments.role == "answerer":
-        offer = json.loads(await loop.run_in_executor(None, sys.stdin.readline))["answer"]
+        if arguments.whep:
+            offer, location = await refused(arguments.whep)
+        else:
+            offer = json.loads(await loop.run_in_executor(None, sys.stdin.readline))["answer"]
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         await connection.setLocalDescription(await connection.createAnswer())
-        say(offer=connection.localDescription.sdp)
+        answer = connection.localDescription.sdp
+        if arguments.whep:
+            status, _, text = await asyncio.to_thread(exchange, "PATCH", location, answer)
+            if status != 204:
+                sys.exit(f"the answer was taken with {status}: {text}")
+        else:
+            say(offer=answer)
         await report(arguments, connection, None, seen, heard, texts, states)
         return
 

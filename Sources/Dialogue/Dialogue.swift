@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 package import Session
 
@@ -12,7 +13,7 @@ package struct Dialogue: Sendable {
   private let makeResponder: @Sendable () -> any Responder
 
   /// - Parameter environment: where the keys are.
-  /// - Throws: `DialogueError` where the environment lacks a key.
+  /// - Throws: `LiveTalkError` where the environment lacks a key.
   package init(
     _ settings: DialogueSettings, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws {

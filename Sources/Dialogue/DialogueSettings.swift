@@ -1,3 +1,4 @@
+import Basics
 package import Foundation
 
 /// A server of an OpenAI-compatible interface, and what is asked of it.
@@ -160,7 +161,7 @@ package struct DialogueSettings: Hashable, Sendable {
 
   /// Reads a `dialogue.json`.
   ///
-  /// - Throws: `DialogueError` for the first mistake.
+  /// - Throws: `LiveTalkError` for the first mistake.
   package init(contentsOf url: URL) throws { try self.init(SettingsReader(contentsOf: url)) }
 
   package init(_ json: Data) throws { try self.init(SettingsReader(json, name: "dialogue.json")) }

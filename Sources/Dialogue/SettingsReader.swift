@@ -15,19 +15,19 @@ final class SettingsReader {
     path = ""
     let data: Data
     do { data = try readFile(url) } catch let error as FileError {
-      throw DialogueError("The dialogue's settings \(url.path) cannot be read: \(error.reason).")
+      throw LiveTalkError("The dialogue's settings \(url.path) cannot be read: \(error.reason).")
     }
     do {
       fields = try Self.object(data)
     } catch {
-      throw DialogueError("\(file) is not a JSON object: see docs/DIALOGUE.md for what it holds.")
+      throw LiveTalkError("\(file) is not a JSON object: see docs/DIALOGUE.md for what it holds.")
     }
   }
 
   init(_ data: Data, name: String) throws {
     (file, path) = (name, "")
     do { fields = try Self.object(data) } catch {
-      throw DialogueError("\(name) is not a JSON object: see docs/DIALOGUE.md for what it holds.")
+      throw LiveTalkError("\(name) is not a JSON object: see docs/DIALOGUE.md for what it holds.")
     }
   }
 
@@ -44,7 +44,7 @@ final class SettingsReader {
   private func full(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
 
   /// An error about a field.
-  func error(_ key: String, _ what: String) -> DialogueError { DialogueError("\(file): '\(full(key))' \(what).") }
+  func error(_ key: String, _ what: String) -> LiveTalkError { LiveTalkError("\(file): '\(full(key))' \(what).") }
 
   private func value<Value>(_ key: String, _ what: String, _ convert: (Any) -> Value?) throws -> Value? {
     known.insert(key)
@@ -98,10 +98,10 @@ final class SettingsReader {
     return value
   }
 
-  /// - Throws: `DialogueError` for the first field that is not one of those read.
+  /// - Throws: `LiveTalkError` for the first field that is not one of those read.
   func finish() throws {
     guard let unknown = fields.keys.sorted().first(where: { !known.contains($0) }) else { return }
     let text = unknownKeyText(full(unknown), known: known)
-    throw DialogueError("\(file): \(text)\(text.hasSuffix("?") ? "" : ".")")
+    throw LiveTalkError("\(file): \(text)\(text.hasSuffix("?") ? "" : ".")")
   }
 }

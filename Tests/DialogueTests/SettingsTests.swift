@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Testing
 
@@ -116,17 +117,17 @@ import Testing
 
   @Test func `a key that the environment lacks is missed at once`() throws {
     let json = #"{"kind": "pipeline", "text": {"url": "http://x/v1", "model": "m", "key": "MY_KEY"}}"#
-    #expect(throws: DialogueError("The environment has no MY_KEY, which holds the key of the text model: set it.")) {
+    #expect(throws: LiveTalkError("The environment has no MY_KEY, which holds the key of the text model: set it.")) {
       try dialogue(json)
     }
-    #expect(throws: DialogueError.self) { try dialogue(json, ["MY_KEY": "two\nlines"]) }
+    #expect(throws: LiveTalkError.self) { try dialogue(json, ["MY_KEY": "two\nlines"]) }
     #expect(throws: Never.self) { try dialogue(json, ["MY_KEY": "secret"]) }
   }
 
   @Test func `a file that is not there is named`() {
     let url = URL(fileURLWithPath: "/nowhere/dialogue.json")
     #expect(
-      throws: DialogueError("The dialogue's settings /nowhere/dialogue.json cannot be read: there is no such file.")
+      throws: LiveTalkError("The dialogue's settings /nowhere/dialogue.json cannot be read: there is no such file.")
     ) {
       try DialogueSettings(contentsOf: url)
     }

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import Basics
 import Foundation
 import NIOCore
 import NIOHTTP1
@@ -37,7 +38,7 @@ struct APIServer: Sendable {
   private let timedOut: SessionError.Code
   private let key: String?
 
-  /// - Throws: `DialogueError` where the environment lacks the key.
+  /// - Throws: `LiveTalkError` where the environment lacks the key.
   init(
     _ settings: ServerSettings, role: String, failed: SessionError.Code, timedOut: SessionError.Code,
     timeouts: DialogueTimeouts, environment: [String: String]
@@ -51,10 +52,10 @@ struct APIServer: Sendable {
   static func key(_ settings: ServerSettings, role: String, _ environment: [String: String]) throws -> String? {
     guard let name = settings.key else { return nil }
     guard let key = environment[name]?.trimmingCharacters(in: .whitespacesAndNewlines), !key.isEmpty else {
-      throw DialogueError("The environment has no \(name), which holds the key of the \(role): set it.")
+      throw LiveTalkError("The environment has no \(name), which holds the key of the \(role): set it.")
     }
     guard key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-      throw DialogueError("The key in \(name) holds characters that no key has: set it again.")
+      throw LiveTalkError("The key in \(name) holds characters that no key has: set it again.")
     }
     return key
   }

@@ -105,7 +105,7 @@ let package = Package(
       name: "CGLib", pkgConfig: "glib-2.0", providers: [.apt(["libgstreamer1.0-dev"]), .brew(["gstreamer"])]),
     .target(name: "CGStreamer", dependencies: ["CGLib"], cSettings: gstreamerHeaders),
     .target(name: "WebRTC", dependencies: ["CGStreamer"]),
-    .target(name: "Session"),
+    .target(name: "Session", dependencies: ["Basics"]),
     .target(name: "Engine", dependencies: ["Basics", "Session", "Generation", "Media", "Models", "Torch"]),
     .target(
       name: "Dialogue",
@@ -208,7 +208,7 @@ let package = Package(
         .product(name: "NIOWebSocket", package: "swift-nio"),
       ]),
     // An engine that computes nothing, for what stands above an engine; and the server over it as a program.
-    .target(name: "MockEngine", dependencies: ["Session"], path: "Tests/MockEngine"),
+    .target(name: "MockEngine", dependencies: ["Basics", "Session"], path: "Tests/MockEngine"),
     .executableTarget(
       name: "server-probe",
       dependencies: ["MockEngine", "Server", "Session", .product(name: "Logging", package: "swift-log")],
@@ -225,9 +225,9 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], exclude: ["Clients", "Fixtures"]),
-    .testTarget(name: "SessionTests", dependencies: ["MockEngine", "Session"]),
+    .testTarget(name: "SessionTests", dependencies: ["Basics", "MockEngine", "Session"]),
     .testTarget(
-      name: "EngineTests", dependencies: ["Engine", "Session", "Generation", "Media", "Models", "Torch"]),
+      name: "EngineTests", dependencies: ["Basics", "Engine", "Session", "Generation", "Media", "Models", "Torch"]),
     .testTarget(
       name: "EvaluationTests", dependencies: ["Evaluation", "Models", "NN", "Torch"]),
     .testTarget(name: "SyntheticSpeakerTests", dependencies: ["Basics", "SyntheticSpeaker", "Media"]),
@@ -239,7 +239,7 @@ let package = Package(
     // One rank of the tests of process groups, which need processes of their own.
     .executableTarget(
       name: "distributed-probe",
-      dependencies: ["Distributed", "Engine", "Generation", "Models", "NN", "Session", "Torch", "Training"],
+      dependencies: ["Basics", "Distributed", "Engine", "Generation", "Models", "NN", "Session", "Torch", "Training"],
       path: "Tests/DistributedProbe"),
     .testTarget(
       name: "DistributedTests", dependencies: ["distributed-probe", "Distributed", "Generation", "Training", "Torch"]),

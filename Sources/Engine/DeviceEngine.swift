@@ -111,7 +111,7 @@ package actor DeviceEngine: AvatarEngine {
   /// Computes a short session on every device, so that what is made on first use is made before anybody waits; then takes sessions.
   package func prepare() async throws {
     guard let size = sizes.first else { throw SessionError(.badSize, "The checkpoint names no size of video.") }
-    let gray = RGBImage(width: 16, height: 16, bytes: [UInt8](repeating: 128, count: 768))
+    let gray = Picture(width: 16, height: 16, bytes: [UInt8](repeating: 128, count: 768))
     for worker in workers {
       let session = try await DeviceSession(
         AvatarRequest(picture: gray, prompt: "A person."), size: size, on: worker,

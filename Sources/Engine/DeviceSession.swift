@@ -1,3 +1,4 @@
+package import Basics
 import Generation
 import Media
 import Models
@@ -86,7 +87,7 @@ package actor DeviceSession: EngineSession {
         steps: worker.options.steps, fewestSteps: worker.models.fewestSteps(from: worker.options.steps),
         framesPerSecond: geometry.framesPerSecond, sampleRate: geometry.sampleRate)
     let text = try await encodePrompt(request.prompt)
-    try await computer.begin(RGBPixels(request.picture), size, text: text, seed: request.seed)
+    try await computer.begin(request.picture, size, text: text, seed: request.seed)
   }
 
   // Sound
@@ -240,7 +241,7 @@ package actor DeviceSession: EngineSession {
     try await computer.setText(text)
   }
 
-  package func setAvatar(_ picture: RGBImage) async throws {
+  package func setAvatar(_ picture: Picture) async throws {
     guard giveBack != nil else { return }
     seed += 1
     let (before, blocks, seed) = (change, ([current].compactMap(\.self) + ahead).map(\.task), seed)
@@ -249,7 +250,7 @@ package actor DeviceSession: EngineSession {
       _ = try? await before?.value
       // What was begun with the old picture is made with it: its sound is taken already.
       for block in blocks { _ = try? await block.value }
-      try await computer.begin(RGBPixels(picture), size, text: nil, seed: seed)
+      try await computer.begin(picture, size, text: nil, seed: seed)
       isFirst = true
     }
     self.change = change
@@ -268,8 +269,4 @@ package actor DeviceSession: EngineSession {
     await decoder.end()
     await back()
   }
-}
-
-extension RGBPixels {
-  init(_ picture: RGBImage) { self.init(width: picture.width, height: picture.height, bytes: picture.bytes) }
 }

@@ -85,7 +85,7 @@ struct Denoised: Sendable {
 
 /// Pictures of a block.
 struct Decoded: Sendable {
-  let pictures: [RGBImage]
+  let pictures: [Picture]
   /// For how many seconds each process of a pipeline worked on it; empty where there is one process.
   let stages: [Double]
 }
@@ -104,7 +104,7 @@ actor BlockComputer {
   }
 
   /// Begins, or begins again with another picture.
-  func begin(_ picture: RGBPixels, _ size: ReferencePicture.Size, text: Tensor?, seed: UInt64) throws {
+  func begin(_ picture: Picture, _ size: ReferencePicture.Size, text: Tensor?, seed: UInt64) throws {
     try compute {
       let models = worker.models
       var options = worker.options
@@ -192,7 +192,7 @@ actor BlockDecoder {
       try withInferenceMode {
         let frames = block.frames?.frames ?? avatar.session.decode(block.latents)
         let size = avatar.session.size
-        let pictures = try frames.read().map { RGBImage(width: size.width, height: size.height, bytes: $0) }
+        let pictures = try frames.read().map { Picture(width: size.width, height: size.height, bytes: $0) }
         let others = frames.seconds
         return Decoded(pictures: pictures, stages: others.isEmpty ? [] : [block.seconds] + others)
       }

@@ -1,4 +1,4 @@
-import Basics
+package import Basics
 import Foundation
 package import Models
 import NN
@@ -52,7 +52,7 @@ package struct AvatarModels: SessionModels {
   ///
   /// - Parameter size: of the video; the picture is scaled and cropped to it.
   /// - Throws: `TorchError` for a size that does not divide into tokens.
-  package func referenceLatent(_ picture: RGBPixels, _ size: ReferencePicture.Size) throws -> Tensor {
+  package func referenceLatent(_ picture: Picture, _ size: ReferencePicture.Size) throws -> Tensor {
     try check(size)
     return try vae.encode(image: ReferencePicture.prepared(picture, size).to(device))
       .checked(as: "latents of the picture")

@@ -1,19 +1,5 @@
+package import Basics
 package import Torch
-
-/// Packed 8-bit RGB pixels, row by row.
-package struct RGBPixels: Sendable {
-  package let width: Int
-  package let height: Int
-  package let bytes: [UInt8]
-
-  /// - Precondition: `bytes` holds `width · height · 3` values.
-  package init(width: Int, height: Int, bytes: [UInt8]) {
-    precondition(bytes.count == width * height * 3, "\(bytes.count) bytes are not \(width)×\(height) RGB pixels")
-    self.width = width
-    self.height = height
-    self.bytes = bytes
-  }
-}
 
 /// Brings a picture to the size that the model works at: scaled to cover it, then cropped in the middle.
 package enum ReferencePicture {
@@ -48,7 +34,7 @@ package enum ReferencePicture {
   }
 
   /// Pixels as a tensor `[1, 3, H, W]` in [0, 1].
-  package static func tensor(_ pixels: RGBPixels) -> Tensor {
+  package static func tensor(_ pixels: Picture) -> Tensor {
     Tensor(pixels.bytes, [1, pixels.height, pixels.width, 3]).permute(0, 3, 1, 2).to(.float32).contiguous() / 255
   }
 
@@ -63,7 +49,7 @@ package enum ReferencePicture {
   ///
   /// The excess is cut off evenly, an odd pixel at the top or left; where cutting to a whole number left a side one pixel short,
   /// a black row or column is added at the bottom or right. Source: `resize_pad` of OmniAvatar.
-  package static func prepared(_ pixels: RGBPixels, _ target: Size) -> Tensor {
+  package static func prepared(_ pixels: Picture, _ target: Size) -> Tensor {
     let picture = scaled(tensor(pixels), toCover: target)
     let (tall, wide) = (target.height - picture.size(2), target.width - picture.size(3))
     let (top, left) = (floorHalf(tall), floorHalf(wide))

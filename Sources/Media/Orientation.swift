@@ -1,3 +1,5 @@
+package import Basics
+
 /// How a camera was held: EXIF's orientation tag (0x0112), by its numbers.
 package enum Orientation: Int, Sendable, CaseIterable {
   case upright = 1

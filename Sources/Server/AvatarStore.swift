@@ -1,7 +1,7 @@
-import Basics
+package import Basics
 package import Foundation
 import Media
-package import Session
+import Session
 import Synchronization
 
 /// The people whom a conversation can be had with: those of a folder, and pictures that clients have left here.
@@ -89,10 +89,9 @@ package final class AvatarStore: Sendable {
   func file(_ id: String, for caller: Caller) -> [UInt8]? { entry(id, for: caller)?.file }
 
   /// The picture of an avatar, for the engine; nil where there is none of that name.
-  package func picture(_ id: String) throws -> RGBImage? {
+  package func picture(_ id: String) throws -> Picture? {
     guard let entry = entry(id) else { return nil }
-    let picture = try Picture(decoding: entry.file, name: id)
-    return RGBImage(width: picture.width, height: picture.height, bytes: picture.bytes)
+    return try Picture(decoding: entry.file, name: id)
   }
 
   /// A client's picture: decoded, turned upright and made smaller.

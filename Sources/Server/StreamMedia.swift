@@ -1,3 +1,4 @@
+import Basics
 import HummingbirdCore
 import Media
 import NIOCore

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Logging
 import Media
@@ -105,7 +106,7 @@ package actor VideoQueue: Service {
         let sound = try Sound(
           contentsOf: folder.url(job.id, "wav").path, sampleRate: maker.engine.information.sampleRate)
         let request = AvatarRequest(
-          picture: RGBImage(width: picture.width, height: picture.height, bytes: picture.bytes), prompt: job.prompt,
+          picture: picture, prompt: job.prompt,
           seed: job.seed, size: size(for: picture))
         try await makeWhenFree(request, sound, job.id)
         finish(job.id, nil)

@@ -76,7 +76,7 @@ struct VideoRoutes: Sendable {
     guard let avatar = avatars.avatar(name, for: caller), let picture = try? avatars.picture(name) else {
       throw APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
     }
-    return (Picture(width: picture.width, height: picture.height, bytes: picture.bytes), avatar.prompt)
+    return (picture, avatar.prompt)
   }
 
   private func sound(_ form: Multipart) async throws -> Sound {

@@ -1,16 +1,4 @@
-/// Packed 8-bit RGB, row by row from the top.
-package struct RGBImage: Hashable, Sendable {
-  package let width, height: Int
-  /// `3 * width * height` bytes.
-  package let bytes: [UInt8]
-
-  package init(width: Int, height: Int, bytes: [UInt8]) {
-    precondition(bytes.count == 3 * width * height, "A picture of \(width)×\(height) has not \(bytes.count) bytes.")
-    (self.width, self.height, self.bytes) = (width, height, bytes)
-  }
-
-  package var size: VideoSize { VideoSize(width: width, height: height) }
-}
+package import Basics
 
 /// Of a video, in pixels.
 package struct VideoSize: Hashable, Sendable, Codable, CustomStringConvertible {
@@ -19,6 +7,10 @@ package struct VideoSize: Hashable, Sendable, Codable, CustomStringConvertible {
   package init(width: Int, height: Int) { (self.width, self.height) = (width, height) }
 
   package var description: String { "\(width)×\(height)" }
+}
+
+extension Picture {
+  package var size: VideoSize { VideoSize(width: width, height: height) }
 }
 
 /// What an engine has, said before any session starts.
@@ -79,7 +71,7 @@ package struct EngineLoad: Hashable, Sendable, Codable {
 
 /// What a session is opened with.
 package struct AvatarRequest: Sendable {
-  package var picture: RGBImage
+  package var picture: Picture
   /// The direction: the scene and the manner in words.
   package var prompt: String
   /// The choice among possible videos.
@@ -87,7 +79,7 @@ package struct AvatarRequest: Sendable {
   /// nil for the engine's size closest in shape to the picture.
   package var size: VideoSize?
 
-  package init(picture: RGBImage, prompt: String, seed: UInt64 = 0, size: VideoSize? = nil) {
+  package init(picture: Picture, prompt: String, seed: UInt64 = 0, size: VideoSize? = nil) {
     (self.picture, self.prompt, self.seed, self.size) = (picture, prompt, seed, size)
   }
 }

@@ -1,3 +1,5 @@
+package import Basics
+
 /// The number of an utterance of the avatar within its session, from 1.
 package struct UtteranceID: RawRepresentable, Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
   package let rawValue: Int
@@ -10,7 +12,7 @@ package struct UtteranceID: RawRepresentable, Hashable, Comparable, Sendable, Co
 
 /// One picture with the very samples that drove it.
 package struct OutputFrame: Sendable {
-  package var picture: RGBImage
+  package var picture: Picture
   /// At the engine's rate; as many as the picture is shown for.
   package var samples: [Float]
   /// Whose sound it is; nil for silence between utterances.
@@ -21,7 +23,7 @@ package struct OutputFrame: Sendable {
   package var endsUtterance: Bool
 
   package init(
-    picture: RGBImage, samples: [Float], utterance: UtteranceID? = nil, offset: Int = 0, endsUtterance: Bool = false
+    picture: Picture, samples: [Float], utterance: UtteranceID? = nil, offset: Int = 0, endsUtterance: Bool = false
   ) {
     self.picture = picture
     self.samples = samples
@@ -100,7 +102,7 @@ package protocol EngineSession: AnyObject, Sendable {
   /// Another person, from the next block on; the size of the video stays.
   ///
   /// - Throws: `SessionError` for a picture that cannot be encoded; the old one then stays.
-  func setAvatar(_ picture: RGBImage) async throws
+  func setAvatar(_ picture: Picture) async throws
 
   /// Ends the session and gives back its place and memory. Later calls do nothing; a request under way throws.
   func close() async

@@ -1,3 +1,5 @@
+package import Basics
+
 /// How a live session plays. Times are seconds.
 package struct LiveSettings: Hashable, Sendable, Codable {
   package var turns = TurnSettings()
@@ -23,12 +25,12 @@ package struct LiveParts: Sendable {
   /// nil where only the button of push-to-talk says that the user speaks.
   package var detector: (any VoiceActivityDetector)?
   /// The server's avatars by name; nil for an unknown one.
-  package var avatar: @Sendable (String) async throws -> RGBImage?
+  package var avatar: @Sendable (String) async throws -> Picture?
 
   package init(
     responder: any Responder, voice: (any Voice)? = nil, transcriber: (any Transcriber)? = nil,
     detector: (any VoiceActivityDetector)? = nil,
-    avatar: @escaping @Sendable (String) async throws -> RGBImage? = { _ in nil }
+    avatar: @escaping @Sendable (String) async throws -> Picture? = { _ in nil }
   ) {
     (self.responder, self.voice, self.transcriber) = (responder, voice, transcriber)
     (self.detector, self.avatar) = (detector, avatar)
@@ -59,7 +61,7 @@ package actor LiveSession: SessionHandle {
   var origin: Double?
   var nextSample = 0
   var nextIndex = 0
-  var lastPicture: RGBImage?
+  var lastPicture: Picture?
   var isHolding = false
   /// Seconds of the newest block.
   var blockDuration = 0.0

@@ -1,9 +1,10 @@
+import Basics
 import Foundation
 
 /// What was generated and waits to be played: at most the block that was asked for ahead of time.
 struct PlaybackQueue {
   struct Frame {
-    var picture: RGBImage
+    var picture: Picture
     var samples: [Float]
     var utterance: UtteranceID?
     /// Seconds of the utterance that are played when the frame is over.

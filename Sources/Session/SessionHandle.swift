@@ -1,3 +1,5 @@
+package import Basics
+
 /// What leaves a session in real time: one picture with the very samples that drove it, and one time stamp for both.
 ///
 /// Frames follow one another without a gap: each begins at the sample at which the one before ends.
@@ -6,13 +8,13 @@ package struct MediaFrame: Sendable {
   package var index: Int
   /// The session's sample at which its sound begins and its picture is shown: seconds are `sample / rate`.
   package var sample: Int
-  package var picture: RGBImage
+  package var picture: Picture
   /// Sound at the session's rate; as long as the picture is shown.
   package var samples: [Float]
   /// Whose sound it is.
   package var utterance: UtteranceID?
 
-  package init(index: Int, sample: Int, picture: RGBImage, samples: [Float], utterance: UtteranceID?) {
+  package init(index: Int, sample: Int, picture: Picture, samples: [Float], utterance: UtteranceID?) {
     (self.index, self.sample, self.picture, self.samples, self.utterance) = (index, sample, picture, samples, utterance)
   }
 }

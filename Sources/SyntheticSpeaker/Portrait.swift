@@ -1,5 +1,6 @@
+package import Basics
 import Foundation
-package import Media
+import Media
 
 /// Draws one person. Used from one thread at a time.
 package final class Portrait {

@@ -50,7 +50,7 @@ final class ClipGenerator {
     let start = Date()
     try withInferenceMode {
       let text = try prompts.encode(prompt).context
-      let image = ReferencePicture.prepared(RGBPixels(picture), size).to(models.device)
+      let image = ReferencePicture.prepared(picture, size).to(models.device)
       if let teacher {
         guard let models = models as? AvatarModels else {
           throw LiveTalkError("A teacher is a model of LiveTalk's family; leave the teacher's options out.")

@@ -128,7 +128,7 @@ struct GenerateCommand: ParsableCommand {
       discussion:
         "'paper' is after the first block, 'released', the default, after the fourth, as the published pipeline does.",
       valueName: "when"))
-  var sink: SinkChoice?
+  var sink: AdaptiveSink?
 
   @Option(
     help: ArgumentHelp(
@@ -205,7 +205,7 @@ struct GenerateCommand: ParsableCommand {
         ?? ReferencePicture.size(of: folder.settings.imageSizes, closestTo: given)
     else { throw LiveTalkError("The checkpoint \(checkpoint) names no size of video.") }
     var job = GenerationJob(
-      folder: folder, picture: RGBPixels(picture), size: target,
+      folder: folder, picture: picture, size: target,
       clip: try Clip(samples: voice.samples, seconds: seconds, geometry: folder.geometry),
       prompt: prompt,
       // The product plays the sound as it was, not as the model hears it.
@@ -219,7 +219,7 @@ struct GenerateCommand: ParsableCommand {
     let report = ProgressReport(isQuiet: isQuiet)
     var options = SessionOptions(folder.settings, policy: policy, positionLimit: positionLimit)
     (options.steps, options.seed, options.clipFrames) = (steps, seed, job.clip.latentFrames)
-    options.sink.adaptive = sink?.choice ?? options.sink.adaptive
+    options.sink.adaptive = sink ?? options.sink.adaptive
     options.sink.distance = sinkDistance
     // Where the sizes cannot be read, the checks of the weights say so better.
     let need = try? folder.leastMemory(
@@ -260,15 +260,4 @@ struct GenerateCommand: ParsableCommand {
   }
 }
 
-/// When the sink of Live Avatar changes.
-enum SinkChoice: String, ExpressibleByArgument, CaseIterable {
-  case paper, released, never
-
-  var choice: AdaptiveSink {
-    switch self {
-    case .paper: .paper
-    case .released: .released
-    case .never: .never
-    }
-  }
-}
+extension AdaptiveSink: ExpressibleByArgument {}

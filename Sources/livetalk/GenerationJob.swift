@@ -1,3 +1,4 @@
+import Basics
 import ComputeCommands
 import Distributed
 import Foundation
@@ -12,7 +13,7 @@ struct GenerationJob {
   static let soundRate = 48_000
 
   let folder: CheckpointFolder
-  let picture: RGBPixels
+  let picture: Picture
   let size: ReferencePicture.Size
   let clip: Clip
   let prompt: String

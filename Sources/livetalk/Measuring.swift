@@ -1,3 +1,4 @@
+import Basics
 import Evaluation
 import Foundation
 import Generation
@@ -64,7 +65,7 @@ struct Measuring {
   /// A picture at the size of the videos, as a session prepares it.
   private func fitted(_ picture: Picture) -> Picture {
     guard let size, size.width != picture.width || size.height != picture.height else { return picture }
-    let bytes = withInferenceMode { WanVAE.pixels(ReferencePicture.prepared(RGBPixels(picture), size)).bytes() }
+    let bytes = withInferenceMode { WanVAE.pixels(ReferencePicture.prepared(picture, size)).bytes() }
     return Picture(width: size.width, height: size.height, bytes: bytes)
   }
 }

@@ -5,14 +5,10 @@ import Generation
 import Media
 import Parity
 
-extension RGBPixels {
-  init(_ picture: Picture) { self.init(width: picture.width, height: picture.height, bytes: picture.bytes) }
-}
-
 extension MediaReader {
   /// Reads the pictures and sounds of parity cases through the media libraries, as the reference read them.
   static let libraries = MediaReader(
-    picture: { RGBPixels(try Picture(contentsOf: $0.path, applyOrientation: false)) },
+    picture: { try Picture(contentsOf: $0.path, applyOrientation: false) },
     sound: { try Sound(contentsOf: $0.path, sampleRate: $1).samples })
 }
 

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Media
@@ -79,8 +80,7 @@ import Torch
     #expect(clip.frames.count == 16 && clip.samples.count == 16_000)
     let picture = try Picture(contentsOf: fixture.path("f/0003.png"))
     let size = ReferencePicture.Size(height: 32, width: 32)
-    let expected = ReferencePicture.prepared(
-      RGBPixels(width: 100, height: 40, bytes: picture.bytes), size)
+    let expected = ReferencePicture.prepared(picture, size)
     let values = expected.squeeze(0).squeeze(1).permute(1, 2, 0).array(Float.self)
     for (value, byte) in zip(values, clip.frames[3]) { #expect(abs((value + 1) * 127.5 - Float(byte)) <= 0.5001) }
   }

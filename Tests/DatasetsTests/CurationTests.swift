@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Media
@@ -44,11 +45,11 @@ import Torch
 
   @Test func `a picture fits its own clip and not another one`() {
     let frames = (0..<5).map { frame(shift: $0) }
-    let own = ReferencePicture.tensor(RGBPixels(width: 64, height: 64, bytes: frames[2]))
+    let own = ReferencePicture.tensor(Picture(width: 64, height: 64, bytes: frames[2]))
     #expect(ReferenceChoice.consistency(own, frames, size) > 0.8)
     let other = pixels(64, 64) { x, _ in x % 16 < 8 ? [0, 255, 0] : [0, 0, 255] }
     let score = ReferenceChoice.consistency(
-      ReferencePicture.tensor(RGBPixels(width: 64, height: 64, bytes: other)), frames, size)
+      ReferencePicture.tensor(Picture(width: 64, height: 64, bytes: other)), frames, size)
     #expect(score < 0.15, "\(score)")
   }
 }

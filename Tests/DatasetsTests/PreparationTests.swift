@@ -154,7 +154,7 @@ import Torch
       #expect(try clips.tensor(0, "audioFeatures").shape == [9, 192])
       #expect(try clips.tensor(0, "audioFeatures").maxAbsDifference(features.squeeze(0)) == 0)
       let reference = models.vae.encode(
-        image: ReferencePicture.prepared(RGBPixels(width: 60, height: 40, bytes: picture.bytes), size))
+        image: ReferencePicture.prepared(Picture(width: 60, height: 40, bytes: picture.bytes), size))
       #expect(try clips.tensor(0, "referenceLatent").shape == [16, 1, 4, 4])
       #expect(try clips.tensor(0, "referenceLatent").maxAbsDifference(reference.squeeze(0)) == 0)
       let video = Tensor(read.frames.prefix(9).flatMap { $0 }, [1, 9, 32, 32, 3]).permute(0, 4, 1, 2, 3).to(.float32)
@@ -269,7 +269,7 @@ import Torch
     settings.upscaler = try ExternalTool("\(copy) {in} {out}", places: ["in", "out"])
     _ = try prepare(settings, encoder: encoder)
     let expected = try folder.loadVAE(dtype: .float32).encode(
-      image: ReferencePicture.prepared(RGBPixels(width: 96, height: 64, bytes: better.bytes), size)
+      image: ReferencePicture.prepared(Picture(width: 96, height: 64, bytes: better.bytes), size)
     ).squeeze(0)
     let stored = try PreparedClips(fixture.scratch["out"]).tensor(0, "referenceLatent")
     #expect(stored.maxAbsDifference(expected) < 1e-6)

@@ -1,3 +1,4 @@
+import Basics
 import Distributed
 import Engine
 import Foundation
@@ -64,8 +65,8 @@ extension Probe {
   }
 
   private static var size: ReferencePicture.Size { ReferencePicture.Size(height: 64, width: 64) }
-  private static var face: RGBImage {
-    RGBImage(width: 20, height: 30, bytes: (0..<1800).map { UInt8($0 % 251) })
+  private static var face: Picture {
+    Picture(width: 20, height: 30, bytes: (0..<1800).map { UInt8($0 % 251) })
   }
 
   private static func request(_ seed: UInt64) -> AvatarRequest {
@@ -74,7 +75,7 @@ extension Probe {
 
   private static func session(_ models: any SessionModels, _ options: SessionOptions) throws -> any BlockSession {
     try models.session(
-      image: ReferencePicture.prepared(RGBPixels(width: 20, height: 30, bytes: face.bytes), size),
+      image: ReferencePicture.prepared(Picture(width: 20, height: 30, bytes: face.bytes), size),
       textEmbedding: text("A person.", models.textWidth), options: options)
   }
 
@@ -176,7 +177,7 @@ extension Probe {
       await session.close()
     }
     let sessions = try await [engine.open(request(9)), engine.open(request(10))]
-    try await sessions[1].setAvatar(RGBImage(width: 2, height: 2, bytes: (0..<12).map { UInt8(20 * $0) }))
+    try await sessions[1].setAvatar(Picture(width: 2, height: 2, bytes: (0..<12).map { UInt8(20 * $0) }))
     for (seed, session) in zip([9, 10] as [UInt64], sessions) { await say(speech(1.5, seed: seed), 1, to: session) }
     for _ in 0..<3 { for (name, session) in zip("ab", sessions) { try await show("\(name)", session) } }
     // With blocks under way that nobody will see.

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Media
 import Models
@@ -26,7 +27,7 @@ import Torch
   private func leo() throws -> AvatarRequest {
     let picture = try Picture(contentsOf: Self.root.appendingPathComponent("Models/mini/avatars/leo.png").path)
     return AvatarRequest(
-      picture: RGBImage(width: picture.width, height: picture.height, bytes: picture.bytes),
+      picture: picture,
       prompt: "A man with a calm face keeps the head still while speaking English.")
   }
 

@@ -1,3 +1,4 @@
+import Basics
 import Models
 import Session
 import Testing
@@ -92,7 +93,7 @@ import Torch
 
   @Test func `one seed gives one video, whatever is computed beside it`() async throws {
     let engine = try await smallEngine()
-    func video(_ seed: UInt64) async throws -> [RGBImage] {
+    func video(_ seed: UInt64) async throws -> [Picture] {
       let session = try await engine.open(request(seed: seed))
       let id = UtteranceID(rawValue: 1)
       await session.append(speech(3), to: id)
@@ -171,11 +172,11 @@ import Torch
     #expect(try await session.nextBlock().frames.count == 12)
     let error = await #expect(throws: SessionError.self) { try await session.setPrompt("unreadable") }
     #expect(error?.code == .badPrompt && error?.isFatal == false)
-    try await session.setAvatar(RGBImage(width: 2, height: 2, bytes: [UInt8](repeating: 200, count: 12)))
+    try await session.setAvatar(Picture(width: 2, height: 2, bytes: [UInt8](repeating: 200, count: 12)))
     // A video of another person begins anew.
     #expect(try await blocks(session, 2).map(\.frames.count) == [9, 12])
     await session.close()
-    let tooSmall = AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: "")
+    let tooSmall = AvatarRequest(picture: Picture(width: 1, height: 1, bytes: [0, 0, 0]), prompt: "")
     let small = await #expect(throws: SessionError.self) { try await engine.open(tooSmall) }
     #expect(small?.code == .badPicture)
     var wrong = request()

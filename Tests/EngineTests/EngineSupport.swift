@@ -1,3 +1,4 @@
+import Basics
 import Models
 import Synchronization
 import Testing
@@ -15,7 +16,7 @@ func smallPreset() -> ModelPreset {
     audioEncoder: tiny.audioEncoder, size: ReferencePicture.Size(height: 32, width: 32))
 }
 
-let face = RGBImage(width: 20, height: 30, bytes: (0..<1800).map { UInt8($0 % 251) })
+let face = Picture(width: 20, height: 30, bytes: (0..<1800).map { UInt8($0 % 251) })
 
 func request(_ prompt: String = "A person.", seed: UInt64 = 0) -> AvatarRequest {
   AvatarRequest(picture: face, prompt: prompt, seed: seed)

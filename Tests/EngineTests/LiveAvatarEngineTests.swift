@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Models
 import Session
@@ -92,7 +93,7 @@ import Torch
     options.seed = 7
     let byHand = try withInferenceMode {
       let loop = try models.session(
-        image: ReferencePicture.prepared(RGBPixels(face), Self.size), textEmbedding: text("A person.", models),
+        image: ReferencePicture.prepared(face, Self.size), textEmbedding: text("A person.", models),
         options: options)
       var (stream, rest) = (models.speechStream(framesPerBlock: 3), said.samples[...])
       return try (0..<6).flatMap { _ in
@@ -115,7 +116,7 @@ import Torch
   @Test func `sessions beside each other make what each makes alone`() async throws {
     let models = try models()
     let worker = DeviceWorker(models, options: SessionOptions(models.settings))
-    func video(_ seed: UInt64, _ seconds: Double) async throws -> [RGBImage] {
+    func video(_ seed: UInt64, _ seconds: Double) async throws -> [Picture] {
       let session = try await steadySession(worker, models, seed: seed)
       _ = await say(speech(seconds), 1, to: session)
       // Past the change of the sink, and of what the window holds.
@@ -132,7 +133,7 @@ import Torch
 
   @Test func `another direction before the first block is as though it had been the first`() async throws {
     let engine = try await engine()
-    func video(_ prompt: String, then other: String?) async throws -> [RGBImage] {
+    func video(_ prompt: String, then other: String?) async throws -> [Picture] {
       let session = try await engine.open(request(prompt))
       if let other { try await session.setPrompt(other) }
       let frames = try await blocks(session, 2).flatMap(\.frames).map(\.picture)
@@ -151,7 +152,7 @@ import Torch
     let said = speech(2)
     let id = await say(said, 1, to: session)
     var made = try await blocks(session, 2)
-    try await session.setAvatar(RGBImage(width: 2, height: 2, bytes: [UInt8](repeating: 200, count: 12)))
+    try await session.setAvatar(Picture(width: 2, height: 2, bytes: [UInt8](repeating: 200, count: 12)))
     made += try await blocks(session, 4)
     // A block that was begun with the old picture is made with it.
     #expect(made.map(\.frames.count).filter { $0 == 9 }.count == 2)
@@ -197,7 +198,7 @@ import Torch
     try withInferenceMode {
       func session() throws -> any BlockSession {
         try models.session(
-          image: ReferencePicture.prepared(RGBPixels(face), Self.size), textEmbedding: text("A person.", models),
+          image: ReferencePicture.prepared(face, Self.size), textEmbedding: text("A person.", models),
           options: SessionOptions(models.settings))
       }
       let (plain, stopped) = (try session(), try session())

@@ -1,3 +1,4 @@
+import Basics
 import Testing
 import Torch
 
@@ -7,14 +8,14 @@ import Torch
   private typealias Size = ReferencePicture.Size
 
   /// A picture whose red is the column and whose green is the row, in steps of one level.
-  private func ramp(_ width: Int, _ height: Int) -> RGBPixels {
-    RGBPixels(
+  private func ramp(_ width: Int, _ height: Int) -> Picture {
+    Picture(
       width: width, height: height,
       bytes: (0..<height).flatMap { row in (0..<width).flatMap { [UInt8($0 % 256), UInt8(row % 256), 0] } })
   }
 
   @Test func `pixels become a tensor of channels`() {
-    let tensor = ReferencePicture.tensor(RGBPixels(width: 2, height: 1, bytes: [0, 51, 255, 102, 0, 153]))
+    let tensor = ReferencePicture.tensor(Picture(width: 2, height: 1, bytes: [0, 51, 255, 102, 0, 153]))
     #expect(tensor.shape == [1, 3, 1, 2])
     for (value, expected) in zip(tensor.array(Double.self), [0, 0.4, 0.2, 0, 1, 0.6]) {
       #expect(abs(value - expected) < 1e-6)
@@ -40,7 +41,7 @@ import Torch
   @Test(arguments: [98, 412, 694])
   func `a side that rounding leaves a pixel short gets a black row at the bottom`(height: Int) {
     let target = Size(height: 512, width: 512)
-    let pixels = RGBPixels(
+    let pixels = Picture(
       width: height + 40, height: height, bytes: [UInt8](repeating: 255, count: (height + 40) * height * 3))
     let scaled = ReferencePicture.scaled(ReferencePicture.tensor(pixels), toCover: target)
     #expect(scaled.size(2) == 511)
@@ -52,7 +53,7 @@ import Torch
 
   @Test(arguments: [(1, 1), (1, 64), (64, 1), (3, 200), (1000, 20)])
   func `extreme pictures still fill the target`(width: Int, height: Int) {
-    let grey = RGBPixels(width: width, height: height, bytes: [UInt8](repeating: 102, count: width * height * 3))
+    let grey = Picture(width: width, height: height, bytes: [UInt8](repeating: 102, count: width * height * 3))
     let prepared = ReferencePicture.prepared(grey, Size(height: 32, width: 48))
     #expect(prepared.shape == [1, 3, 1, 32, 48])
     #expect((prepared.narrow(3, 0, 31).narrow(4, 0, 47) + 0.2).abs().max().item < 1e-5)

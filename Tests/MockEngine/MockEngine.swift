@@ -1,3 +1,4 @@
+package import Basics
 package import Session
 import Synchronization
 
@@ -117,7 +118,7 @@ package actor MockEngineSession: EngineSession {
   }
 
   package func setPrompt(_ prompt: String) {}
-  package func setAvatar(_ picture: RGBImage) {}
+  package func setAvatar(_ picture: Picture) {}
 
   package func close() async {
     giveBack?()
@@ -143,10 +144,10 @@ final class TestPattern: Sendable {
     var size: VideoSize
     var level, column: Int
   }
-  private let pictures = Mutex<[Key: RGBImage]>([:])
+  private let pictures = Mutex<[Key: Picture]>([:])
 
   /// A bar at the picture's number, and a square in the middle as bright as the sound is loud.
-  func picture(number: Int, _ samples: [Float], size: VideoSize) -> RGBImage {
+  func picture(number: Int, _ samples: [Float], size: VideoSize) -> Picture {
     var loudest: Float = 0
     for index in stride(from: 0, to: samples.count, by: 10) { loudest = max(loudest, samples[index].magnitude) }
     let level = Int(min(loudest, 1) * 15)
@@ -164,7 +165,7 @@ final class TestPattern: Sendable {
         for channel in 0..<3 { bytes[3 * (y * size.width + x) + channel] = value }
       }
     }
-    let picture = RGBImage(width: size.width, height: size.height, bytes: bytes)
+    let picture = Picture(width: size.width, height: size.height, bytes: bytes)
     pictures.withLock { $0[key] = picture }
     return picture
   }

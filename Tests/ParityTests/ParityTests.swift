@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Media
@@ -17,10 +18,7 @@ import Torch
   }()
 
   static let media = MediaReader(
-    picture: { url in
-      let picture = try Picture(contentsOf: url.path, applyOrientation: false)
-      return RGBPixels(width: picture.width, height: picture.height, bytes: picture.bytes)
-    },
+    picture: { try Picture(contentsOf: $0.path, applyOrientation: false) },
     sound: { url, rate in try Sound(contentsOf: url.path, sampleRate: rate).samples })
 
   @Test(arguments: ParitySuite.directories(under: roots))

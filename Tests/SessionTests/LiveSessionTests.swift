@@ -1,3 +1,4 @@
+import Basics
 import MockEngine
 import Synchronization
 import Testing
@@ -216,7 +217,7 @@ import Testing
     let clock = MockClock()
     let host = MockEngine(clock: clock)
     let engine = try host.open(
-      AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: ""))
+      AvatarRequest(picture: Picture(width: 1, height: 1, bytes: [0, 0, 0]), prompt: ""))
     let session = LiveSession(
       engine: engine, information: host.information, parts: LiveParts(responder: Echo()), clock: clock, starts: false)
     await session.produce()
@@ -253,7 +254,7 @@ import Testing
   @Test func `a session plays by itself in real time`() async throws {
     let host = MockEngine()
     let engine = try host.open(
-      AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: ""))
+      AvatarRequest(picture: Picture(width: 1, height: 1, bytes: [0, 0, 0]), prompt: ""))
     let session = LiveSession(
       engine: engine, information: host.information, parts: LiveParts(responder: Echo(), voice: Beep()))
     var count = 0

@@ -1,3 +1,4 @@
+import Basics
 import MockEngine
 import Synchronization
 import Testing
@@ -102,7 +103,7 @@ final class Stage {
     settings: LiveSettings = LiveSettings(), sampleRate: Int = 48_000
   ) async throws {
     let host = MockEngine(sampleRate: sampleRate, clock: clock)
-    let request = AvatarRequest(picture: RGBImage(width: 1, height: 1, bytes: [0, 0, 0]), prompt: "")
+    let request = AvatarRequest(picture: Picture(width: 1, height: 1, bytes: [0, 0, 0]), prompt: "")
     engine = try #require(try host.open(request) as? MockEngineSession)
     self.echo = echo
     session = LiveSession(

@@ -114,8 +114,7 @@ struct ClipCurator: Sendable {
     }
     if let upscaler = settings.upscaler { picture = try upscaled(picture, upscaler) }
     try settings.requirements.check(width: picture.width, height: picture.height, "reference picture")
-    let pixels = RGBPixels(width: picture.width, height: picture.height, bytes: picture.bytes)
-    return ReferencePicture.prepared(pixels, settings.requirements.size)
+    return ReferencePicture.prepared(picture, settings.requirements.size)
   }
 
   private func upscaled(_ picture: Picture, _ tool: ExternalTool) throws -> Picture {

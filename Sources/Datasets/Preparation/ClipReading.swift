@@ -167,8 +167,7 @@ final class FrameShaper {
     if picture.width == size.width, picture.height == size.height { return picture.bytes }
     // A rate above the video's repeats frames.
     if let last, last.picture == picture { return last.bytes }
-    let pixels = RGBPixels(width: picture.width, height: picture.height, bytes: picture.bytes)
-    let shaped = ReferencePicture.prepared(pixels, size).squeeze(0).squeeze(1)  // [3, H, W]
+    let shaped = ReferencePicture.prepared(picture, size).squeeze(0).squeeze(1)  // [3, H, W]
     let bytes = ((shaped + 1) * 127.5).round().clamp(0, 255).to(.uint8).permute(1, 2, 0).contiguous().bytes()
     last = (picture, bytes)
     return bytes

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Generation
 import Torch
@@ -49,7 +50,7 @@ enum ReferenceChoice {
   }
 
   private static func colour(_ frame: [UInt8], _ size: ReferencePicture.Size) -> Tensor {
-    ReferencePicture.tensor(RGBPixels(width: size.width, height: size.height, bytes: frame))
+    ReferencePicture.tensor(Picture(width: size.width, height: size.height, bytes: frame))
   }
 
   private static func gray(_ frame: [UInt8], _ size: ReferencePicture.Size) -> Tensor { gray(colour(frame, size)) }

@@ -22,12 +22,14 @@ SECONDS_OF_VIDEO ?= 10
 VIDEO ?= Demo/demo.mp4
 BENCH ?= --preset tiny
 RECIPE ?= Demo/recipe
+# Where `make install` puts it.
+PREFIX ?= /usr/local
 # How long `make fuzz` damages files, and how long `make test` does.
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
 LIVE_TARGETS := ^(Dialogue|Engine|Server|Session|WebRTC)Tests\.
 
-.PHONY: help demo serve test live integrations parity fuzz build recipe bench format lint setup voice clean
+.PHONY: help demo serve install test live integrations parity fuzz build recipe bench format lint setup voice clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +46,10 @@ demo: setup ## Make a talking video with the bundled model: Demo/demo.mp4
 serve: setup ## Talk to the bundled model in a browser: http://127.0.0.1:8080; options in `SERVE="…"`
 	@$(BUILD) build -c release --product livetalk $(FLAGS)
 	@exec "$$($(BUILD) build -c release --show-bin-path)/livetalk" serve --checkpoint "$(CHECKPOINT)" $(SERVE)
+
+install: setup ## Install the program with its libraries and the bundled model: PREFIX=/usr/local
+	@$(BUILD) build -c release --product livetalk $(FLAGS)
+	@scripts/install "$$($(BUILD) build -c release --show-bin-path)/livetalk" "$(PREFIX)"
 
 test: setup lint ## Check the format and the layers, build, and run all tests but those of `make live`
 	@$(BUILD) build --build-tests $(FLAGS)

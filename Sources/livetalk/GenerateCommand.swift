@@ -37,6 +37,9 @@ struct GenerateCommand: ParsableCommand {
         (Ctrl-C) leaves nothing behind.
 
       EXAMPLES
+        livetalk generate --image face.jpg --audio speech.wav \\
+          --prompt "A woman speaks to the camera." -o out.mp4
+
         livetalk generate --checkpoint weights --image face.jpg \\
           --audio speech.wav --prompt "A woman speaks to the camera." \\
           --seconds 5 -o out.mp4
@@ -59,8 +62,8 @@ struct GenerateCommand: ParsableCommand {
           --audio speech.wav --prompt "A woman speaks." -o out.mp4
       """)
 
-  @Option(help: ArgumentHelp("The folder with the weights.", valueName: "dir"))
-  var checkpoint: String
+  @Option(help: ArgumentHelp("The folder with the weights; by default the bundled model.", valueName: "dir"))
+  var checkpoint = BundledModel.checkpoint
 
   @Option(help: ArgumentHelp("A picture of the person.", valueName: "file"))
   var image: String

@@ -31,8 +31,8 @@ struct ServeCommand: ParsableCommand {
           --dialogue dialogue.json --host 0.0.0.0 --max-sessions 4
       """)
 
-  @Option(help: ArgumentHelp("The folder with the weights.", valueName: "dir"))
-  var checkpoint = "Models/mini"
+  @Option(help: ArgumentHelp("The folder with the weights; by default the bundled model.", valueName: "dir"))
+  var checkpoint = BundledModel.checkpoint
 
   @Option(
     help: ArgumentHelp(
@@ -236,7 +236,7 @@ struct ServeCommand: ParsableCommand {
   private func vadFile(_ checkpoint: URL) throws -> URL {
     if let vad { return URL(fileURLWithPath: vad) }
     let name = "silero-vad/silero_vad_16k.safetensors"
-    let places = [checkpoint.deletingLastPathComponent(), URL(fileURLWithPath: "Models")].map {
+    let places = [checkpoint.deletingLastPathComponent(), BundledModel.folder].map {
       $0.appendingPathComponent(name)
     }
     guard let file = places.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {

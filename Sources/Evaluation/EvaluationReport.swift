@@ -33,7 +33,7 @@ package struct ClipMeasures: Codable, Equatable, Sendable {
     picture = PictureStability(
       colours: reading.colours, deviations: reading.deviations, backdrops: reading.backdrops,
       framesPerSecond: framesPerSecond)
-    acting = Acting(reading)
+    acting = Acting(reading.columns)
   }
 }
 
@@ -79,8 +79,8 @@ package struct EvaluationReport: Codable, Sendable {
     ("smile", 3, { $0.acting?.smile }),
     ("gaze to the right", 3, { $0.acting?.gazeX }),
     ("yaw (degrees)", 2, { $0.acting?.yaw }),
-    ("range of yaw (degrees)", 2, { $0.acting?.yawRange }),
-    ("range of pitch (degrees)", 2, { $0.acting?.pitchRange }),
+    ("head up and down (share of height)", 4, { $0.acting?.rise }),
+    ("head sideways (share of width)", 4, { $0.acting?.sway }),
     ("closed eyes (share of frames)", 3, { $0.acting?.closedEyes }),
   ]
 

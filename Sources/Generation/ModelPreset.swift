@@ -53,7 +53,7 @@ package struct ModelPreset: Sendable {
       audioInputDim: 6 * 96, audioHiddenSize: 128),
     vae: WanVAEConfiguration(
       width: 32, decoderWidth: 24, latentChannels: 48, widthMultipliers: [1, 2, 2], residualBlocks: 1,
-      temporalDownsampling: [true, true], patchSize: 4, isResidual: true),
+      temporalDownsampling: [true, true], patchSize: 4, isResidual: true, isSubPixel: true),
     textEncoder: UMT5Configuration(
       vocabulary: 1024, width: 128, attentionWidth: 128, feedForwardWidth: 256, heads: 4, layers: 3),
     audioEncoder: Wav2Vec2Configuration(

@@ -77,6 +77,27 @@ import Torch
     }
   }
 
+  @Test(arguments: [true, false])
+  func `A decoder rewritten with sub-pixel convolutions decodes the same`(_ isResidual: Bool) throws {
+    let configuration = WanVAEConfiguration(
+      width: 4, latentChannels: 5, widthMultipliers: [1, 2, 2], residualBlocks: 1, temporalDownsampling: [false, true],
+      patchSize: 2, isResidual: isResidual)
+    let (vae, store) = random(configuration)
+    let weights = Dictionary(uniqueKeysWithValues: store.parameters.map { ($0.name, $0.tensor) })
+    let rewritten = WanVAEConfiguration.subPixel(weights)
+    let subPixel = try WanVAE(weights: rewritten, name: "weights")
+    #expect(subPixel.configuration.isSubPixel && !configuration.isSubPixel)
+    let latent = RandomGenerator(seed: 2).normal([2, 5, 5, 2, 3], .float64)
+    let whole = vae.decode(latent, clamped: false)
+    #expect(subPixel.decode(latent, clamped: false).maxAbsDifference(whole) < 1e-10)
+    var stream = subPixel.stream()
+    let parts = [0..<1, 1..<4, 4..<5].map { stream.decode(latent.narrow(2, $0.lowerBound, $0.count), clamped: false) }
+    #expect(Tensor.cat(parts, 2).maxAbsDifference(whole) < 1e-10)
+    // What is rewritten already stays.
+    let key = try #require(rewritten.keys.first { $0.hasPrefix("decoder.") && $0.contains("resample.1.weight") })
+    #expect(WanVAEConfiguration.subPixel(rewritten)[key]?.shape == rewritten[key]?.shape)
+  }
+
   @Test func `Several groups of frames at once encode as one after the other`() {
     let vae = random(configuration).vae
     let video = RandomGenerator(seed: 3).uniform([2, 3, 17, 32, 48], .float64)
@@ -111,6 +132,12 @@ import Torch
     WanVAEConfiguration(
       width: 3, decoderWidth: 4, latentChannels: 3, widthMultipliers: [1, 2], residualBlocks: 1,
       temporalDownsampling: [true], patchSize: 4),
+    WanVAEConfiguration(
+      width: 4, latentChannels: 3, widthMultipliers: [1, 2, 2], residualBlocks: 1, temporalDownsampling: [true, false],
+      isResidual: true, isSubPixel: true),
+    WanVAEConfiguration(
+      width: 3, decoderWidth: 4, latentChannels: 3, widthMultipliers: [1, 2], residualBlocks: 1,
+      temporalDownsampling: [true], patchSize: 4, isSubPixel: true),
   ])
   func `A configuration is read off the shapes of its weights and runs`(_ expected: WanVAEConfiguration) throws {
     let weights = Dictionary(uniqueKeysWithValues: random(expected).store.parameters.map { ($0.name, $0.tensor) })

@@ -21,6 +21,8 @@ package struct WanVAEConfiguration: Equatable, Sendable {
   /// Whether a shortcut without weights leads around every level that changes the resolution, as in Wan 2.2. Upsampling then
   /// keeps the channels, which Wan 2.1 halves.
   package let isResidual: Bool
+  /// Whether the decoder upsamples by sub-pixel convolutions, which neither published model does.
+  package let isSubPixel: Bool
   /// The mean and the standard deviation of each latent channel, by which latents are normalised.
   package let latentMean: [Double]
   package let latentDeviation: [Double]
@@ -31,8 +33,8 @@ package struct WanVAEConfiguration: Equatable, Sendable {
   ///   - latentDeviation: by default what these were published with; else ones.
   package init(
     width: Int, decoderWidth: Int? = nil, latentChannels: Int, widthMultipliers: [Int], residualBlocks: Int,
-    temporalDownsampling: [Bool], patchSize: Int = 1, isResidual: Bool = false, latentMean: [Double]? = nil,
-    latentDeviation: [Double]? = nil
+    temporalDownsampling: [Bool], patchSize: Int = 1, isResidual: Bool = false, isSubPixel: Bool = false,
+    latentMean: [Double]? = nil, latentDeviation: [Double]? = nil
   ) {
     self.width = width
     self.decoderWidth = decoderWidth ?? width
@@ -42,6 +44,7 @@ package struct WanVAEConfiguration: Equatable, Sendable {
     self.temporalDownsampling = temporalDownsampling
     self.patchSize = patchSize
     self.isResidual = isResidual
+    self.isSubPixel = isSubPixel
     let published = [LatentStatistics.wan21, .wan22].first { $0.mean.count == latentChannels }
     self.latentMean = latentMean ?? published?.mean ?? [Double](repeating: 0, count: latentChannels)
     self.latentDeviation = latentDeviation ?? published?.deviation ?? [Double](repeating: 1, count: latentChannels)
@@ -111,8 +114,32 @@ extension WanVAEConfiguration {
       width: width, decoderWidth: deepest.map { $0 / (levels.multipliers.last ?? 1) }, latentChannels: channels,
       widthMultipliers: levels.multipliers, residualBlocks: levels.residualBlocks,
       temporalDownsampling: levels.temporal, patchSize: patchSize, isResidual: levels.isResidual,
-      latentMean: statistics?.mean, latentDeviation: statistics?.deviation)
+      isSubPixel: WanVAEConfiguration.isSubPixel(weights), latentMean: statistics?.mean,
+      latentDeviation: statistics?.deviation)
     if let problem { throw TorchError("The weights are no Wan autoencoder: \(problem).") }
+  }
+
+  /// Whether upsampling has more channels for four places than it is given; as published it keeps or halves them.
+  private static func isSubPixel(_ weights: [String: Tensor]) -> Bool {
+    let convolutions = weights.filter { isUpsampling($0.key) && $0.key.hasSuffix(".weight") && $0.value.rank == 4 }
+    return convolutions.contains { $0.value.size(0) > $0.value.size(1) }
+  }
+
+  /// Whether a tensor is of the convolution of an `Upsampler`.
+  private static func isUpsampling(_ key: String) -> Bool {
+    key.hasPrefix("decoder.upsamples.") && key.contains(".resample.1.")
+  }
+
+  /// The weights of an autoencoder with sub-pixel convolutions that decodes the same.
+  package static func subPixel(_ weights: [String: Tensor]) -> [String: Tensor] {
+    guard !isSubPixel(weights) else { return weights }
+    var result = weights
+    for (key, weight) in weights where isUpsampling(key) && key.hasSuffix(".weight") {
+      let biasKey = String(key.dropLast("weight".count)) + "bias"
+      guard let bias = weights[biasKey] else { continue }
+      (result[key], result[biasKey]) = Upsampler.subPixel(weight: weight, bias: bias)
+    }
+    return result
   }
 
   /// Why there can be no such model, or nil.

@@ -2,18 +2,45 @@ import NN
 package import Torch
 
 /// Doubles height and width; with a convolution in time doubles the number of frames first.
+///
+/// As published, every value is repeated over a square, of which the convolution sees 3 by 3; where neighbours are equal, all four
+/// places get the same. A sub-pixel convolution (arXiv 1609.05158) has weights of its own for each of the four, for the same work.
 struct Upsampler: LevelLayer {
   let convolution: FrameConvolution
   let temporal: CausalConvolution?
+  private let isSubPixel: Bool
 
-  init(_ channels: Int, _ outputs: Int, temporal: Bool, _ path: ParameterPath) {
-    convolution = FrameConvolution(channels, outputs, kernel: 3, path / "resample" / 1)
+  init(_ channels: Int, _ outputs: Int, temporal: Bool, isSubPixel: Bool, _ path: ParameterPath) {
+    convolution = FrameConvolution(channels, isSubPixel ? 4 * outputs : outputs, kernel: 3, path / "resample" / 1)
     self.temporal = temporal ? CausalConvolution(channels, 2 * channels, kernel: [3, 1, 1], path / "time_conv") : nil
+    self.isSubPixel = isSubPixel
   }
 
   func callAsFunction(_ x: Tensor, _ cache: inout FeatureCache) -> Tensor {
     let x = temporal.map { temporal in cache.withSlot { doubled(x, temporal, &$0) } } ?? x
-    return convolution(x.asFrames().interpolateNearest(2 * x.size(3), 2 * x.size(4)), padding: 1).asVideos(x.size(0))
+    let frames = x.asFrames()
+    let y =
+      isSubPixel
+      ? Upsampler.shuffled(convolution(frames, padding: 1))
+      : convolution(frames.interpolateNearest(2 * x.size(3), 2 * x.size(4)), padding: 1)
+    return y.asVideos(x.size(0))
+  }
+
+  /// Four groups of channels as the places of a square, row by row: `[N, 4C, h, w]` to `[N, C, 2h, 2w]`.
+  private static func shuffled(_ x: Tensor) -> Tensor {
+    x.permute(0, 2, 3, 1).unflatten(3, 4, x.size(1) / 4).unflatten(3, 2, 2)  // [N, h, w, 2, 2, C]
+      .permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+  }
+
+  /// The sub-pixel convolution that gives what `weight` and `bias` give behind the repetition of every value: `[4O, C, 3, 3]` and
+  /// `[4O]` from `[O, C, 3, 3]` and `[O]`.
+  static func subPixel(weight: Tensor, bias: Tensor) -> (weight: Tensor, bias: Tensor) {
+    // Which of the three values along a side a kernel's three weights meet, for the first and the second place.
+    let places: [Tensor] = [[1, 0, 0, 0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0, 0, 0, 1]].map {
+      Tensor($0 as [Float], [3, 3]).to(weight.device, weight.dtype)
+    }
+    let squares = places.flatMap { row in places.map { row.matmul(weight).matmul($0.transpose(0, 1)) } }
+    return (Tensor.cat(squares, 0), Tensor.cat([Tensor](repeating: bias, count: 4), 0))
   }
 
   /// The first frame of a video stays one frame, and the frames after it do not see it: they start from zeros.
@@ -60,7 +87,7 @@ struct WanVAEDecoder: Sendable {
       }
       let temporal = configuration.temporalDownsampling[level - 1]
       let outputs = isResidual ? channels : channels / 2
-      list.add { Upsampler(channels, outputs, temporal: temporal, $0) }
+      list.add { Upsampler(channels, outputs, temporal: temporal, isSubPixel: configuration.isSubPixel, $0) }
       channels = outputs
       list.endLevel(shortcut: isResidual ? DuplicateUp(inputs, outputs, time: temporal ? 2 : 1, space: 2) : nil)
     }

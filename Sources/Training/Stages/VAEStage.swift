@@ -22,6 +22,8 @@ package struct VAEConfiguration: StageConfiguration {
     case random
     /// The checkpoint's decoder, and an encoder initialised by PCA.
     case principal
+    /// The checkpoint's weights, its decoder's upsampling rewritten as sub-pixel convolutions that give the same.
+    case subPixel
   }
   package var start = Start.checkpoint
   /// Clips for PCA.
@@ -102,6 +104,7 @@ final class VAEStage: TrainingStage {
     try VAEStage.check(clips, settings)
     let file = try context.base.require(.vae)
     var weights = try context.base.weights(.vae)
+    if settings.start == .subPixel { weights = WanVAEConfiguration.subPixel(weights) }
     let configuration = try WanVAEConfiguration(
       readingFrom: weights, statistics: context.base.settings.latentStatistics)
     try VAEStage.check(clips, settings, configuration)
@@ -218,7 +221,7 @@ final class VAEStage: TrainingStage {
 
   func export(_ values: [(name: String, tensor: Tensor)], to folder: URL) throws {
     let values = values + frozen
-    let isOld = !settings.trainsEncoder && settings.start == .checkpoint
+    let isOld = !settings.trainsEncoder && [.checkpoint, .subPixel].contains(settings.start)
     if isOld { return try writeVAE(values, statistics: nil, to: folder) }
     // The latents of a new encoder have statistics of their own.
     let trained = try WanVAE(

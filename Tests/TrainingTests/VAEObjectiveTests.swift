@@ -71,6 +71,23 @@ import Torch
     #expect(abs(outcome.loss.item - sum) < 1e-10)
   }
 
+  @Test func `Mixing puts other moments of the clip at places of all latent frames but the first`() {
+    let (vae, _) = model(.float64)
+    var settings = VAELossSettings()
+    settings.noise = 0
+    func reconstruction(_ video: Tensor) -> Tensor {
+      VAEObjective(settings)(vae, video: video, RandomGenerator(seed: 2)).reconstruction
+    }
+    let (moving, still) = (clip(.float64, frames: 13), clip(.float64, frames: 1).expand(1, 3, 13, 16, 16))
+    let (plain, plainStill) = (reconstruction(moving), reconstruction(still))
+    settings.mixing = 1
+    let mixed = reconstruction(moving)
+    #expect(mixed.narrow(2, 0, 1).maxAbsDifference(plain.narrow(2, 0, 1)) < 1e-12)
+    #expect(mixed.narrow(2, 1, 12).maxAbsDifference(plain.narrow(2, 1, 12)) > 1e-3)
+    // Where nothing moves all moments are equal, but for what the encoder remembers of the beginning.
+    #expect(reconstruction(still).maxAbsDifference(plainStill) < mixed.maxAbsDifference(plain))
+  }
+
   func train(steps: Int, seed: UInt64) -> [Double] {
     let (vae, parameters) = model()
     var optimizer = HandAdam(parameters.map(\.tensor), rate: 3e-3)

@@ -15,6 +15,9 @@ package struct VAELossSettings: CheckedSettings {
   package var divergence = 1e-6
   /// Scale of the posterior's deviation when latents are sampled; below 1 the decoder learns sooner.
   package var noise = 1.0
+  /// How much of another moment of the clip is mixed into latents, at half of the places up to this share: what a transformer
+  /// predicts of a face that moves is not of one moment everywhere, and a decoder that has seen such latents shows no seams there.
+  package var mixing = 0.0
   /// L1 of spatial differences: sharp edges.
   package var edges = 0.5
   /// L1 of temporal differences: no shimmer.
@@ -29,6 +32,7 @@ package struct VAELossSettings: CheckedSettings {
     check.notNegative("squared", squared)
     check.notNegative("divergence", divergence)
     check.notNegative("noise", noise)
+    check.require((0...1).contains(mixing), "mixing", mixing, mustBe: "from 0 to 1")
     check.notNegative("edges", edges)
     check.notNegative("motion", motion)
     check.settings("regions", regions)
@@ -60,7 +64,8 @@ package struct VAEObjective: Sendable {
   ) -> Outcome {
     let (mean, logVariance) = posterior(vae.moments(video: video))  // [B, C, F, h, w]
     let noise = generator.normal(mean.shape, mean.dtype) * settings.noise
-    let output = wide(vae.reconstruct(mean + (logVariance * 0.5).exp() * noise))  // [B, 3, T, H, W]
+    let latent = mixed(mean + (logVariance * 0.5).exp() * noise, generator)
+    let output = wide(vae.reconstruct(latent))  // [B, 3, T, H, W]
     let target = wide(video.narrow(2, 0, output.size(2)).to(vae.device)).to(output.dtype)
     let plain = output - target
     let weights = weights?.narrow(2, 0, output.size(2)).to(output.device, output.dtype)
@@ -79,6 +84,19 @@ package struct VAEObjective: Sendable {
     let quality = withGradients(false) { decibels(plain, weights) }
     return Outcome(
       loss: loss, parts: parts.map { ($0.name, $0.value.detach()) } + quality, reconstruction: output.detach())
+  }
+
+  /// Latents with other moments of their clips at some places, `[B, C, F, h, w]`. The first frame stays: it stands for one picture,
+  /// the others for several.
+  private func mixed(_ latent: Tensor, _ generator: RandomGenerator) -> Tensor {
+    let frames = latent.size(2) - 1
+    guard settings.mixing > 0, frames > 1 else { return latent }
+    let moving = latent.narrow(2, 1, frames)
+    let shift = generator.integers(1..<frames, [1]).intItem
+    let other = Tensor.cat([moving.narrow(2, shift, frames - shift), moving.narrow(2, 0, shift)], 2)
+    let places = [latent.size(0), 1, frames, latent.size(3), latent.size(4)]
+    let share = (generator.uniform(places, latent.dtype) * 2 - 1).clamp(0, 1) * settings.mixing
+    return Tensor.cat([latent.narrow(2, 0, 1), moving + (other - moving) * share], 2)
   }
 
   /// PSNR in dB: of the whole picture, and of mouths where they have a weight of their own.

@@ -108,15 +108,22 @@ let package = Package(
     .target(name: "Session", dependencies: ["Basics"]),
     .target(name: "Engine", dependencies: ["Basics", "Session", "Generation", "Media", "Models", "Torch"]),
     .target(
-      name: "Dialogue",
+      name: "WebSocketClient",
       dependencies: [
-        "Basics", "Media", "Session",
-        .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "NIOWebSocket", package: "swift-nio"),
+      ]),
+    .target(
+      name: "Dialogue",
+      dependencies: [
+        "Basics", "Media", "Session", "WebSocketClient",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ]),
     .target(name: "SyntheticSpeaker", dependencies: ["Basics", "Media", "CCairo", "CESpeak"]),
@@ -167,7 +174,8 @@ let package = Package(
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "Basics", "ComputeCommands", "Dialogue", "Distributed", "Engine", "Server", "Session", "WebRTC", "Parity",
+        "Basics", "ComputeCommands", "Dialogue", "Distributed", "Engine", "Server", "Session", "WebRTC",
+        "Parity",
         "Evaluation",
         "Datasets", "SyntheticSpeaker", "Training", "ClipShards",
         "Media",

@@ -1,6 +1,7 @@
 import Foundation
 import Media
 import Session
+import WebSocketClient
 
 /// A model behind the Realtime WebSocket protocol. One connection lasts as long as the session; one that drops is opened again for the
 /// next turn, and the conversation is told to it.
@@ -212,7 +213,7 @@ actor RealtimeResponder: Responder {
   private func perform(_ actions: [RealtimeProtocol.Action], _ connection: Connection) {
     for action in actions {
       switch action {
-      case .send(let event): connection.socket.send(JSONObject.encoded(event))
+      case .send(let event): connection.socket.send(.text(JSONObject.encoded(event)))
       case .output(let event):
         reader?.last = .now
         reader?.hasBegun = true
@@ -299,7 +300,7 @@ actor RealtimeResponder: Responder {
     let (greetings, greeting) = AsyncStream.makeStream(of: Void.self)
     connection.task = Task {
       do {
-        for try await message in socket.messages { self.receive(message, connection, greeting) }
+        for try await case .text(let message) in socket.messages { self.receive(message, connection, greeting) }
       } catch {
         // However it ended, it is over.
         connection.ending = error

@@ -1,13 +1,18 @@
-import Foundation
+package import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import NIOWebSocket
 
-/// A WebSocket (RFC 6455) to a server, for text messages.
-final class WebSocket: Sendable {
-  enum Failure: Error, Hashable {
+/// A WebSocket (RFC 6455) to a server.
+package final class WebSocket: Sendable {
+  package enum Message: Hashable, Sendable {
+    case text(String)
+    case binary([UInt8])
+  }
+
+  package enum Failure: Error, Hashable {
     /// The server answers, but not with a WebSocket.
     case refused(status: Int)
     case timedOut
@@ -18,10 +23,10 @@ final class WebSocket: Sendable {
   }
 
   /// What the server sends. The stream ends when it closes the connection properly, and throws `Failure` otherwise.
-  let messages: AsyncThrowingStream<String, any Error>
+  package let messages: AsyncThrowingStream<Message, any Error>
   private let channel: any Channel
 
-  private init(_ channel: any Channel, _ messages: AsyncThrowingStream<String, any Error>) {
+  private init(_ channel: any Channel, _ messages: AsyncThrowingStream<Message, any Error>) {
     (self.channel, self.messages) = (channel, messages)
   }
 
@@ -37,7 +42,7 @@ final class WebSocket: Sendable {
   ///   - url: `ws` or `wss`.
   ///   - seconds: for the connection and the server's answer.
   /// - Throws: `Failure`, or an error of NIO.
-  static func connect(_ url: URL, headers: [(String, String)], seconds: Double) async throws -> WebSocket {
+  package static func connect(_ url: URL, headers: [(String, String)], seconds: Double) async throws -> WebSocket {
     let isSecure = url.scheme == "wss"
     let host = url.host ?? ""
     let port = url.port ?? (isSecure ? 443 : 80)
@@ -81,7 +86,7 @@ final class WebSocket: Sendable {
   private static func upgrade(_ channel: any Channel, _ head: HTTPRequestHead) throws -> EventLoopFuture<Upgrade> {
     let upgrader = NIOTypedWebSocketClientUpgrader<Upgrade>(maxFrameSize: longestMessage) { channel, _ in
       channel.eventLoop.makeCompletedFuture {
-        let (messages, continuation) = AsyncThrowingStream.makeStream(of: String.self)
+        let (messages, continuation) = AsyncThrowingStream.makeStream(of: Message.self)
         try channel.pipeline.syncOperations.addHandlers([
           NIOWebSocketFrameAggregator(
             minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 1 << 16, maxAccumulatedFrameSize: longestMessage),
@@ -105,12 +110,18 @@ final class WebSocket: Sendable {
   }
 
   /// Sends a message, behind those that were sent before. A connection that is gone tells so where it is read.
-  func send(_ text: String) {
-    let frame = WebSocketFrame(fin: true, opcode: .text, maskKey: .random(), data: ByteBuffer(string: text))
+  package func send(_ message: Message) {
+    let frame =
+      switch message {
+      case .text(let text):
+        WebSocketFrame(fin: true, opcode: .text, maskKey: .random(), data: ByteBuffer(string: text))
+      case .binary(let bytes):
+        WebSocketFrame(fin: true, opcode: .binary, maskKey: .random(), data: ByteBuffer(bytes: bytes))
+      }
     channel.writeAndFlush(frame, promise: nil)
   }
 
-  func close() {
+  package func close() {
     var code = ByteBuffer()
     code.write(webSocketErrorCode: .normalClosure)
     let frame = WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: code)
@@ -119,7 +130,7 @@ final class WebSocket: Sendable {
   }
 }
 
-/// Gives on the text messages of a socket, answers pings, and sends pings to notice a peer that is gone.
+/// Gives on the messages of a socket, answers pings, and sends pings to notice a peer that is gone.
 private final class MessageHandler: ChannelInboundHandler {
   typealias InboundIn = WebSocketFrame
   typealias OutboundOut = WebSocketFrame
@@ -128,11 +139,11 @@ private final class MessageHandler: ChannelInboundHandler {
   /// Without anything from the peer.
   private static let longestSilence = TimeAmount.seconds(20)
 
-  private let messages: AsyncThrowingStream<String, any Error>.Continuation
+  private let messages: AsyncThrowingStream<WebSocket.Message, any Error>.Continuation
   private var lastRead = NIODeadline.now()
   private var pings: RepeatedTask?
 
-  init(_ messages: AsyncThrowingStream<String, any Error>.Continuation) { self.messages = messages }
+  init(_ messages: AsyncThrowingStream<WebSocket.Message, any Error>.Continuation) { self.messages = messages }
 
   func handlerAdded(context: ChannelHandlerContext) {
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
@@ -151,7 +162,8 @@ private final class MessageHandler: ChannelInboundHandler {
     lastRead = .now()
     let frame = unwrapInboundIn(data)
     switch frame.opcode {
-    case .text: messages.yield(String(buffer: frame.unmaskedData))
+    case .text: messages.yield(.text(String(buffer: frame.unmaskedData)))
+    case .binary: messages.yield(.binary(Array(buffer: frame.unmaskedData)))
     case .ping: write(.pong, frame.unmaskedData, context)
     case .connectionClose:
       var data = frame.unmaskedData

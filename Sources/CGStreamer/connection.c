@@ -31,6 +31,14 @@ static void take_text(GObject *channel, const char *text, cgst_graph *graph) {
   if (!atomic_load(&graph->closing) && graph->callbacks.text) graph->callbacks.text(graph->callbacks.context, text);
 }
 
+static void take_data(GObject *channel, GBytes *data, cgst_graph *graph) {
+  (void)channel;
+  gsize length = 0;
+  const void *const bytes = data ? cgst.g_bytes_get_data(data, &length) : NULL;
+  if (!bytes || length > LONGEST_TEXT || atomic_load(&graph->closing) || !graph->callbacks.data) return;
+  graph->callbacks.data(graph->callbacks.context, bytes, length);
+}
+
 static void take_channel_state(GObject *channel, GParamSpec *specification, cgst_graph *graph) {
   (void)specification;
   int state = 0;
@@ -39,17 +47,39 @@ static void take_channel_state(GObject *channel, GParamSpec *specification, cgst
   graph->callbacks.channel(graph->callbacks.context, state == CHANNEL_OPEN);
 }
 
-/// The first channel is the one; further ones are let be.
+/// The first channel, of the label that is wanted, is the one; further ones are let be.
 static void take_channel(GstElement *webrtc, GObject *channel, cgst_graph *graph) {
   (void)webrtc;
+  if (graph->channel_label) {
+    char *label = NULL;
+    cgst.g_object_get(channel, "label", &label, NULL);
+    const int is_wanted = label && !strcmp(label, graph->channel_label);
+    cgst.g_free(label);
+    if (!is_wanted) return;
+  }
   pthread_mutex_lock(&graph->lock);
   const int is_first = !graph->channel;
   if (is_first) graph->channel = cgst.gst_object_ref(channel);
   pthread_mutex_unlock(&graph->lock);
   if (!is_first) return;
   cgst.g_signal_connect_data(channel, "on-message-string", G_CALLBACK(take_text), graph, NULL, 0);
+  cgst.g_signal_connect_data(channel, "on-message-data", G_CALLBACK(take_data), graph, NULL, 0);
   cgst.g_signal_connect_data(channel, "notify::ready-state", G_CALLBACK(take_channel_state), graph, NULL, 0);
   take_channel_state(channel, NULL, graph);
+}
+
+/// Opens the channel of the graph's label, if it has one: an offer then has a section for it.
+static int open_channel(cgst_graph *graph, char *message, size_t capacity) {
+  if (!graph->channel_label) return 0;
+  GObject *channel = NULL;
+  cgst.g_signal_emit_by_name(graph->webrtc, "create-data-channel", graph->channel_label, NULL, &channel);
+  if (!channel) {
+    snprintf(message, capacity, "no data channel can be opened");
+    return -1;
+  }
+  take_channel(graph->webrtc, channel, graph);
+  cgst.g_object_unref(channel);
+  return 0;
 }
 
 /// Received media: sound goes to the receiver, once; all else is thrown away.
@@ -160,6 +190,7 @@ int cgst_connect(cgst_graph *graph, const cgst_connection *connection, char *mes
     return -1;
   }
   if (connection->receiver) graph->receiver = strdup(connection->receiver);
+  if (connection->channel_label) graph->channel_label = strdup(connection->channel_label);
   set_up_ice(graph, connection);
   set_up_pads(graph, connection);
   if (connection->receive_only_caps) {
@@ -201,6 +232,7 @@ void cgst_disconnect(cgst_graph *graph) {
     cgst.gst_object_unref(graph->webrtc);
   }
   free(graph->receiver);
+  free(graph->channel_label);
 }
 
 // MARK: offer and answer
@@ -297,6 +329,7 @@ int cgst_answer(
 }
 
 int cgst_offer(cgst_graph *graph, int32_t gather_milliseconds, char **offer, char *message, size_t capacity) {
+  if (open_channel(graph, message, capacity)) return -1;
   return describe(graph, "offer", gather_milliseconds, offer, message, capacity);
 }
 
@@ -308,7 +341,8 @@ void cgst_add_candidate(cgst_graph *graph, uint32_t media_line, const char *cand
   cgst.g_signal_emit_by_name(graph->webrtc, "add-ice-candidate", (guint)media_line, candidate);
 }
 
-int cgst_send(cgst_graph *graph, const char *text) {
+/// Lets the channel do `action` with `value`, if it is open.
+static int send_message(cgst_graph *graph, const char *action, const void *value) {
   pthread_mutex_lock(&graph->lock);
   GObject *const channel = graph->channel ? cgst.gst_object_ref(graph->channel) : NULL;
   pthread_mutex_unlock(&graph->lock);
@@ -316,9 +350,18 @@ int cgst_send(cgst_graph *graph, const char *text) {
   int state = 0;
   cgst.g_object_get(channel, "ready-state", &state, NULL);
   const int is_open = state == CHANNEL_OPEN;
-  if (is_open) cgst.g_signal_emit_by_name(channel, "send-string", text);
+  if (is_open) cgst.g_signal_emit_by_name(channel, action, value);
   cgst.g_object_unref(channel);
   return is_open ? 0 : -1;
+}
+
+int cgst_send(cgst_graph *graph, const char *text) { return send_message(graph, "send-string", text); }
+
+int cgst_send_data(cgst_graph *graph, const void *bytes, size_t length) {
+  GBytes *const data = cgst.g_bytes_new(bytes, length);
+  const int status = send_message(graph, "send-data", data);
+  cgst.g_bytes_unref(data);
+  return status;
 }
 
 int64_t cgst_last_packet(cgst_graph *graph) { return atomic_load(&graph->last_packet); }

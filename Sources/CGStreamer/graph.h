@@ -17,6 +17,7 @@ struct cgst_graph {
   // Of a connection.
   GstElement *webrtc;
   char *receiver;
+  char *channel_label;
   atomic_bool has_receiver;
   _Atomic(int64_t) last_packet;
   pthread_mutex_t lock;

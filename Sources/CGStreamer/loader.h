@@ -84,6 +84,9 @@ GType gst_webrtc_session_description_get_type(void);
   X(g_object_get) \
   X(g_object_set) \
   X(g_object_unref) \
+  X(g_bytes_get_data) \
+  X(g_bytes_new) \
+  X(g_bytes_unref) \
   X(g_error_free) \
   X(g_error_get_type) \
   X(g_free)

@@ -98,7 +98,7 @@ actor WebRTCGateway {
           case .text(let text): await Self.take(text, peer, conversation)
           case .lost(let reason):
             self.logger.info("\(reason)", metadata: ["session": "\(conversation.id.prefix(8))"])
-          case .connected, .channelOpened: break
+          case .connected, .channelOpened, .data: break
           }
         }
         group.cancelAll()

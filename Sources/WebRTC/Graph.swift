@@ -12,6 +12,7 @@ final class Graph: Sendable {
     var state: (@Sendable (ConnectionState) -> Void)?
     var channel: (@Sendable (_ isOpen: Bool) -> Void)?
     var text: (@Sendable (String) -> Void)?
+    var data: (@Sendable ([UInt8]) -> Void)?
     var failed: (@Sendable (_ reason: String) -> Void)?
   }
 
@@ -144,8 +145,8 @@ final class Graph: Sendable {
     }
   }
 
-  func add(candidate: String) {
-    running.withLock { if let running = $0 { cgst_add_candidate(running.graph, 0, candidate) } }
+  func add(candidate: String, line: Int = 0) {
+    running.withLock { if let running = $0 { cgst_add_candidate(running.graph, UInt32(line), candidate) } }
   }
 
   @discardableResult
@@ -153,6 +154,14 @@ final class Graph: Sendable {
     running.withLock { running in
       guard let running else { return false }
       return cgst_send(running.graph, text) == 0
+    }
+  }
+
+  @discardableResult
+  func send(_ bytes: [UInt8]) -> Bool {
+    running.withLock { running in
+      guard let running else { return false }
+      return cgst_send_data(running.graph, bytes, bytes.count) == 0
     }
   }
 
@@ -186,6 +195,9 @@ final class Graph: Sendable {
       },
       channel: { Graph.handlers($0).channel?($1 != 0) },
       text: { context, text in if let text { Graph.handlers(context).text?(String(cString: text)) } },
+      data: { context, bytes, length in
+        Graph.handlers(context).data?(Array(UnsafeBufferPointer(start: bytes, count: length)))
+      },
       failed: { context, reason in Graph.handlers(context).failed?(reason.map { String(cString: $0) } ?? "") })
   }
 }
@@ -202,6 +214,8 @@ struct Connection: Sendable {
   var receiveOnlyCaps: String?
   /// The pipeline from RTP to sound.
   var receiver: String?
+  /// The data channel that counts: who offers opens it. Without it the first one that the other side opens.
+  var channelLabel: String?
 
   func withCStructure<Result>(_ body: (UnsafePointer<cgst_connection>) -> Result) -> Result {
     var strings: [UnsafeMutablePointer<CChar>] = []
@@ -227,6 +241,7 @@ struct Connection: Sendable {
       structure.retransmits = pair(retransmits)
       structure.receive_only_caps = copy(receiveOnlyCaps)
       structure.receiver = copy(receiver)
+      structure.channel_label = copy(channelLabel)
       return body(&structure)
     }
   }

@@ -6,6 +6,10 @@ package enum PeerRole: String, Sendable, CaseIterable {
   case microphone
   /// Picture and sound alone, as WHEP has it: the answer is send-only.
   case viewer
+  /// Picture and sound with a data channel, offered by this side to a server of rooms.
+  case publisher
+  /// A data channel alone, offered by a server of rooms.
+  case data
 }
 
 /// An offer that can be answered: checked against a role, with the payload types to answer with.
@@ -59,9 +63,14 @@ package struct Offer: Sendable, Equatable {
         throw WebRTCError(
           .unsupported, "Nothing is taken here: offer audio and video with a=recvonly, and no data channel.")
       }
-    case .conversation:
+    case .conversation, .publisher:
       guard sound != nil || picture != nil else {
         throw WebRTCError(.unsupported, "The offer has neither sound nor pictures.")
+      }
+    case .data:
+      guard kinds == ["application"] else {
+        throw WebRTCError(
+          .unsupported, "Only a data channel is taken here: the offer has \(kinds.joined(separator: ", ")).")
       }
     }
 
@@ -88,9 +97,10 @@ package struct Offer: Sendable, Equatable {
     }
   }
 
-  /// What is offered to a viewer whose own offer cannot be taken.
-  init(sending codec: VideoCodec) {
-    (text, role, kinds, userFragment, password) = ("", .viewer, ["video", "audio"], "", "")
+  /// What this side offers: to a viewer whose own offer cannot be taken, or as a publisher.
+  init(sending codec: VideoCodec, as role: PeerRole) {
+    (text, userFragment, password) = ("", "", "")
+    (self.role, kinds) = (role, ["video", "audio"] + (role == .publisher ? ["application"] : []))
     let name = codec == .vp8 ? "VP8" : "H264"
     video = Choice(codec: codec, payloadType: PayloadType(codec: name, number: 96, parameters: [:]))
     sound = PayloadType(codec: "opus", number: 111, parameters: [:])

@@ -10,16 +10,19 @@ package enum PeerEvent: Sendable, Equatable {
   case channelOpened
   /// A text came over the data channel.
   case text(String)
+  /// Bytes came over the data channel.
+  case data([UInt8])
   /// The other side is gone, or the connection broke: a sentence says how. The stream of events ends.
   case lost(String)
 }
 
-/// A WebRTC connection to one browser or other client, which offers it; made by webrtcbin.
+/// A WebRTC connection to one browser, other client or server; made by webrtcbin.
 package final class Peer: Sendable {
   /// What the other side offered; where this side offers, what that is.
   package let offer: Offer
   package let settings: PeerSettings
-  /// In their order; those that nobody reads are lost from the oldest on. It ends with `lost` or with `close`.
+  /// In their order; those that nobody reads are lost from the oldest on, except where a server of rooms is on the other side: there too
+  /// many end the connection. It ends with `lost` or with `close`.
   package let events: AsyncStream<PeerEvent>
   /// Sound that comes in, in pieces of mostly 20 ms: mono at `microphoneRate`. Of what nobody reads the last second is kept.
   package let microphone: AsyncStream<[Float]>
@@ -36,6 +39,8 @@ package final class Peer: Sendable {
 
   private let state = Mutex(State())
   let stream: LiveStream?
+  /// The label of the data channel that counts; nil for the first one that the other side opens.
+  private let channel: String?
   private let eventsOut: AsyncStream<PeerEvent>.Continuation
   private let microphoneOut: AsyncStream<[Float]>.Continuation
 
@@ -45,9 +50,10 @@ package final class Peer: Sendable {
   /// Where graphs are made and ended, which blocks.
   static let queue = DispatchQueue(label: "webrtc", qos: .userInitiated, attributes: .concurrent)
 
-  init(_ offer: Offer, settings: PeerSettings, stream: LiveStream?) {
-    (self.offer, self.settings, self.stream) = (offer, settings, stream)
-    (events, eventsOut) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+  init(_ offer: Offer, settings: PeerSettings, stream: LiveStream?, channel: String? = nil) {
+    (self.offer, self.settings, self.stream, self.channel) = (offer, settings, stream, channel)
+    (events, eventsOut) = AsyncStream.makeStream(
+      bufferingPolicy: channel == nil ? .bufferingNewest(1024) : .bufferingOldest(16_384))
     (microphone, microphoneOut) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(50))
   }
 
@@ -64,6 +70,35 @@ package final class Peer: Sendable {
     try await withCheckedThrowingContinuation { continuation in
       queue.async {
         continuation.resume(with: Result { try makePeer(sdp, role: role, stream: stream, settings: settings) })
+      }
+    }
+  }
+
+  /// Answers a server of rooms that offers a data channel of that label.
+  ///
+  /// - Returns: The peer, and the answer's text with all its candidates.
+  /// - Throws: `WebRTCError`.
+  package static func receive(
+    _ sdp: String, channel: String, settings: PeerSettings = PeerSettings()
+  ) async throws -> (peer: Peer, answer: String) {
+    try await withCheckedThrowingContinuation { continuation in
+      queue.async {
+        continuation.resume(
+          with: Result { try makePeer(sdp, role: .data, stream: nil, settings: settings, channel: channel) })
+      }
+    }
+  }
+
+  /// Answers another offer of a server of rooms, over the same connection.
+  ///
+  /// - Throws: `WebRTCError`.
+  package func answerAgain(_ sdp: String) async throws -> String {
+    let checked = try Offer(sdp, role: offer.role, codecs: settings.codecs)
+    guard let graph else { throw WebRTCError(.failed, "The connection is closed.") }
+    let milliseconds = Int(settings.gathering * 1000)
+    return try await withCheckedThrowingContinuation { continuation in
+      Self.queue.async {
+        continuation.resume(with: Result { try graph.answer(checked.text, gatherMilliseconds: milliseconds) })
       }
     }
   }
@@ -85,10 +120,10 @@ package final class Peer: Sendable {
   }
 
   private static func makePeer(
-    _ sdp: String, role: PeerRole, stream: LiveStream?, settings: PeerSettings
+    _ sdp: String, role: PeerRole, stream: LiveStream?, settings: PeerSettings, channel: String? = nil
   ) throws -> (Peer, String) {
     let offer = try Offer(sdp, role: role, codecs: try settings.availableCodecs())
-    let peer = Peer(offer, settings: settings, stream: stream)
+    let peer = Peer(offer, settings: settings, stream: stream, channel: channel)
     let graph = try peer.makeGraph()
     peer.state.withLock { ($0.graph, $0.remote) = (graph, (offer.userFragment, offer.password)) }
     do {
@@ -145,13 +180,14 @@ package final class Peer: Sendable {
         }
       },
       text: { [weak self] in self?.eventsOut.yield(.text($0)) },
+      data: { [weak self] in self?.take($0) },
       failed: { [weak self] in self?.end("The connection broke: \($0)") })
     return try Graph(
       Pipelines.peer(offer, settings: settings),
       connection: Connection(
         settings: settings, streamName: "avatar", receives: receives, retransmits: retransmits,
         receiveOnlyCaps: receiveOnly,
-        receiver: offer.microphone != nil ? Pipelines.microphone : nil),
+        receiver: offer.microphone != nil ? Pipelines.microphone : nil, channelLabel: channel),
       handlers: handlers)
   }
 
@@ -161,11 +197,11 @@ package final class Peer: Sendable {
     let isWhole =
       media.map(\.kind) == offer.kinds
       && media.allSatisfy { section in
-        guard !section.isRejected || section.kind == "application" else { return false }
+        guard !section.isRejected || (section.kind == "application" && offer.role != .data) else { return false }
         return switch offer.role {
         case .microphone: section.direction == .receiveOnly
         case .viewer: section.direction == .sendOnly
-        case .conversation: true
+        case .conversation, .publisher, .data: true
         }
       }
     guard isWhole else { throw WebRTCError(.unsupported, "Not all that was offered can be taken.") }
@@ -190,6 +226,16 @@ package final class Peer: Sendable {
   /// Sends a text over the data channel. Returns false where none is open.
   @discardableResult
   package func send(_ text: String) -> Bool { graph?.send(text) ?? false }
+
+  /// Sends bytes over the data channel. Returns false where none is open.
+  @discardableResult
+  package func send(_ bytes: [UInt8]) -> Bool { graph?.send(bytes) ?? false }
+
+  /// Takes a candidate of a server of rooms, `candidate:…`; those beyond the most are left out.
+  package func add(candidate: String, line: Int) {
+    guard candidates.add(1, ordering: .relaxed).newValue <= Self.mostCandidates else { return }
+    graph?.add(candidate: candidate, line: line)
+  }
 
   /// Takes candidates that came after the offer.
   ///
@@ -243,6 +289,13 @@ package final class Peer: Sendable {
     return graph
   }
 
+  private func take(_ bytes: [UInt8]) {
+    // What is lost here is lost without the other side's knowledge.
+    if case .dropped = eventsOut.yield(.data(bytes)), channel != nil {
+      end("More data came than could be taken.")
+    }
+  }
+
   private func take(_ connection: Graph.ConnectionState) {
     switch connection {
     case .connected:
@@ -265,7 +318,13 @@ package final class Peer: Sendable {
   /// The other side's transport acknowledges a heartbeat by itself, so that packets come also where no microphone is on.
   func watch() {
     let settings = settings
-    let silence = offer.role == .viewer ? settings.viewerSilence : settings.silence
+    // Who only receives sends reports; a data channel alone may be silent.
+    let silence =
+      switch offer.role {
+      case .conversation, .microphone: settings.silence
+      case .viewer, .publisher: settings.viewerSilence
+      case .data: Double.infinity
+      }
     Task { [weak self] in
       while true {
         try? await Task.sleep(for: .seconds(settings.heartbeat))
@@ -273,7 +332,7 @@ package final class Peer: Sendable {
         let (graph, isConnected, began) = state.withLock { ($0.graph, $0.isConnected, $0.began) }
         guard let graph else { return }
         if isConnected {
-          graph.send(#"{"type":"ping"}"#)
+          if offer.role == .conversation { graph.send(#"{"type":"ping"}"#) }
           if let last = graph.lastPacket, Double(Graph.now - last) / 1e9 > silence {
             end("Nothing has come from the other side for \(silence.formatted()) s.")
           }

@@ -35,6 +35,16 @@ struct OfferTests {
     #expect(offer.userFragment == "warm")
   }
 
+  @Test("A server of rooms offers a data channel alone, and nothing else is taken from it")
+  func dataAlone() throws {
+    let offer = try offer(only(["application"]), role: .data)
+    #expect(offer.kinds == ["application"] && offer.userFragment == "warm")
+    #expect(offer.video == nil && offer.sound == nil && offer.microphone == nil)
+    #expect(refusal(only(["application"])) == .unsupported, "a conversation is more")
+    #expect(refusal(only(["audio", "application"]), role: .data) == .unsupported)
+    #expect(refusal({ $0 }, role: .data) == .unsupported)
+  }
+
   @Test("Directions decide what is sent and what is heard")
   func directions() throws {
     let listening = try offer { $0.replacing("a=sendrecv", with: "a=recvonly") }

@@ -38,6 +38,8 @@ typedef struct {
   void (*channel)(void *context, int32_t is_open);
   /// A text of the data channel. `text` is borrowed for the call.
   void (*text)(void *context, const char *text);
+  /// Bytes of the data channel. `bytes` is borrowed for the call.
+  void (*data)(void *context, const uint8_t *bytes, size_t length);
   /// The graph has stopped working. `reason` is borrowed for the call.
   void (*failed)(void *context, const char *reason);
 } cgst_callbacks;
@@ -61,6 +63,9 @@ typedef struct {
   const char *receive_only_caps;
   /// NULL, or a description of what decodes the received sound, from RTP to an appsink.
   const char *receiver;
+  /// The data channel of this label counts: cgst_offer opens it, cgst_answer waits for the other side to. NULL: the first one that the
+  /// other side opens.
+  const char *channel_label;
 } cgst_connection;
 
 /// New graph, in the state PLAYING. Appsrcs are called source0, source1, appsinks sink0 …; what connects is called webrtc.
@@ -82,7 +87,7 @@ void cgst_want_key_frame(cgst_graph *graph);
 int cgst_answer(
     cgst_graph *graph, const char *offer, int32_t gather_milliseconds, char **answer, char *message, size_t capacity);
 
-/// An offer of all that the graph's sources send, as above. Blocks. `offer` is new, for free().
+/// An offer of all that the graph's sources send, and of its data channel, as above. Blocks. `offer` is new, for free().
 int cgst_offer(cgst_graph *graph, int32_t gather_milliseconds, char **offer, char *message, size_t capacity);
 
 /// Takes the answer to what cgst_offer gave. Blocks.
@@ -90,8 +95,11 @@ int cgst_accept(cgst_graph *graph, const char *answer, char *message, size_t cap
 
 void cgst_add_candidate(cgst_graph *graph, uint32_t media_line, const char *candidate);
 
-/// Sends a text over the data channel that the other side opened.
+/// Sends a text over the data channel.
 int cgst_send(cgst_graph *graph, const char *text);
+
+/// Sends bytes over the data channel.
+int cgst_send_data(cgst_graph *graph, const void *bytes, size_t length);
 
 /// When the last packet of any kind came in, on the clock of cgst_now; 0 for never.
 int64_t cgst_last_packet(cgst_graph *graph);

@@ -62,6 +62,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.30.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.30.0"),
@@ -117,6 +118,11 @@ let package = Package(
         .product(name: "NIOWebSocket", package: "swift-nio"),
       ]),
     .target(
+      name: "LiveKit",
+      dependencies: [
+        "Session", "WebRTC", "WebSocketClient", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ], exclude: ["livekit.proto"]),
+    .target(
       name: "Dialogue",
       dependencies: [
         "Basics", "Media", "Session", "WebSocketClient",
@@ -148,7 +154,7 @@ let package = Package(
     .target(
       name: "Server",
       dependencies: [
-        "Basics", "Media", "Session", "WebRTC",
+        "Basics", "LiveKit", "Media", "Session", "WebRTC",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -174,7 +180,7 @@ let package = Package(
     .executableTarget(
       name: "livetalk",
       dependencies: [
-        "Basics", "ComputeCommands", "Dialogue", "Distributed", "Engine", "Server", "Session", "WebRTC",
+        "Basics", "ComputeCommands", "Dialogue", "Distributed", "Engine", "LiveKit", "Server", "Session", "WebRTC",
         "Parity",
         "Evaluation",
         "Datasets", "SyntheticSpeaker", "Training", "ClipShards",
@@ -224,7 +230,7 @@ let package = Package(
     .testTarget(
       name: "ServerTests",
       dependencies: [
-        "Basics", "MockEngine", "Server", "Session", "Media", "WebRTC",
+        "Basics", "LiveKit", "MockEngine", "Server", "Session", "Media", "WebRTC",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Metrics", package: "swift-metrics"),
@@ -233,6 +239,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], exclude: ["Clients", "Fixtures"]),
+    .testTarget(name: "LiveKitTests", dependencies: ["LiveKit", "Session"], exclude: ["Fixtures"]),
     .testTarget(name: "SessionTests", dependencies: ["Basics", "MockEngine", "Session"]),
     .testTarget(
       name: "EngineTests", dependencies: ["Basics", "Engine", "Session", "Generation", "Media", "Models", "Torch"]),

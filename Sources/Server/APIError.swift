@@ -28,6 +28,8 @@ package struct APIError: Error, Equatable, Sendable {
     case tooManySessions = "too_many_sessions"
     case internalError = "internal_error"
     case notSupported = "not_supported"
+    /// Another server, which this one speaks to, cannot be reached or refuses.
+    case upstreamFailed = "upstream_failed"
     case full
     case starting
     case draining
@@ -72,6 +74,7 @@ extension APIError: HTTPResponseError {
     case .rateLimited, .tooManySessions: .tooManyRequests
     case .internalError: .internalServerError
     case .notSupported: .notImplemented
+    case .upstreamFailed: .badGateway
     case .full, .starting, .draining: .serviceUnavailable
     }
   }

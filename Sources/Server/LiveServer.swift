@@ -34,12 +34,12 @@ package struct LiveServer: Sendable {
       engine: engine, avatars: avatars, limits: settings.limits, metrics: metrics, logger: logger, open: open)
     let maker = VideoMaker(engine: engine, voice: voice)
     videos = try VideoQueue(folder: videoFolder, maker: maker, limits: settings.limits, logger: logger)
+    let gateway = WebRTCGateway(settings: settings.webRTC, logger: logger)
     routes =
       SystemRoutes(registry: registry, metrics: metrics, page: WebPage(folder: settings.webFolder)).all
       + SessionRoutes(registry: registry, settings: settings).all
-      + WebRTCRoutes(
-        gateway: WebRTCGateway(settings: settings.webRTC, logger: logger), registry: registry, settings: settings
-      ).all
+      + WebRTCRoutes(gateway: gateway, registry: registry, settings: settings).all
+      + LiveKitRoutes(gateway: gateway, registry: registry, settings: settings, logger: logger).all
       + AvatarRoutes(avatars: avatars, limits: settings.limits).all
       + VideoRoutes(queue: videos, maker: maker, avatars: avatars, limits: settings.limits).all
   }

@@ -1,4 +1,5 @@
 import Basics
+package import LiveKit
 package import WebRTC
 
 /// Where the server listens, who may use it, and what bounds every request.
@@ -16,6 +17,8 @@ package struct LiveServerSettings: Sendable {
   package var webFolder: String?
   package var limits = ServerLimits()
   package var webRTC = PeerSettings()
+  /// Servers in whose rooms avatars may be: no request leads anywhere else. The first is the usual one.
+  package var liveKit: [LiveKitServer] = []
 
   package init() {}
 

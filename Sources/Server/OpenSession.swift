@@ -46,6 +46,14 @@ func refuseUnknownKeys(_ decoder: any Decoder, _ known: [String]) throws {
   }
 }
 
+/// Who lets a session speak.
+enum Speaker: Sendable {
+  /// Whoever is connected to it.
+  case clients
+  /// An agent in a LiveKit room, and nobody else: each utterance is told to it.
+  case agent
+}
+
 /// One session as the server keeps it: who opened it, how much it may send, who is connected.
 final class OpenSession: Sendable {
   let id: String
@@ -55,6 +63,7 @@ final class OpenSession: Sendable {
   let client: String
   /// The user whose it is, if a signed token opened it.
   let owner: String?
+  let speaker: Speaker
   /// How long it may last.
   let seconds: Double
   let created: Date
@@ -74,10 +83,11 @@ final class OpenSession: Sendable {
   private let state: Mutex<State>
 
   init(
-    id: String, avatar: String, prompt: String, client: String, caller: Caller, handle: any SessionHandle,
-    limits: ServerLimits
+    id: String, avatar: String, prompt: String, client: String, caller: Caller, speaker: Speaker,
+    handle: any SessionHandle, limits: ServerLimits
   ) {
     (self.id, self.avatar, self.prompt, self.client, self.handle) = (id, avatar, prompt, client, handle)
+    self.speaker = speaker
     (owner, seconds) = (caller.user, min(limits.sessionSeconds, caller.sessionSeconds ?? .infinity))
     created = Date()
     state = Mutex(
@@ -136,6 +146,13 @@ final class OpenSession: Sendable {
       }
     case .setPrompt(let prompt): try TextLimit.prompt.check(prompt)
     default: break
+    }
+    switch command {
+    case .interrupt, .setPrompt, .setAvatar, .played, .close: break
+    default:
+      guard speaker == .clients else {
+        throw APIError(.conflict, "This session speaks for a LiveKit agent, and for nobody else.")
+      }
     }
   }
 

@@ -30,7 +30,9 @@ package actor SessionRegistry: Service {
   }
 
   /// - Throws: `APIError`.
-  func create(_ request: NewSession, client: String, caller: Caller) async throws -> OpenSession {
+  func create(
+    _ request: NewSession, client: String, caller: Caller, speaker: Speaker = .clients
+  ) async throws -> OpenSession {
     guard !isDraining else { throw APIError(.draining, "The server is being stopped.", retryAfter: 30) }
     let name = request.avatar ?? avatars.all(for: caller).first?.id ?? ""
     let unknown = APIError(.notFound, "There is no avatar '\(name.prefix(60))': GET /v1/avatars lists them.")
@@ -60,8 +62,8 @@ package actor SessionRegistry: Service {
       throw APIError(.badRequest, error.message)
     }
     let conversation = OpenSession(
-      id: Identifier.make(), avatar: avatar.id, prompt: prompt, client: client, caller: caller, handle: handle,
-      limits: limits)
+      id: Identifier.make(), avatar: avatar.id, prompt: prompt, client: client, caller: caller, speaker: speaker,
+      handle: handle, limits: limits)
     index.add(conversation)
     count("opened", "ok")
     let events = await handle.events()

@@ -15,14 +15,12 @@ struct SessionRoutes: Sendable {
         let wanted = try await request.json(NewSession.self, settings.limits, emptyIsAllowed: true)
         let conversation = try await registry.create(
           wanted, client: settings.client(request, context), caller: context.caller)
-        var response = Response.json(description(conversation), status: .created)
-        response.headers[.location] = "/v1/sessions/\(conversation.id)"
-        return response
+        return Self.created(conversation)
       },
       Route(.get, "/v1/sessions") { _, context in
-        .json(List(data: registry.index.all.filter(context.caller.mayUse).map(description)))
+        .json(List(data: registry.index.all.filter(context.caller.mayUse).map(Self.description)))
       },
-      Route(.get, "/v1/sessions/{id}") { _, context in .json(description(try registry.find(context))) },
+      Route(.get, "/v1/sessions/{id}") { _, context in .json(Self.description(try registry.find(context))) },
       Route(.delete, "/v1/sessions/{id}") { _, context in
         await registry.close(try registry.find(context))
         return Response(status: .noContent)
@@ -88,7 +86,13 @@ struct SessionRoutes: Sendable {
     }
   }
 
-  private func description(_ conversation: OpenSession) -> Description {
+  static func created(_ conversation: OpenSession) -> Response {
+    var response = Response.json(description(conversation), status: .created)
+    response.headers[.location] = "/v1/sessions/\(conversation.id)"
+    return response
+  }
+
+  private static func description(_ conversation: OpenSession) -> Description {
     let created = conversation.created.timeIntervalSince1970
     return Description(
       id: conversation.id, avatar: conversation.avatar, prompt: conversation.prompt,

@@ -127,6 +127,15 @@ actor WebRTCGateway {
 
   // MARK: what is watched
 
+  /// Lets somebody else than a connection of its own watch a session.
+  ///
+  /// - Throws: `WebRTCError` without GStreamer, before `body`.
+  func withStream(of conversation: OpenSession, _ body: @Sendable (LiveStream) async throws -> Void) async throws {
+    let stream = try await watch(conversation)
+    defer { unwatch(conversation.id) }
+    try await body(stream)
+  }
+
   /// The stream of a session, made for its first watcher.
   private func watch(_ conversation: OpenSession) async throws -> LiveStream {
     if broadcasts[conversation.id] == nil {

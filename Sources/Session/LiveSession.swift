@@ -159,6 +159,11 @@ package actor LiveSession: SessionHandle {
 
   package func close(_ reason: CloseReason) async { await take(.close(reason)) }
 
+  package func report(_ error: SessionError) async {
+    guard !isOver else { return }
+    if error.isFatal { await take(.failed(error)) } else { tell(.error(error)) }
+  }
+
   package func send(_ command: SessionCommand) async {
     guard !isOver else { return }
     switch command {
@@ -204,8 +209,7 @@ package actor LiveSession: SessionHandle {
     do {
       try await work()
     } catch {
-      let failure = error as? SessionError ?? SessionError(.engineFailed, "\(error)", isFatal: false)
-      if failure.isFatal { await take(.failed(failure)) } else { tell(.error(failure)) }
+      await report(error as? SessionError ?? SessionError(.engineFailed, "\(error)", isFatal: false))
     }
   }
 

@@ -22,6 +22,8 @@ package struct SessionError: Error, Hashable, Sendable, Codable, CustomStringCon
     case notAvailable = "not_available"
     /// More came than is taken at a time.
     case tooMuch = "too_much"
+    /// What the session was opened for cannot go on, such as a call in a room elsewhere. The session is over.
+    case callFailed = "call_failed"
     /// The session is over.
     case closed
   }

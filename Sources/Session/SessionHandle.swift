@@ -46,6 +46,9 @@ package protocol SessionHandle: AnyObject, Sendable {
   /// is slow loses the oldest frames, never the time stamps.
   func frames() async -> AsyncStream<MediaFrame>
 
+  /// Tells an error of a transport's as an event; a fatal one ends the session.
+  func report(_ error: SessionError) async
+
   /// Ends the session, for whatever reason. Event and frame streams end after `closed`.
   func close(_ reason: CloseReason) async
 }

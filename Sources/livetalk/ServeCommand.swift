@@ -5,6 +5,7 @@ import Dialogue
 import Engine
 import Foundation
 import Generation
+import LiveKit
 import Logging
 import Server
 import Session
@@ -100,6 +101,13 @@ struct ServeCommand: ParsableCommand {
     help: ArgumentHelp("UDP ports for WebRTC, such as 50000-50100.", valueName: "a-b"), transform: Self.ports)
   var webrtcPorts: ClosedRange<Int>?
 
+  @Option(
+    help: ArgumentHelp(
+      "A LiveKit server in whose rooms avatars may be, such as wss://live.example.org; may be repeated.",
+      valueName: "url"),
+    transform: { try LiveKitServer($0) })
+  var livekit: [LiveKitServer] = []
+
   @Option(help: ArgumentHelp("Read the page from a folder, to work on it.", visibility: .hidden))
   var web: String?
 
@@ -166,6 +174,7 @@ struct ServeCommand: ParsableCommand {
     settings.webRTC.turnServers = turn
     settings.webRTC.ports = webrtcPorts
     settings.webRTC.isLoopbackOnly = !settings.isProtected
+    settings.liveKit = livekit
     try settings.check()
 
     let people = avatars.map { URL(fileURLWithPath: $0) } ?? folder.root.appendingPathComponent("avatars")

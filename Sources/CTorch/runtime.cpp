@@ -38,6 +38,7 @@ at::Device device(ct_device d) {
     case CT_CPU: return at::Device(at::kCPU);
     case CT_CUDA: return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(d.index));
     case CT_MPS: return at::Device(at::kMPS, 0);
+    case CT_META: return at::Device(at::kMeta);
     default: TORCH_CHECK(false, "unknown device kind ", d.kind);
   }
 }

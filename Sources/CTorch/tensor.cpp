@@ -51,7 +51,7 @@ int32_t ct_dtype(ct_tensor t) { return dtype_code(ref(t).scalar_type()); }
 ct_device ct_tensor_device(ct_tensor t) {
   const auto where = ref(t).device();
   const auto index = std::max<int32_t>(where.index(), 0);
-  return {where.is_cuda() ? CT_CUDA : where.is_mps() ? CT_MPS : CT_CPU, index};
+  return {where.is_cuda() ? CT_CUDA : where.is_mps() ? CT_MPS : where.is_meta() ? CT_META : CT_CPU, index};
 }
 bool ct_is_contiguous(ct_tensor t) { return ref(t).is_contiguous(); }
 bool ct_shares_storage(ct_tensor a, ct_tensor b) { return ref(a).is_alias_of(ref(b)); }

@@ -10,7 +10,7 @@ extension BenchSessionCommand {
   /// This process's part of `bench --pipeline`; the one that decodes prints the report and writes the drawing.
   func runPipeline() throws {
     _ = try compute.resolve()
-    let processes = try Processes.launched(device: compute.device)
+    let processes = try Processes.launched(device: compute.device, devicesPerProcess: devicesPerProcess())
     do {
       let plan = try PipelinePlan(steps: steps, ranks: processes.count)
       guard let group = processes.group else { return }

@@ -46,11 +46,7 @@ package struct BenchSessionCommand: ParsableCommand {
   var blocks = 20
   @Option(name: .customLong("warm-up"), help: ArgumentHelp("Blocks before them.", valueName: "n"))
   var warmUp = 3
-  @Flag(name: .customLong("fp8"), help: "Compute most linear layers of Live Avatar in 8 bits.")
-  var float8 = false
-  @Flag(
-    help: "Keep the layers of Live Avatar's transformer in host memory; each is copied to the device ahead of its use.")
-  var offload = false
+  @OptionGroup var weights: WeightArguments
   @Flag(help: "Measure the text encoder too: umT5-xxl takes 11.4 GB of memory in bf16.")
   var textEncoder = false
   @Flag(
@@ -109,7 +105,7 @@ package struct BenchSessionCommand: ParsableCommand {
     let encodeText: () throws -> Tensor
     var textTokens: Int?
     if let folder {
-      models = try folder.loadModels(device: device, dtype: dtype, float8: float8, offload: offload) {
+      models = try folder.loadModels(device: device, dtype: dtype, weights: weights.options) {
         note("loading the \($0)")
       }
       encodeText = { try folder.encodeText("A person speaks.", device: device, dtype: dtype) }
@@ -118,12 +114,12 @@ package struct BenchSessionCommand: ParsableCommand {
       let sizes: UMT5Configuration
       switch try Self.preset(named: name) {
       case .liveAvatar(let preset):
-        models = try LiveAvatarModels(
-          random: preset, device: device, dtype: dtype, float8: float8, offload: offload)
+        models = try LiveAvatarModels(random: preset, device: device, dtype: dtype, weights: weights.options)
         sizes = preset.textEncoder
       case .liveTalk(let preset):
         try requireNoWeightOptions()
-        models = try AvatarModels(random: preset, device: device, dtype: dtype)
+        models = try AvatarModels(
+          random: preset, device: device, dtype: dtype, layersPerDevice: weights.layersPerDevice)
         sizes = preset.textEncoder
         if preset.name == ModelPreset.laptop.name { textTokens = 256 }
       }
@@ -139,6 +135,19 @@ package struct BenchSessionCommand: ParsableCommand {
     return System(
       models: models, name: checkpoint ?? name, textTokens: textTokens ?? models.settings.textRows,
       encodeText: textEncoder ? encodeText : nil, size: size, options: options)
+  }
+
+  /// How many devices the transformer takes.
+  func devicesPerProcess() throws -> Int {
+    guard let checkpoint else {
+      let layers =
+        switch try Self.preset(named: preset ?? ModelPreset.livetalk1_3B.name) {
+        case .liveAvatar(let preset): preset.transformer.numLayers
+        case .liveTalk(let preset): preset.transformer.numLayers
+        }
+      return try weights.options.groups(of: layers).count
+    }
+    return try CheckpointFolder(URL(fileURLWithPath: checkpoint)).devicesPerProcess(weights.options)
   }
 
   enum Preset {
@@ -172,8 +181,8 @@ package struct BenchSessionCommand: ParsableCommand {
   }
 
   private func requireNoWeightOptions() throws {
-    guard !float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
-    guard !offload else { throw ValidationError("Only Live Avatar's layers are offloaded.") }
+    guard !weights.float8 else { throw ValidationError("Only Live Avatar's layers are computed in 8 bits.") }
+    guard !weights.offload else { throw ValidationError("Only Live Avatar's layers are offloaded.") }
   }
 
   private func memoryReport() throws -> MemoryReport {
@@ -183,11 +192,11 @@ package struct BenchSessionCommand: ParsableCommand {
       try requireNoWeightOptions()
       var options = SessionOptions(policy: policy ?? .livetalk)
       options.steps = steps
-      return try MemoryReport(preset, size: size, dtype: dtype, options: options)
+      return try MemoryReport(preset, size: size, dtype: dtype, weights: weights.options, options: options)
     case .liveAvatar(let preset):
       guard policy == nil else { throw ValidationError("Live Avatar's cache has a policy of its own.") }
       return try MemoryReport(
-        preset, size: size, dtype: dtype, float8: float8, offload: offload, options: LiveAvatarOptions(steps: steps))
+        preset, size: size, dtype: dtype, weights: weights.options, options: LiveAvatarOptions(steps: steps))
     }
   }
 }

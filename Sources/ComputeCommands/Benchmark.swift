@@ -77,7 +77,7 @@ enum Benchmark {
   static func run(_ plan: BenchmarkPlan, progress: (String) -> Void) throws -> BenchmarkReport {
     let models = plan.models
     let device = models.device
-    device.resetPeakMemory()
+    for device in models.devices { device.resetPeakMemory() }
     progress("conditions")
     var text: Tensor?
     var textMs: Double?
@@ -145,13 +145,15 @@ enum Benchmark {
       decodeTimes.append(try milliseconds(device) { _ = try live.decode(latents).read() })
     }
     return BenchmarkReport(
-      name: plan.name, device: "\(device)", dtype: "\(models.dtype)", torch: Torch.version, threads: Torch.threads,
+      name: plan.name, device: models.devices.map(\.description).joined(separator: ", "), dtype: "\(models.dtype)",
+      torch: Torch.version, threads: Torch.threads,
       height: plan.size.height, width: plan.size.width, policy: plan.policy, steps: plan.options.steps,
       cachedTokens: live.cachedTokens, blocks: plan.blocks,
       textEncodeMs: textMs, pictureEncodeMs: pictureMs, timeToFirstFrameMs: Timings(firsts).p50,
       audio: Timings(audioTimes),
       denoiseCall: Timings(calls), commit: Timings(commits), decode: Timings(decodeTimes), block: Timings(blockTimes),
-      framesPerSecond: Double(frameCount) / total * 1000, peakMemoryBytes: device.memory.peak)
+      framesPerSecond: Double(frameCount) / total * 1000,
+      peakMemoryBytes: models.devices.map(\.memory.peak).reduce(0, +))
   }
 }
 

@@ -53,7 +53,7 @@ package enum ComputeType: String, ExpressibleByArgument, CaseIterable, Sendable 
       switch device {
       case .cpu: Torch.cpuHasBFloat16 ? .bfloat16 : .float32
       case .cuda: .bfloat16
-      case .mps: .float32
+      case .mps, .meta: .float32
       }
     }
   }

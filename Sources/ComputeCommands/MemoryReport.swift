@@ -6,7 +6,7 @@ import Torch
 
 /// The memory of a session, by arithmetic: what `bench --dry-run` prints.
 struct MemoryReport: Codable {
-  /// One process, alone or in a pipeline.
+  /// One process, alone or in a pipeline, or one of its devices.
   struct Process: Codable {
     var name: String
     var estimate: MemoryEstimate
@@ -20,33 +20,46 @@ struct MemoryReport: Codable {
   var steps: Int
   var processes: [Process]
 
-  init(_ preset: ModelPreset, size: ReferencePicture.Size?, dtype: DType, options: SessionOptions) throws {
+  init(
+    _ preset: ModelPreset, size: ReferencePicture.Size?, dtype: DType, weights: WeightOptions, options: SessionOptions
+  ) throws {
     let size = size ?? preset.size
     (name, height, width, steps) = (preset.name, size.height, size.width, options.steps)
     (self.dtype, float8) = ("\(dtype)", false)
-    processes = [
-      Process(name: "one process", estimate: try MemoryEstimate(preset, size: size, dtype: dtype, options: options))
-    ]
+    let groups = try weights.groups(of: preset.transformer.numLayers)
+    processes = try groups.map {
+      Process(
+        name: Self.name("one process", $0, of: groups),
+        estimate: try MemoryEstimate(preset, size: size, dtype: dtype, options: options, layers: $0))
+    }
   }
 
   /// Live Avatar in one process, and in a pipeline in which each does one thing.
   init(
-    _ preset: LiveAvatarPreset, size: ReferencePicture.Size?, dtype: DType, float8: Bool, offload: Bool,
+    _ preset: LiveAvatarPreset, size: ReferencePicture.Size?, dtype: DType, weights: WeightOptions,
     options: LiveAvatarOptions
   ) throws {
     let size = size ?? preset.size
     (name, height, width, steps) = (preset.name, size.height, size.width, options.steps)
-    (self.dtype, self.float8) = ("\(dtype)", float8)
-    func process(_ name: String, _ stage: (steps: Range<Int>, decodes: Bool)?) throws -> Process {
-      Process(
-        name: name,
-        estimate: try MemoryEstimate(
-          preset, size: size, dtype: dtype, float8: float8, offload: offload, options: options, stage: stage))
+    (self.dtype, float8) = ("\(dtype)", weights.float8)
+    let groups = try weights.groups(of: preset.transformer.numLayers)
+    func devices(_ name: String, _ stage: (steps: Range<Int>, decodes: Bool)?) throws -> [Process] {
+      try groups.map {
+        Process(
+          name: Self.name(name, $0, of: groups),
+          estimate: try MemoryEstimate(
+            preset, size: size, dtype: dtype, weights: weights, options: options, stage: stage, layers: $0))
+      }
     }
-    processes = [
-      try process("one process", nil), try process("each step's", (0..<1, false)),
-      try process("the decoder's", (0..<0, true)),
-    ]
+    processes = try devices("one process", nil) + devices("each step's", (0..<1, false))
+    // It has no layers, and one device.
+    let decoder = try MemoryEstimate(preset, size: size, dtype: dtype, options: options, stage: (0..<0, true))
+    processes.append(Process(name: "the decoder's", estimate: decoder))
+  }
+
+  /// What a process is called, and which of its devices is meant.
+  private static func name(_ process: String, _ layers: Range<Int>, of groups: [Range<Int>]) -> String {
+    groups.count == 1 ? process : "\(process), \(layers.lowerBound)-\(layers.upperBound - 1)"
   }
 
   /// The figures for people.

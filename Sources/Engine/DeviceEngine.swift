@@ -14,8 +14,10 @@ package actor DeviceEngine: AvatarEngine {
   private var sessions: [Int]
   private var isReady = false
   private var isDraining = false
-  /// Bytes that sessions may take in all; nil where only their number is bounded.
-  private let memoryBudget: Int?
+  /// Bytes that sessions may take in all of each device of one worker; nil where only their number is bounded.
+  private let memoryBudget: [Int]?
+  /// Sessions that these are enough for on one worker.
+  private let fitting: Int?
   /// What is always asked of the machine; nil for as much as it can do.
   private let pace: Pace?
 
@@ -37,31 +39,37 @@ package actor DeviceEngine: AvatarEngine {
     sizes = first.settings.imageSizes
     prompts = PromptReader(encodePrompt)
     let needs = try sizes.map { try first.memory($0, options: options) }
-    let free = first.device.isCPU ? availableMemory() : first.device.freeMemory
-    self.memoryBudget = memoryBudget ?? free.map { max(0, $0 - (needs.map(\.activationBytes).max() ?? 0)) }
+    let budgets = first.devices.indices.map { device -> Int? in
+      let place = first.devices[device]
+      let free = place.isCPU ? availableMemory() : place.freeMemory
+      return memoryBudget ?? free.map { max(0, $0 - (needs.map { $0[device].activationBytes }.max() ?? 0)) }
+    }
+    self.memoryBudget = budgets.contains(nil) ? nil : budgets.compactMap(\.self)
+    let most = first.devices.indices.map { device in needs.map { $0[device].cacheBytes }.max() ?? 0 }
+    fitting = self.memoryBudget.flatMap { zip($0, most).map { $0 / max(1, $1) }.min() }
     let geometry = first.geometry
     pace = isPaced ? nil : Pace(only: Pace.Level(steps: options.steps, framesPerSecond: geometry.framesPerSecond))
     information = EngineInformation(
-      model: name, provenance: first.settings.provenance, devices: models.map { "\($0.device)" },
+      model: name, provenance: first.settings.provenance, devices: models.flatMap { $0.devices.map(\.description) },
       framesPerSecond: geometry.framesPerSecond, sampleRate: DeviceSession.sampleRate,
       framesPerBlock: options.framesPerBlock * geometry.temporalStride,
       videoSizes: sizes.map { VideoSize(width: $0.width, height: $0.height) },
-      memoryPerSession: needs.map(\.cacheBytes).max() ?? 0, maxSessions: maxSessions)
+      memoryPerSession: most.reduce(0, +), maxSessions: maxSessions)
   }
 
   /// Loads a checkpoint of any family on devices.
   ///
   /// - Parameters:
-  ///   - float8, offload: see `CheckpointFolder.loadModels`.
+  ///   - weights: how the transformer's are kept, the layers of each of `devices` perhaps on others behind it.
   ///   - steps: denoising steps of a block, before any degradation.
   /// - Throws: `FileError`, `CheckpointMismatch`, `TorchError`.
   package init(
-    loading folder: CheckpointFolder, devices: [Device], dtype: DType, float8: Bool = false, offload: Bool = false,
+    loading folder: CheckpointFolder, devices: [Device], dtype: DType, weights: WeightOptions = WeightOptions(),
     maxSessions: Int, steps: Int = 4, memoryBudget: Int? = nil, report: (String) -> Void = { _ in }
   ) throws {
     let models = try withInferenceMode {
       try devices.map {
-        try folder.loadModels(device: $0, dtype: dtype, float8: float8, offload: offload, report: report)
+        try folder.loadModels(device: $0, dtype: dtype, weights: weights, report: report)
       }
     }
     guard let device = devices.first else { throw TorchError("An engine has at least one device.") }
@@ -129,15 +137,14 @@ package actor DeviceEngine: AvatarEngine {
     let open = sessions.reduce(0, +)
     return EngineLoad(
       isReady: isReady && !isDraining, sessions: open, free: isReady && !isDraining ? free : 0,
-      memory: Set(workers.map(\.device)).reduce(0) { $0 + $1.memory.current })
+      memory: Set(workers.flatMap(\.models.devices)).reduce(0) { $0 + $1.memory.current })
   }
 
   /// Sessions that could be opened now.
   private var free: Int {
     let places = information.maxSessions - sessions.reduce(0, +)
-    guard let memoryBudget, information.memoryPerSession > 0 else { return max(0, places) }
-    let fitting = sessions.reduce(0) { $0 + max(0, memoryBudget / information.memoryPerSession - $1) }
-    return max(0, min(places, fitting))
+    guard let fitting else { return max(0, places) }
+    return max(0, min(places, sessions.reduce(0) { $0 + max(0, fitting - $1) }))
   }
 
   package func open(_ request: AvatarRequest) async throws -> any EngineSession {
@@ -148,9 +155,8 @@ package actor DeviceEngine: AvatarEngine {
     guard open < information.maxSessions else { throw AdmissionError.full(sessions: open, retryAfter: 15) }
     let index = sessions.indices.min { sessions[$0] < sessions[$1] } ?? 0
     let needed = try workers[index].memory(size)
-    if let memoryBudget, (sessions[index] + 1) * needed > memoryBudget {
-      throw AdmissionError.memory(
-        needed: needed, free: max(0, memoryBudget - sessions[index] * needed), retryAfter: 15)
+    for (needed, budget) in zip(needed, memoryBudget ?? []) where (sessions[index] + 1) * needed > budget {
+      throw AdmissionError.memory(needed: needed, free: max(0, budget - sessions[index] * needed), retryAfter: 15)
     }
     // The place is taken before anything is awaited.
     sessions[index] += 1
@@ -168,7 +174,7 @@ package actor DeviceEngine: AvatarEngine {
   private func giveBack(_ index: Int) {
     sessions[index] -= 1
     // Others that go on would wait for it, and would need the memory again.
-    if sessions[index] == 0 { workers[index].device.releaseCachedMemory() }
+    if sessions[index] == 0 { for device in workers[index].models.devices { device.releaseCachedMemory() } }
   }
 
   private func size(for request: AvatarRequest) throws -> ReferencePicture.Size {

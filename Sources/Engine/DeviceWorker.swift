@@ -24,10 +24,12 @@ final class DeviceWorker: Sendable {
 
   var device: Device { models.device }
 
-  /// Bytes that a session keeps from block to block, beside the models.
+  /// Bytes that a session keeps from block to block on each of its devices, beside the models.
   ///
   /// - Throws: `TorchError` for a policy without a window: it has no endless session.
-  func memory(_ size: ReferencePicture.Size) throws -> Int { try models.memory(size, options: options).cacheBytes }
+  func memory(_ size: ReferencePicture.Size) throws -> [Int] {
+    try models.memory(size, options: options).map(\.cacheBytes)
+  }
 }
 
 /// What a failed computation is to a client.

@@ -17,21 +17,26 @@ package struct AvatarModels: SessionModels {
     return (stride * patch[1], stride * patch[2])
   }
 
+  package var devices: [Device] { transformer.layerDevices.held.map(\.device) }
   package var textWidth: Int { transformer.config.textDim }
   package var geometry: LatentGeometry { LatentGeometry.livetalk.over(vae.configuration) }
 
   /// Loads a checkpoint. Weights whose type is the run's stay in the mapped files on the CPU.
   ///
-  /// - Parameter report: told what is being loaded.
-  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
+  /// - Parameters:
+  ///   - layersPerDevice: see `WeightOptions`.
+  ///   - report: told what is being loaded.
+  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, `TorchError`, or `LiveTalkError` for devices that are not there.
   package init(
-    loading folder: CheckpointFolder, device: Device, dtype: DType, report: (String) -> Void = { _ in }
+    loading folder: CheckpointFolder, device: Device, dtype: DType, layersPerDevice: Int? = nil,
+    report: (String) -> Void = { _ in }
   ) throws {
     try folder.requireAll()
     settings = folder.settings
     try folder.verifyFit()
     report("diffusion transformer")
-    transformer = try folder.loadTransformer(device: device, dtype: dtype)
+    let layerDevices = try folder.layerDevices(WeightOptions(layersPerDevice: layersPerDevice), from: device)
+    transformer = try folder.loadTransformer(device: device, dtype: dtype, layerDevices: layerDevices)
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
     report("speech encoder")
@@ -39,9 +44,13 @@ package struct AvatarModels: SessionModels {
   }
 
   /// Models of a preset's sizes with random weights, for benchmarks.
-  package init(random preset: ModelPreset, device: Device, dtype: DType, seed: UInt64 = 0) throws {
+  package init(
+    random preset: ModelPreset, device: Device, dtype: DType, layersPerDevice: Int? = nil, seed: UInt64 = 0
+  ) throws {
     let store = ParameterStore(
-      random: RandomGenerator(seed: seed, device: device), dtype: dtype, isFrozen: true)
+      random: RandomGenerator(seed: seed, device: device), dtype: dtype, isFrozen: true,
+      layerDevices: try WeightOptions(layersPerDevice: layersPerDevice).layerDevices(
+        preset.transformer.numLayers, from: device))
     transformer = try WanTransformer(preset.transformer, store.root / "transformer")
     vae = WanVAE(preset.vae, store.root / "vae")
     audioEncoder = Wav2Vec2(preset.audioEncoder, store.root / "wav2vec2")

@@ -42,6 +42,8 @@ extension BlockSession {
 
 /// The models of a session that stay in memory, of any family.
 package protocol SessionModels: Sendable {
+  /// The devices that a session computes on; what is not the transformer's layers is on the first.
+  var devices: [Device] { get }
   var vae: WanVAE { get }
   var audioEncoder: Wav2Vec2 { get }
   var settings: CheckpointSettings { get }
@@ -67,10 +69,10 @@ package protocol SessionModels: Sendable {
   /// The fewest denoising steps that a session may take which began with so many: as many where each step has a memory of its own.
   func fewestSteps(from steps: Int) -> Int
 
-  /// What a session takes beside the models, whose weights are not counted.
+  /// What a session takes of each of `devices` beside the models, whose weights are not counted.
   ///
   /// - Throws: `TorchError` for a cache that grows with the clip.
-  func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> MemoryEstimate
+  func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> [MemoryEstimate]
 
   /// The features of the clip's blocks, one after the other.
   ///
@@ -109,21 +111,21 @@ extension CheckpointFolder {
   /// Loads the models of a session, of whichever family the folder is.
   ///
   /// - Parameters:
-  ///   - float8: whether most linear layers are kept in 8 bits, in a family that was published so.
-  ///   - offload: whether the transformer's layers stay in host memory and come to the device one by one; Live Avatar's only.
+  ///   - device: where everything is but layers that have devices of their own.
+  ///   - weights: how the transformer's are kept.
   ///   - report: told what is being loaded.
-  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
+  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, `TorchError`, or `LiveTalkError` for devices that are not there.
   package func loadModels(
-    device: Device, dtype: DType, float8: Bool = false, offload: Bool = false, report: (String) -> Void = { _ in }
+    device: Device, dtype: DType, weights: WeightOptions = WeightOptions(), report: (String) -> Void = { _ in }
   ) throws -> any SessionModels {
     switch family.kind {
     case .liveTalk:
-      guard !float8 else { throw TorchError("\(family.name) has no layers in 8 bits; leave --fp8 out.") }
-      guard !offload else { throw TorchError("\(family.name) is not offloaded; leave --offload out.") }
-      return try AvatarModels(loading: self, device: device, dtype: dtype, report: report)
+      guard !weights.float8 else { throw TorchError("\(family.name) has no layers in 8 bits; leave --fp8 out.") }
+      guard !weights.offload else { throw TorchError("\(family.name) is not offloaded; leave --offload out.") }
+      return try AvatarModels(
+        loading: self, device: device, dtype: dtype, layersPerDevice: weights.layersPerDevice, report: report)
     case .liveAvatar:
-      return try LiveAvatarModels(
-        loading: self, device: device, dtype: dtype, float8: float8, offload: offload, report: report)
+      return try LiveAvatarModels(loading: self, device: device, dtype: dtype, weights: weights, report: report)
     }
   }
 }

@@ -29,13 +29,15 @@ extension CheckpointFolder {
   }
 
   /// The transformer that serves, with the folder's adapters merged into it.
-  package func loadTransformer(device: Device = .cpu, dtype: DType? = nil, checksValues: Bool = true) throws
-    -> WanTransformer
-  {
+  ///
+  /// - Parameter layerDevices: where its layers lie, from `device` on; nil for all on that.
+  package func loadTransformer(
+    device: Device = .cpu, dtype: DType? = nil, layerDevices: LayerDevices? = nil, checksValues: Bool = true
+  ) throws -> WanTransformer {
     try loadTransformer { weights, name in
       let merging = try merge(adapters, into: weights)
       return ParameterStore(
-        weights: weights, name: name, device: device, dtype: dtype, isFrozen: true,
+        weights: weights, name: name, device: device, dtype: dtype, isFrozen: true, layerDevices: layerDevices,
         transform: merging.map { merging in { try merging.tensor($0, on: $2) ?? $1 } }, checksValues: checksValues)
     }.model
   }
@@ -67,19 +69,34 @@ extension CheckpointFolder {
 
   /// Live Avatar's transformer, its adapter merged into it while it is read.
   ///
-  /// - Parameters:
-  ///   - float8: which linear layers are kept in 8 bits; nil for none.
-  ///   - offload: whether its layers stay in host memory.
+  /// - Parameter options: how its weights are kept.
+  /// - Throws: `LiveTalkError` too, for devices that are not there.
   package func loadS2VTransformer(
-    device: Device = .cpu, dtype: DType? = nil, float8: Float8Layers? = nil, offload: Bool = false
+    device: Device = .cpu, dtype: DType? = nil, _ options: WeightOptions = WeightOptions()
   ) throws -> WanS2VTransformer {
-    try loadS2VTransformer { weights, name in
+    let layerDevices = try layerDevices(options, from: device)
+    return try loadS2VTransformer { weights, name in
       let merging = try merge([try ownAdapter(of: weights)] + adapters, into: weights)
       return ParameterStore(
-        weights: weights, name: name, device: device, dtype: dtype, isFrozen: true, float8: float8,
-        offloadsLayers: offload,
+        weights: weights, name: name, device: device, dtype: dtype, isFrozen: true,
+        float8: options.float8 ? WanS2VTransformer.float8Layers : nil, offloadsLayers: options.offload,
+        layerDevices: layerDevices,
         transform: { key, tensor, device in try merging?.tensor(key, on: device) ?? tensor })
     }.model
+  }
+
+  /// Where the layers of the transformer lie under these options, its first ones on `device`.
+  ///
+  /// - Throws: `LiveTalkError` for a number of layers that it does not have, or devices that are not there.
+  package func layerDevices(_ options: WeightOptions, from device: Device) throws -> LayerDevices {
+    try options.layerDevices(try transformerSizes().trunk.numLayers, from: device)
+  }
+
+  /// How many devices the layers take.
+  ///
+  /// - Throws: as above.
+  package func devicesPerProcess(_ options: WeightOptions) throws -> Int {
+    options.layersPerDevice == nil ? 1 : try options.groups(of: try transformerSizes().trunk.numLayers).count
   }
 
   /// The adapter that makes Live Avatar of its base.

@@ -40,47 +40,56 @@ package struct MemoryEstimate: Sendable, Codable {
   private struct Sizes {
     let vae: WanVAEConfiguration
     let trunk: WanTrunkConfiguration
+    /// Those that the device holds.
+    let layers: Range<Int>
     let dtype: DType
     let height, width, framesPerBlock: Int  // latent pixels, latent frames
 
     init(
-      _ vae: WanVAEConfiguration, _ trunk: WanTrunkConfiguration, _ size: ReferencePicture.Size, _ dtype: DType,
-      _ framesPerBlock: Int
+      _ vae: WanVAEConfiguration, _ trunk: WanTrunkConfiguration, _ layers: Range<Int>?, _ size: ReferencePicture.Size,
+      _ dtype: DType, _ framesPerBlock: Int
     ) {
       (self.vae, self.trunk, self.dtype, self.framesPerBlock) = (vae, trunk, dtype, framesPerBlock)
+      self.layers = layers ?? 0..<trunk.numLayers
       (height, width) = (size.height / vae.spatialStride, size.width / vae.spatialStride)
     }
 
     var memory: MemoryShape {
       MemoryShape(
-        layers: trunk.numLayers, heads: trunk.numHeads, headDim: trunk.headDim, tokensPerFrame: tokens, dtype: dtype,
-        device: .cpu)
+        devices: layers.map { _ in .cpu }, heads: trunk.numHeads, headDim: trunk.headDim, tokensPerFrame: tokens,
+        dtype: dtype)
     }
+    /// Whether the device has what stands before the layers, and the autoencoder.
+    var isFirst: Bool { trunk.isFirst(layers) }
     var tokens: Int { trunk.tokensPerFrame(height: height, width: width) }
 
     func bytes(_ values: Int) -> Int { values * dtype.size }
   }
 
-  /// One process of Live Avatar.
+  /// A device of one process of Live Avatar.
   ///
   /// - Parameters:
-  ///   - offload: whether the transformer's layers stay in host memory.
-  ///   - stage: what it does in a pipeline; nil for all.
+  ///   - weights: how the transformer's are kept.
+  ///   - stage: what the process does in a pipeline; nil for all.
+  ///   - layers: those that this device holds, beside what stands before the first and the head behind the last; nil for all, on one device.
   package init(
-    _ preset: LiveAvatarPreset, size: ReferencePicture.Size? = nil, dtype: DType, float8: Bool = false,
-    offload: Bool = false, options: LiveAvatarOptions = LiveAvatarOptions(),
-    stage: (steps: Range<Int>, decodes: Bool)? = nil
+    _ preset: LiveAvatarPreset, size: ReferencePicture.Size? = nil, dtype: DType,
+    weights: WeightOptions = WeightOptions(), options: LiveAvatarOptions = LiveAvatarOptions(),
+    stage: (steps: Range<Int>, decodes: Bool)? = nil, layers: Range<Int>? = nil
   ) throws {
     let stage = stage ?? (0..<options.steps, true)
     self.init(
-      sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype, float8: float8,
-      textRows: preset.settings(provenance: "").textRows, options: options, stage: stage)
+      sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype, float8: weights.float8,
+      textRows: preset.settings(provenance: "").textRows, options: options, stage: stage, layers: layers)
+    let trunk = preset.transformer.trunk
+    let held = layers ?? 0..<trunk.numLayers
     if !stage.steps.isEmpty {
       try addWeights(
-        "diffusion transformer", dtype, float8 ? WanS2VTransformer.float8Layers : nil,
-        offloading: offload ? preset.transformer.numLayers : 0
+        "diffusion transformer", dtype, weights.float8 ? WanS2VTransformer.float8Layers : nil, held, of: trunk,
+        offloads: weights.offload
       ) { _ = try WanS2VTransformer(preset.transformer, $0) }
     }
+    guard trunk.isFirst(held) else { return }
     try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
     if !stage.steps.isEmpty {
       try addWeights("speech encoder", dtype) { _ = Wav2Vec2(preset.audioEncoder, $0) }
@@ -90,9 +99,10 @@ package struct MemoryEstimate: Sendable, Codable {
   /// What a session of Live Avatar takes beside weights.
   init(
     sessionOf model: WanS2VConfiguration, _ vae: WanVAEConfiguration, _ size: ReferencePicture.Size, _ dtype: DType,
-    float8: Bool, textRows: Int, options: LiveAvatarOptions, stage: (steps: Range<Int>, decodes: Bool)
+    float8: Bool, textRows: Int, options: LiveAvatarOptions, stage: (steps: Range<Int>, decodes: Bool),
+    layers: Range<Int>? = nil
   ) {
-    let sizes = Sizes(vae, model.trunk, size, dtype, options.framesPerBlock)
+    let sizes = Sizes(vae, model.trunk, layers, size, dtype, options.framesPerBlock)
     if !stage.steps.isEmpty {
       let window = options.windowBlocks * options.framesPerBlock
       let condition = model.conditionTokens(height: sizes.height, width: sizes.width)
@@ -100,7 +110,7 @@ package struct MemoryEstimate: Sendable, Codable {
         Item(
           name: "blocks, \(stage.steps.count) × \(options.windowBlocks)",
           bytes: stage.steps.count * sizes.memory.byteCount(frames: window)),
-        Item(name: "picture and motion", bytes: sizes.bytes(2 * model.numLayers * condition * model.dim)),
+        Item(name: "picture and motion", bytes: sizes.bytes(2 * sizes.layers.count * condition * model.dim)),
       ]
       addConditions(sizes, rows: textRows, steps: options.steps, timeType: .float32)
       activations.append(
@@ -109,21 +119,29 @@ package struct MemoryEstimate: Sendable, Codable {
           bytes: sizes.bytes(
             model.trunk.passActivations(
               tokens: options.framesPerBlock * sizes.tokens, memory: window * sizes.tokens, beside: condition,
-              float8: float8) + model.soundContext(framesPerBlock: options.framesPerBlock))))
+              float8: float8)
+              + model.soundContext(framesPerBlock: options.framesPerBlock, sizes.layers))))
     }
     addPictures(sizes, decodes: stage.decodes, still: WanS2VTransformer.motionVideoFrames)
   }
 
   /// A session of LiveTalk in one process.
   ///
+  /// - Parameter layers: those that this device holds, as above.
   /// - Throws: `TorchError` for a policy whose window is as long as the clip.
   package init(
-    _ preset: ModelPreset, size: ReferencePicture.Size? = nil, dtype: DType, options: SessionOptions = SessionOptions()
+    _ preset: ModelPreset, size: ReferencePicture.Size? = nil, dtype: DType, options: SessionOptions = SessionOptions(),
+    layers: Range<Int>? = nil
   ) throws {
     try self.init(
       sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype,
-      textRows: preset.settings(provenance: "").textRows, options: options)
-    try addWeights("diffusion transformer", dtype) { _ = try WanTransformer(preset.transformer, $0) }
+      textRows: preset.settings(provenance: "").textRows, options: options, layers: layers)
+    let trunk = preset.transformer.trunk
+    let held = layers ?? 0..<trunk.numLayers
+    try addWeights("diffusion transformer", dtype, nil, held, of: trunk) {
+      _ = try WanTransformer(preset.transformer, $0)
+    }
+    guard trunk.isFirst(held) else { return }
     try addWeights("video autoencoder", dtype) { _ = WanVAE(preset.vae, $0) }
     try addWeights("speech encoder", dtype) { _ = Wav2Vec2(preset.audioEncoder, $0) }
   }
@@ -133,9 +151,9 @@ package struct MemoryEstimate: Sendable, Codable {
   /// - Throws: as the initialiser above.
   init(
     sessionOf model: WanTransformerConfiguration, _ vae: WanVAEConfiguration, _ size: ReferencePicture.Size,
-    _ dtype: DType, textRows: Int, options: SessionOptions
+    _ dtype: DType, textRows: Int, options: SessionOptions, layers: Range<Int>? = nil
   ) throws {
-    let sizes = Sizes(vae, model.trunk, size, dtype, options.framesPerBlock)
+    let sizes = Sizes(vae, model.trunk, layers, size, dtype, options.framesPerBlock)
     guard let window = options.policy.window(clipFrames: options.clipFrames) else {
       throw TorchError("The cache policy 'full' grows with the clip: give a window to count its memory.")
     }
@@ -152,32 +170,43 @@ package struct MemoryEstimate: Sendable, Codable {
 
   /// Counts a model's parameters in the types in which they are kept.
   ///
-  /// - Parameter layers: how many layers of a transformer stay in host memory, of which two at a time are on the device too.
+  /// - Parameters:
+  ///   - held: the layers of a transformer that the device holds; nil for a model that is on one device.
+  ///   - offloads: whether they stay in host memory: two of them at a time are on the device too.
   private mutating func addWeights(
-    _ name: String, _ dtype: DType, _ float8: Float8Layers? = nil, offloading layers: Int = 0,
-    _ build: (ParameterPath) throws -> Void
+    _ name: String, _ dtype: DType, _ float8: Float8Layers? = nil, _ held: Range<Int>? = nil,
+    of trunk: WanTrunkConfiguration? = nil, offloads: Bool = false, _ build: (ParameterPath) throws -> Void
   ) throws {
-    let store = ParameterStore.shapes(dtype: dtype, float8: float8)
+    // What is counted is on the CPU, whatever the device is; what others hold is nowhere.
+    let devices = held.map { held in
+      LayerDevices(
+        [(0..<held.lowerBound, .meta), (held, .cpu), (held.upperBound..<(trunk?.numLayers ?? 0), .meta)]
+          .filter { !$0.layers.isEmpty })
+    }
+    let store = ParameterStore.shapes(dtype: dtype, float8: float8, layerDevices: devices)
     try build(store.root)
-    guard layers > 0 else { return weights.append(Item(name: name, bytes: store.byteCount)) }
+    let bytes = store.byteCount(where: { $1 == .cpu })
+    guard offloads, let layers = trunk?.numLayers else { return weights.append(Item(name: name, bytes: bytes)) }
     // A layer's modulation is read with the timesteps, and stays on the device.
-    let inHost = store.byteCount(where: { $0.hasPrefix("blocks.") && !$0.hasSuffix(".modulation") })
-    weights.append(Item(name: "\(name), without layers", bytes: store.byteCount - inHost))
+    let inHost = store.byteCount(where: { key, _ in key.hasPrefix("blocks.") && !key.hasSuffix(".modulation") })
+    weights.append(Item(name: "\(name), without layers", bytes: bytes - inHost))
     weights.append(Item(name: "two of its layers", bytes: 2 * inHost / layers))
     host.append(Item(name: "\(layers) layers", bytes: inHost))
   }
 
   private mutating func addConditions(_ sizes: Sizes, rows: Int, steps: Int, timeType: DType) {
-    let (own, times) = sizes.trunk.timestepContext
+    let (own, times) = sizes.trunk.timestepContext(sizes.layers)
+    let given = sizes.isFirst ? rows * sizes.trunk.textDim : 0
     caches.append(
       Item(
-        name: "text, \(rows) rows", bytes: sizes.bytes(sizes.trunk.textContext(rows: rows) + rows * sizes.trunk.textDim)
-      ))
+        name: "text, \(rows) rows",
+        bytes: sizes.bytes(sizes.trunk.textContext(rows: rows, sizes.layers) + given)))
     caches.append(Item(name: "timesteps", bytes: (steps + 1) * (sizes.bytes(own) + times * timeType.size)))
   }
 
   /// - Parameter still: video frames for which the picture is encoded.
   private mutating func addPictures(_ sizes: Sizes, decodes: Bool, still: Int) {
+    guard sizes.isFirst else { return }
     let (vae, height, width) = (sizes.vae, sizes.height, sizes.width)
     if decodes {
       caches.append(Item(name: "decoder", bytes: sizes.bytes(vae.decoderHistory(height: height, width: width))))
@@ -195,23 +224,28 @@ package struct MemoryEstimate: Sendable, Codable {
 }
 
 extension AvatarModels {
-  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> MemoryEstimate {
-    try MemoryEstimate(
-      sessionOf: transformer.config, vae.configuration, size, dtype, textRows: settings.textRows, options: options)
+  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> [MemoryEstimate] {
+    try transformer.layerDevices.held.map {
+      try MemoryEstimate(
+        sessionOf: transformer.config, vae.configuration, size, dtype, textRows: settings.textRows, options: options,
+        layers: $0.layers)
+    }
   }
 }
 
 extension LiveAvatarModels {
-  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) -> MemoryEstimate {
+  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) -> [MemoryEstimate] {
     memory(size, options: options, stage: nil)
   }
 
   /// - Parameter stage: what a process does in a pipeline; nil for all.
   func memory(
     _ size: ReferencePicture.Size, options: SessionOptions, stage: (steps: Range<Int>, decodes: Bool)?
-  ) -> MemoryEstimate {
-    MemoryEstimate(
-      sessionOf: transformer.config, vae.configuration, size, dtype, float8: isFloat8, textRows: settings.textRows,
-      options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true))
+  ) -> [MemoryEstimate] {
+    transformer.layerDevices.held.map {
+      MemoryEstimate(
+        sessionOf: transformer.config, vae.configuration, size, dtype, float8: isFloat8, textRows: settings.textRows,
+        options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true), layers: $0.layers)
+    }
   }
 }

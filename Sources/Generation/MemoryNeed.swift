@@ -1,49 +1,71 @@
 import Basics
 import Models
+package import NN
 package import Torch
 
 extension CheckpointFolder {
-  /// Bytes of the device that generating a clip takes at least: what `MemoryEstimate` counts of a session, and the transformer's and the
+  /// Bytes of each device that generating a clip takes at least: what `MemoryEstimate` counts of a session, and the transformer's and the
   /// autoencoder's weights where they do not stay in their files. What else is needed is small beside these, or depends on the device; so
   /// this is no promise, but less is not enough. Nothing is allocated for it.
   ///
   /// - Parameters:
   ///   - options: with the latent frames of the clip, for a policy that keeps them all.
-  ///   - float8: whether most linear layers are kept in 8 bits.
-  ///   - offload: whether the transformer's layers stay in host memory.
+  ///   - devices: where the transformer's layers lie.
+  ///   - weights: how they are kept.
   ///   - stage: what this process does in a pipeline; nil for all.
   /// - Throws: `FileError` and the like where sizes cannot be read.
   package func leastMemory(
-    _ size: ReferencePicture.Size, _ options: SessionOptions, device: Device, dtype: DType, float8: Bool = false,
-    offload: Bool = false, stage: (steps: Range<Int>, decodes: Bool)? = nil
-  ) throws -> Int {
-    let session = try sessionMemory(size, options, dtype: dtype, float8: float8, stage: stage)
-    var transformer = try weights(.transformer)
+    _ size: ReferencePicture.Size, _ options: SessionOptions, on devices: LayerDevices, dtype: DType,
+    weights: WeightOptions = WeightOptions(), stage: (steps: Range<Int>, decodes: Bool)? = nil
+  ) throws -> [(device: Device, bytes: Int)] {
+    let sessions = try sessionMemory(size, options, on: devices, dtype: dtype, float8: weights.float8, stage: stage)
+    var transformer = try self.weights(.transformer)
     let (_, autoencoder, _) = try vaeWeights()
     if stage?.steps.isEmpty == true { transformer = [:] }
-    if offload, !device.isCPU { transformer = transformer.filter { !$0.key.hasPrefix("blocks.") } }
-    return session.cacheBytes + session.activationBytes
-      + copied(transformer, device, dtype, bytes: float8 ? 1 : dtype.size)
-      + copied(autoencoder, device, dtype, bytes: dtype.size)
+    if weights.offload, !devices.first.isCPU { transformer = transformer.filter { !$0.key.hasPrefix("blocks.") } }
+    let places = try parameterDevices(devices)
+    return sessions.map { device, session in
+      let own = transformer.filter { (places[$0.key] ?? devices.first) == device }
+      let autoencoder = device == devices.first ? copied(autoencoder, device, dtype, bytes: dtype.size) : 0
+      let weights = copied(own, device, dtype, bytes: weights.float8 ? 1 : dtype.size) + autoencoder
+      return (device, session.cacheBytes + session.activationBytes + weights)
+    }
   }
 
-  /// What a session takes beside the weights; parameters and errors as above.
+  /// What a session takes of each device beside the weights; parameters and errors as above.
   package func sessionMemory(
-    _ size: ReferencePicture.Size, _ options: SessionOptions, dtype: DType, float8: Bool = false,
-    stage: (steps: Range<Int>, decodes: Bool)? = nil
-  ) throws -> MemoryEstimate {
+    _ size: ReferencePicture.Size, _ options: SessionOptions, on devices: LayerDevices, dtype: DType,
+    float8: Bool = false, stage: (steps: Range<Int>, decodes: Bool)? = nil
+  ) throws -> [(device: Device, memory: MemoryEstimate)] {
     let transformer = try weights(.transformer)
     let (_, _, vae) = try vaeWeights()
-    return switch family.kind {
-    case .liveTalk:
-      try MemoryEstimate(
-        sessionOf: WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim), vae, size, dtype,
-        textRows: settings.textRows, options: options)
-    case .liveAvatar:
-      try MemoryEstimate(
-        sessionOf: s2vConfiguration(transformer), vae, size, dtype, float8: float8, textRows: settings.textRows,
-        options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true))
+    return try devices.held.map { group in
+      let memory =
+        switch family.kind {
+        case .liveTalk:
+          try MemoryEstimate(
+            sessionOf: WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim), vae, size,
+            dtype, textRows: settings.textRows, options: options, layers: group.layers)
+        case .liveAvatar:
+          try MemoryEstimate(
+            sessionOf: s2vConfiguration(transformer), vae, size, dtype, float8: float8, textRows: settings.textRows,
+            options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true), layers: group.layers)
+        }
+      return (group.device, memory)
     }
+  }
+
+  /// The device of each of the transformer's parameters.
+  private func parameterDevices(_ devices: LayerDevices) throws -> [String: Device] {
+    let store = ParameterStore.shapes(layerDevices: devices)
+    let transformer = try weights(.transformer)
+    switch family.kind {
+    case .liveTalk:
+      _ = try WanTransformer(
+        WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim), store.root)
+    case .liveAvatar: _ = try WanS2VTransformer(s2vConfiguration(transformer), store.root)
+    }
+    return Dictionary(uniqueKeysWithValues: store.layout.map { ($0.name, $0.device) })
   }
 
   /// Bytes of the weights that are copied: on the CPU those of another type, elsewhere all.

@@ -37,6 +37,8 @@ package final class ParameterStore {
 
   private let source: Source
   package let device: Device
+  /// Where a transformer's layers lie, if not all on `device`, which has the first of them and everything else.
+  package let layerDevices: LayerDevices?
   /// The type parameters are converted to; nil keeps each as the checkpoint has it.
   package let dtype: DType?
   /// Whether the model is for inference only: layers may then keep weights in an order of their own, and `parameters` stays
@@ -56,8 +58,8 @@ package final class ParameterStore {
   private let transform: ((String, Tensor, Device) throws -> Tensor)?
   /// What the transform threw first.
   private var failure: (any Error)?
-  /// Every key with its shape, how it starts and the type in which it is kept, in the same order.
-  package private(set) var layout: [(name: String, shape: [Int], initial: Initial, kept: DType)] = []
+  /// Every key with its shape, how it starts, and the type and the device in which it is kept, in the same order.
+  package private(set) var layout: [(name: String, shape: [Int], initial: Initial, kept: DType, device: Device)] = []
   private var missing: [String] = []
   private var misshaped: [String] = []
   private var notFinite: [String] = []
@@ -69,18 +71,21 @@ package final class ParameterStore {
   /// - Parameters:
   ///   - adaptation: which layers get factors to train, and what draws those that the checkpoint lacks.
   ///   - float8: which linear layers of a frozen model are kept in 8 bits.
-  ///   - offloadsLayers: see the property.
+  ///   - offloadsLayers, layerDevices: see the properties.
   ///   - transform: what a tensor of the checkpoint becomes on a device, of its own type: so that a large model can be changed while it is
   ///     read, one tensor at a time. What it throws, `finish` throws.
   ///   - checksValues: whether `finish` throws where a value is not finite. It reads every page of a mapped file, which shapes alone do not.
   package init(
     weights: [String: Tensor], name: String, device: Device = .cpu, dtype: DType? = nil, isFrozen: Bool = false,
     adaptation: (LoRAConfiguration, RandomGenerator)? = nil, float8: Float8Layers? = nil, offloadsLayers: Bool = false,
-    transform: ((String, Tensor, Device) throws -> Tensor)? = nil, checksValues: Bool = true
+    layerDevices: LayerDevices? = nil, transform: ((String, Tensor, Device) throws -> Tensor)? = nil,
+    checksValues: Bool = true
   ) {
+    precondition(layerDevices == nil || layerDevices?.first == device, "the first layers are where the model begins")
     self.checksValues = checksValues
     self.float8 = float8
     self.offloadsLayers = offloadsLayers
+    self.layerDevices = layerDevices
     self.transform = transform
     self.adaptation = adaptation?.0
     factorSource = adaptation?.1
@@ -93,12 +98,15 @@ package final class ParameterStore {
   /// Random parameters from a generator.
   package init(
     random generator: RandomGenerator, dtype: DType = .float32, isFrozen: Bool = false, float8: Float8Layers? = nil,
-    offloadsLayers: Bool = false
+    offloadsLayers: Bool = false, layerDevices: LayerDevices? = nil
   ) {
+    precondition(
+      layerDevices == nil || layerDevices?.first == generator.device, "the first layers are where the model begins")
     source = .random(generator)
     checksValues = false
     self.float8 = float8
     self.offloadsLayers = offloadsLayers
+    self.layerDevices = layerDevices
     transform = nil
     adaptation = nil
     factorSource = nil
@@ -108,27 +116,29 @@ package final class ParameterStore {
   }
 
   /// Shapes without values, to list what a checkpoint of a configuration holds; a model built on it cannot run.
-  package static func shapes(dtype: DType? = nil, float8: Float8Layers? = nil) -> ParameterStore {
-    ParameterStore(dtype: dtype, float8: float8)
+  package static func shapes(
+    dtype: DType? = nil, float8: Float8Layers? = nil, layerDevices: LayerDevices? = nil
+  ) -> ParameterStore {
+    ParameterStore(dtype: dtype, float8: float8, layerDevices: layerDevices)
   }
 
-  private init(dtype: DType?, float8: Float8Layers?) {
+  private init(dtype: DType?, float8: Float8Layers?, layerDevices: LayerDevices?) {
     source = .shapes
     checksValues = false
-    (self.float8, transform, offloadsLayers) = (float8, nil, false)
+    (self.float8, transform, offloadsLayers, self.layerDevices) = (float8, nil, false, layerDevices)
     adaptation = nil
     factorSource = nil
-    device = .cpu
+    device = layerDevices?.first ?? .cpu
     self.dtype = dtype
     isFrozen = true
   }
 
   /// Bytes of all parameters in the types in which they are kept, fp32 where none is stated; in 8 bits with their factors.
-  package var byteCount: Int { byteCount(where: { _ in true }) }
+  package var byteCount: Int { byteCount(where: { _, _ in true }) }
 
-  /// Those of the parameters whose keys fulfil a condition.
-  package func byteCount(where isCounted: (String) -> Bool) -> Int {
-    layout.filter { isCounted($0.name) }.map {
+  /// Those of the parameters whose key and device fulfil a condition.
+  package func byteCount(where isCounted: (String, Device) -> Bool) -> Int {
+    layout.filter { isCounted($0.name, $0.device) }.map {
       $0.shape.reduce($0.kept.size, *) + ($0.kept == .float8E4M3 ? DType.float32.size : 0)
     }.reduce(0, +)
   }
@@ -140,7 +150,7 @@ package final class ParameterStore {
     return isFrozen && !offloadsLayers && missing.isEmpty && misshaped.isEmpty && (!device.isCPU || dtype == .bfloat16)
   }
 
-  package var root: ParameterPath { ParameterPath(store: self, key: "") }
+  package var root: ParameterPath { ParameterPath(store: self, key: "", device: device) }
 
   /// Whether a checkpoint holds this key; false for random parameters.
   func contains(_ key: String) -> Bool {
@@ -148,15 +158,16 @@ package final class ParameterStore {
   }
 
   func parameter(
-    _ key: String, _ shape: [Int], _ initial: Initial, dtype override: DType?, kept: DType?, channelsLast: Bool
+    _ key: String, _ shape: [Int], _ initial: Initial, dtype override: DType?, kept: DType?, device: Device,
+    channelsLast: Bool
   ) -> Tensor {
-    var tensor = make(key, shape, initial, dtype: override ?? dtype)
+    var tensor = make(key, shape, initial, dtype: override ?? dtype, on: device)
     if channelsLast {
       if tensor.rank == 5 { tensor = tensor.channelsLast3D() }
       if tensor.rank == 4 { tensor = tensor.unsqueeze(2).channelsLast3D().squeeze(2) }
     }
     used.insert(key)
-    layout.append((key, shape, initial, kept ?? override ?? dtype ?? .float32))
+    layout.append((key, shape, initial, kept ?? override ?? dtype ?? .float32, device))
     if !isFrozen {
       parameters.append((key, tensor))
       if adaptation?.trains(key) ?? true { trained.append((key, tensor)) }
@@ -171,9 +182,10 @@ package final class ParameterStore {
       let key = "\(layer).\(name).default.weight"
       let tensor =
         contains(key)
-        ? make(key, shape, initial, dtype: dtype) : initial.tensor(shape, dtype ?? .float32, factorSource).to(device)
+        ? make(key, shape, initial, dtype: dtype, on: device)
+        : initial.tensor(shape, dtype ?? .float32, factorSource).to(device)
       used.insert(key)
-      layout.append((key, shape, initial, tensor.dtype))
+      layout.append((key, shape, initial, tensor.dtype, device))
       parameters.append((key, tensor))
       trained.append((key, tensor))
       return tensor
@@ -188,7 +200,7 @@ package final class ParameterStore {
     for (_, tensor) in trained { tensor.requiresGrad = true }
   }
 
-  private func make(_ key: String, _ shape: [Int], _ initial: Initial, dtype: DType?) -> Tensor {
+  private func make(_ key: String, _ shape: [Int], _ initial: Initial, dtype: DType?, on device: Device) -> Tensor {
     switch source {
     case .shapes: return Tensor.empty([0])
     case .weights(let weights, _):
@@ -211,7 +223,7 @@ package final class ParameterStore {
         failure = failure ?? error
         return Tensor.empty([0])
       }
-    case .random(let generator): return initial.tensor(shape, dtype ?? .float32, generator)
+    case .random(let generator): return initial.tensor(shape, dtype ?? .float32, generator).to(device)
     }
   }
 
@@ -268,11 +280,27 @@ package struct CheckpointMismatch: SentenceError, LocalizedError, Sendable {
 package struct ParameterPath {
   package let store: ParameterStore
   package let key: String
+  /// Where the parameters lie.
+  let device: Device
+
+  fileprivate init(store: ParameterStore, key: String, device: Device) {
+    (self.store, self.key, self.device) = (store, key, device)
+  }
 
   package static func / (path: ParameterPath, name: String) -> ParameterPath {
-    ParameterPath(store: path.store, key: path.key.isEmpty ? name : "\(path.key).\(name)")
+    ParameterPath(store: path.store, key: path.key.isEmpty ? name : "\(path.key).\(name)", device: path.device)
   }
   package static func / (path: ParameterPath, index: Int) -> ParameterPath { path / "\(index)" }
+
+  /// The same place, for parameters that lie where a layer of the transformer does.
+  package func beside(layer: Int) -> ParameterPath {
+    ParameterPath(store: store, key: key, device: store.layerDevices?[layer] ?? device)
+  }
+
+  /// The same place, for parameters that lie where the transformer's last layers do.
+  package var besideLastLayer: ParameterPath {
+    ParameterPath(store: store, key: key, device: store.layerDevices?.last ?? device)
+  }
 
   /// The parameter `name` here. A wrong or missing one is reported by the store's `finish`.
   ///
@@ -284,7 +312,8 @@ package struct ParameterPath {
     _ name: String, _ shape: [Int], _ initial: ParameterStore.Initial = .zeros, dtype: DType? = nil,
     kept: DType? = nil, channelsLast: Bool = false
   ) -> Tensor {
-    store.parameter((self / name).key, shape, initial, dtype: dtype, kept: kept, channelsLast: channelsLast)
+    store.parameter(
+      (self / name).key, shape, initial, dtype: dtype, kept: kept, device: device, channelsLast: channelsLast)
   }
 
   /// Whether a linear layer here is kept in 8 bits.

@@ -7,12 +7,15 @@ package enum Device: Hashable, Sendable, CustomStringConvertible {
   case cpu
   case cuda(Int)
   case mps
+  /// Shapes without values: what is computed there takes no time and no memory, and cannot be read. No user names it.
+  case meta
 
   package var description: String {
     switch self {
     case .cpu: "cpu"
     case .cuda(let index): "cuda:\(index)"
     case .mps: "mps"
+    case .meta: "meta"
     }
   }
 
@@ -54,6 +57,7 @@ package enum Device: Hashable, Sendable, CustomStringConvertible {
     switch Int(device.kind) {
     case CT_CUDA: self = .cuda(Int(device.index))
     case CT_MPS: self = .mps
+    case CT_META: self = .meta
     default: self = .cpu
     }
   }
@@ -63,6 +67,7 @@ package enum Device: Hashable, Sendable, CustomStringConvertible {
     case .cpu: ct_device(kind: Int32(CT_CPU), index: 0)
     case .cuda(let index): ct_device(kind: Int32(CT_CUDA), index: Int32(index))
     case .mps: ct_device(kind: Int32(CT_MPS), index: 0)
+    case .meta: ct_device(kind: Int32(CT_META), index: 0)
     }
   }
 

@@ -139,16 +139,7 @@ struct GenerateCommand: ParsableCommand {
       discussion: "By default drawn from 4 to 30 for every pass, by the seed.", valueName: "n"))
   var sinkDistance: Int?
 
-  @Flag(name: .customLong("fp8"), help: "Live Avatar: compute most linear layers in 8 bits.")
-  var float8 = false
-
-  @Flag(
-    help: ArgumentHelp(
-      "Live Avatar: keep the transformer's layers in host memory.",
-      discussion:
-        "Each layer is copied to the device ahead of its use: for a GPU that does not hold the model. The video is the same."
-    ))
-  var offload = false
+  @OptionGroup var weights: WeightArguments
 
   @Flag(
     help: ArgumentHelp(
@@ -180,7 +171,11 @@ struct GenerateCommand: ParsableCommand {
   func run() throws {
     let device = try compute.resolve()
     guard pipeline else { return try run(on: device, nil) }
-    let processes = try Processes.launched(device: compute.device) { Interruption.undoAll() }
+    let folder = try CheckpointFolder(URL(fileURLWithPath: checkpoint))
+    try folder.requireAll()
+    let processes = try Processes.launched(
+      device: compute.device, devicesPerProcess: folder.devicesPerProcess(weights.options)
+    ) { Interruption.undoAll() }
     do {
       let plan = try PipelinePlan(steps: steps, ranks: processes.count)
       if let group = processes.group { try run(on: group.device, (plan, group)) }
@@ -217,7 +212,11 @@ struct GenerateCommand: ParsableCommand {
     if let seconds, seconds > voice.seconds + 0.05 {
       job.remark = String(format: "The sound ends after %.1f s, and the video with it.", voice.seconds)
     }
-    (job.float8, job.offload, job.pipeline) = (float8, offload, pipeline)
+    (job.weights, job.pipeline) = (weights.options, pipeline)
+    let stage = pipeline.map { (steps: $0.plan.steps(of: $0.group.rank), decodes: job.writes) }
+    if stage?.steps.isEmpty != true, weights.layersPerDevice != nil {
+      _ = try folder.layerDevices(job.weights, from: device)
+    }
     let isQuiet = quiet || !job.writes
     let report = ProgressReport(isQuiet: isQuiet)
     var options = SessionOptions(folder.settings, policy: policy, positionLimit: positionLimit)
@@ -225,13 +224,15 @@ struct GenerateCommand: ParsableCommand {
     options.sink.adaptive = sink ?? options.sink.adaptive
     options.sink.distance = sinkDistance
     // Where the sizes cannot be read, the checks of the weights say so better.
-    let need = try? folder.leastMemory(
-      target, options, device: device, dtype: job.dtype, float8: float8, offload: offload,
-      stage: pipeline.map { ($0.plan.steps(of: $0.group.rank), job.writes) })
-    if let need {
+    let needs = try? folder.leastMemory(
+      target, options,
+      on: folder.layerDevices(stage?.steps.isEmpty == true ? WeightOptions() : job.weights, from: device),
+      dtype: job.dtype, weights: job.weights, stage: stage)
+    for need in needs ?? [] {
       let remedy =
         "a smaller --size" + (folder.family.kind == .liveTalk ? " or a shorter --policy" : "") + " takes less"
-      let note = try device.requireMemory(need, for: "A video of \(target.height)x\(target.width)", remedy: remedy)
+      let note = try need.device.requireMemory(
+        need.bytes, for: "A video of \(target.height)x\(target.width)", remedy: remedy)
       if let note { report.note(note) }
     }
     let took = try job.run(options, report)
@@ -243,7 +244,8 @@ struct GenerateCommand: ParsableCommand {
     let options: [(name: String, isGiven: Bool, kind: ModelFamily.Kind)] = [
       ("--policy", policy != nil, .liveTalk), ("--position-limit", positionLimit != nil, .liveTalk),
       ("--sink", sink != nil, .liveAvatar), ("--sink-distance", sinkDistance != nil, .liveAvatar),
-      ("--fp8", float8, .liveAvatar), ("--offload", offload, .liveAvatar), ("--pipeline", pipeline, .liveAvatar),
+      ("--fp8", weights.float8, .liveAvatar), ("--offload", weights.offload, .liveAvatar),
+      ("--pipeline", pipeline, .liveAvatar),
     ]
     if let wrong = options.first(where: { $0.isGiven && $0.kind != family.kind }) {
       throw LiveTalkError("\(family.name) has no \(wrong.name); leave it out.")

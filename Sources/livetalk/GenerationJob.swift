@@ -22,10 +22,8 @@ struct GenerationJob {
   let output: String
   let device: Device
   let dtype: DType
-  /// Whether most linear layers are computed in 8 bits.
-  var float8 = false
-  /// Whether the transformer's layers stay in host memory.
-  var offload = false
+  /// How the transformer's weights are kept.
+  var weights = WeightOptions()
   /// What the user should know before the work begins.
   var remark: String?
   /// The processes that share the work, this one among them; nil for one alone.
@@ -81,7 +79,7 @@ struct GenerationJob {
   /// The whole work in this process. The text encoder runs and goes before the other models come: they need not share the memory.
   private func session(_ options: SessionOptions, _ report: ProgressReport) throws -> Generate {
     let text = try encodedText(report)
-    let models = try folder.loadModels(device: device, dtype: dtype, float8: float8, offload: offload) {
+    let models = try folder.loadModels(device: device, dtype: dtype, weights: weights) {
       report.status("Loading the \($0)")
     }
     try models.check(size)
@@ -95,7 +93,7 @@ struct GenerationJob {
     let (plan, rank) = (pipeline.plan, pipeline.group.rank)
     let text = try plan.steps(of: rank).isEmpty ? nil : encodedText(report)
     let (models, vae) = try folder.loadStage(
-      plan, rank: rank, device: device, dtype: dtype, float8: float8, offload: offload
+      plan, rank: rank, device: device, dtype: dtype, weights: weights
     ) { report.status("Loading the \($0)") }
     try models?.check(size)
     let stage = try PipelineStage(

@@ -121,12 +121,7 @@ struct ServeCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Denoising steps of a block.", valueName: "n"))
   var steps = 4
 
-  @Flag(name: .customLong("fp8"), help: "Live Avatar: compute most linear layers in 8 bits.")
-  var float8 = false
-
-  @Flag(
-    help: "Live Avatar: keep the transformer's layers in host memory; each is copied to the device ahead of its use.")
-  var offload = false
+  @OptionGroup var weights: WeightArguments
 
   @Flag(
     help: ArgumentHelp(
@@ -189,7 +184,7 @@ struct ServeCommand: ParsableCommand {
         try DeviceEngine(pipeline: pipelined, of: folder, options: sessionOptions(folder), maxSessions: maxSessions)
       } else {
         try DeviceEngine(
-          loading: folder, devices: [device], dtype: dtype.resolve(on: device), float8: float8, offload: offload,
+          loading: folder, devices: [device], dtype: dtype.resolve(on: device), weights: weights.options,
           maxSessions: maxSessions, steps: steps)
       }
     let server = try LiveServer(

@@ -17,7 +17,8 @@ extension ServeCommand {
       throw LiveTalkError("\(folder.family.name) has no --pipeline; leave it out.")
     }
     // While nobody talks the processes have nothing to say to each other; a lost one is found all the same.
-    let processes = try Processes.launched(device: compute.device, timeout: nil)
+    let processes = try Processes.launched(
+      device: compute.device, devicesPerProcess: folder.devicesPerProcess(weights.options), timeout: nil)
     do {
       let plan = try PipelinePlan(steps: steps, ranks: processes.count)
       if let group = processes.group {
@@ -64,20 +65,27 @@ extension ServeCommand {
   ) throws -> (models: LiveAvatarModels?, vae: WanVAE) {
     let device = pipeline.group.device
     return try folder.loadStage(
-      pipeline.plan, rank: pipeline.group.rank, device: device, dtype: dtype.resolve(on: device), float8: float8,
-      offload: offload)
+      pipeline.plan, rank: pipeline.group.rank, device: device, dtype: dtype.resolve(on: device),
+      weights: weights.options)
   }
 
   /// How many sessions a process that has loaded its models has memory for; nil on the CPU, whose memory the first process counts for all.
   private func room(of folder: CheckpointFolder, _ pipeline: Pipeline) throws -> Int? {
     let (plan, group) = pipeline
-    guard !group.device.isCPU, let free = group.device.freeMemory else { return nil }
+    guard !group.device.isCPU else { return nil }
+    let steps = plan.steps(of: group.rank)
+    // One that only decodes has no layers, and one device.
+    let devices = try folder.layerDevices(steps.isEmpty ? WeightOptions() : weights.options, from: group.device)
     let needs = try folder.settings.imageSizes.map {
       try folder.sessionMemory(
-        $0, sessionOptions(folder), dtype: dtype.resolve(on: group.device), float8: float8,
-        stage: (plan.steps(of: group.rank), group.rank == plan.decoder))
+        $0, sessionOptions(folder), on: devices, dtype: dtype.resolve(on: group.device), float8: weights.float8,
+        stage: (steps, group.rank == plan.decoder))
     }
-    let activations = needs.map(\.activationBytes).max() ?? 0
-    return max(0, free - activations) / max(1, needs.map(\.cacheBytes).max() ?? 1)
+    let rooms = (needs.first ?? []).indices.compactMap { device -> Int? in
+      guard let free = needs[0][device].device.freeMemory else { return nil }
+      let activations = needs.map { $0[device].memory.activationBytes }.max() ?? 0
+      return max(0, free - activations) / max(1, needs.map { $0[device].memory.cacheBytes }.max() ?? 1)
+    }
+    return rooms.min()
   }
 }

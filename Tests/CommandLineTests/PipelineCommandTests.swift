@@ -37,6 +37,31 @@ import Testing
     }
   }
 
+  @Test func `layers on several devices make the video of one, alone and in a pipeline`() async throws {
+    let plain = try await Tool.run(arguments + ["-o", folder["alone.rgb"].path])
+    try #require(plain.status == 0, "\(plain.error)")
+    let alone = try Data(contentsOf: folder["alone.rgb"])
+    // On a processor the groups of layers share the one device that there is.
+    let layers = ["--device", "cpu", "--layers-per-device"]
+    let divided = try await Tool.run(arguments + layers + ["3", "-o", folder["divided.rgb"].path])
+    #expect(divided.status == 0, "\(divided.error)")
+    #expect(try Data(contentsOf: folder["divided.rgb"]) == alone)
+    let results = try await Tool.runTogether(
+      try Tool.executable(), arguments + ["--pipeline"] + layers + ["2", "-o", folder["both.rgb"].path],
+      Fixtures.ranks(2))
+    for result in results { #expect(result.status == 0, "\(result.error)") }
+    #expect(try Data(contentsOf: folder["both.rgb"]) == alone)
+
+    for (more, sentence) in [
+      (["0"], "--layers-per-device is a number from 1 to 4, the layers of this transformer, not 0"),
+      (["5"], "--layers-per-device is a number from 1 to 4, the layers of this transformer, not 5"),
+      (["2", "--offload"], "leave one of them out"),
+    ] {
+      let wrong = try await Tool.run(arguments + layers + more + ["-o", folder["out.rgb"].path])
+      #expect(wrong.status == 1 && wrong.complaints.count == 1 && wrong.error.contains(sentence), "\(wrong.error)")
+    }
+  }
+
   @Test func `bench tells what a pipeline gives, and what its parts would give otherwise`() async throws {
     let results = try await Tool.runTogether(
       try Tool.executable(),

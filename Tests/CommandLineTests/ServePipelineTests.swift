@@ -71,7 +71,7 @@ import Testing
   @Test func `the first process serves, and ends the others`() async throws {
     let client = Client(port: port)
     let answers = Locked([String: Int]())
-    let results = try await serve(2) { processes in
+    let results = try await serve(2, "--layers-per-device", "2") { processes in
       defer { kill(processes[0], SIGTERM) }
       let isReady = try await client.await("/readyz", 200)
       let opened = await client.status("POST", "/v1/sessions")

@@ -8,14 +8,18 @@ extension Probe {
   /// Generates videos with a tiny Live Avatar, one after the other: one process by a session, several as a pipeline; the one that decodes
   /// prints a line for each block.
   ///
-  /// Arguments: for each video blocks,blocks of a clip,when the sink changes,the seed; such as 7,2,released,3.
+  /// Arguments: `layers=N` for groups of layers in each process, then for each video blocks,blocks of a clip,when the sink changes,the
+  /// seed; such as 7,2,released,3.
   static func avatar(_ arguments: [String], _ group: ProcessGroup?) throws {
-    let models = try LiveAvatarModels(random: .liveAvatarTiny, device: .cpu, dtype: .float32)
-    for argument in arguments {
+    let layers = arguments.first.flatMap { $0.hasPrefix("layers=") ? Int($0.dropFirst(7)) : nil }
+    let models = try LiveAvatarModels(
+      random: .liveAvatarTiny, device: .cpu, dtype: .float32, weights: WeightOptions(layersPerDevice: layers))
+    for argument in arguments.dropFirst(layers == nil ? 0 : 1) {
       let words = argument.split(separator: ",").map(String.init)
       let numbers = words.compactMap { Int($0) }
       guard words.count == 4, numbers.count == 3, let sink = AdaptiveSink(rawValue: words[2]) else {
-        throw TorchError("usage: distributed-probe avatar blocks,blocks-per-clip,paper|released|never,seed …")
+        throw TorchError(
+          "usage: distributed-probe avatar [layers=N] blocks,blocks-per-clip,paper|released|never,seed …")
       }
       try withInferenceMode {
         try generate(

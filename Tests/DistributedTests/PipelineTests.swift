@@ -51,6 +51,8 @@ import Torch
       let several = try await Self.lines(size, Self.videos)
       #expect(several == one, "\(size) processes")
     }
+    // With the layers of each process in two groups.
+    #expect(try await Self.lines(2, ["layers=2"] + Self.videos) == one)
   }
 
   @Test(.serialized, arguments: [(0, SIGKILL), (1, SIGSTOP), (2, SIGKILL)])

@@ -141,7 +141,7 @@ import Torch
     let worker = DeviceWorker(models, options: SessionOptions(models.settings))
     // 2 · 6 layers · 15 frames · 64 tokens · 96 channels · 4 bytes.
     let keys = 2 * 6 * 15 * 64 * 96 * 4
-    let bytes = try worker.memory(ReferencePicture.Size(height: 128, width: 128))
+    let bytes = try worker.memory(ReferencePicture.Size(height: 128, width: 128))[0]
     #expect(bytes > keys && bytes < keys + 40_000_000)
   }
 

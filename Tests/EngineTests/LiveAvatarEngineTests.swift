@@ -183,7 +183,7 @@ import Torch
     let worker = DeviceWorker(models, options: SessionOptions(models.settings))
     // 4 steps · keys and values · 4 layers · 12 frames · 16 tokens · 96 channels · 4 bytes.
     let caches = 4 * 2 * 4 * 12 * 16 * 96 * 4
-    let needed = try worker.memory(Self.size)
+    let needed = try worker.memory(Self.size)[0]
     #expect(needed > caches && needed < caches + 20_000_000)
     let engine = try await engine(memoryBudget: needed * 3 / 2)
     #expect(engine.information.memoryPerSession == needed)
@@ -191,6 +191,53 @@ import Torch
     await #expect(throws: AdmissionError.self) { try await engine.open(request()) }
     await one.close()
     #expect(await engine.load().free == 1)
+  }
+
+  /// Models whose sessions say that they take memory of two devices.
+  private struct OnTwoDevices: SessionModels {
+    let models: LiveAvatarModels
+    /// Of the keys and values of a session on each device.
+    let caches: [Int]
+
+    let devices = [Device.cpu, .cpu]
+    var vae: WanVAE { models.vae }
+    var audioEncoder: Wav2Vec2 { models.audioEncoder }
+    var settings: CheckpointSettings { models.settings }
+    var textWidth: Int { models.textWidth }
+    var pixelsPerToken: (height: Int, width: Int) { models.pixelsPerToken }
+    var geometry: LatentGeometry { models.geometry }
+
+    func encode(
+      image: Tensor, options: SessionOptions, tap: RolloutTap?
+    ) throws -> (_ textEmbedding: Tensor) throws -> any BlockSession {
+      try models.encode(image: image, options: options, tap: tap)
+    }
+    func fewestSteps(from steps: Int) -> Int { models.fewestSteps(from: steps) }
+    func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> [MemoryEstimate] {
+      caches.map { MemoryEstimate(weights: [], caches: [.init(name: "blocks", bytes: $0)], activations: []) }
+    }
+    func audioFeatures(of clip: Clip, isLive: Bool) throws -> () throws -> Tensor {
+      try models.audioFeatures(of: clip, isLive: isLive)
+    }
+    func speechStream(framesPerBlock: Int) -> SpeechFeatureStream {
+      models.speechStream(framesPerBlock: framesPerBlock)
+    }
+  }
+
+  @Test(arguments: [[100, 40], [40, 100]])
+  func `of several devices the one with the least room says how many sessions there are`(caches: [Int]) async throws {
+    let models = try models()
+    let engine = try DeviceEngine(
+      models: [OnTwoDevices(models: models, caches: caches)], name: "small", options: SessionOptions(models.settings),
+      maxSessions: 4, memoryBudget: 150, encodePrompt: { text($0, models) })
+    try await engine.prepare()
+    #expect(engine.information.memoryPerSession == 140 && engine.information.devices == ["cpu", "cpu"])
+    #expect(await engine.load().free == 1)
+    let one = try await engine.open(request())
+    await #expect(throws: AdmissionError.memory(needed: 100, free: 50, retryAfter: 15)) {
+      try await engine.open(request())
+    }
+    await one.close()
   }
 
   @Test func `a stopped block is begun again as though nothing had been`() throws {

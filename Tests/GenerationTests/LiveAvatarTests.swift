@@ -264,7 +264,7 @@ struct TinyLiveAvatar {
     let checkpoint = try made(folder)
     let (plain, eight) = (
       try checkpoint.loadS2VTransformer(dtype: .bfloat16),
-      try checkpoint.loadS2VTransformer(dtype: .bfloat16, float8: WanS2VTransformer.float8Layers)
+      try checkpoint.loadS2VTransformer(dtype: .bfloat16, WeightOptions(float8: true))
     )
     func latents(_ transformer: WanS2VTransformer) throws -> Tensor {
       let generator = RandomGenerator(seed: 4)

@@ -9,7 +9,7 @@ import Torch
 @Suite struct OffloadTests {
   private func models(_ dtype: DType = .float32, float8: Bool = false, offload: Bool) throws -> LiveAvatarModels {
     try LiveAvatarModels(
-      random: .liveAvatarTiny, device: .cpu, dtype: dtype, float8: float8, offload: offload)
+      random: .liveAvatarTiny, device: .cpu, dtype: dtype, weights: WeightOptions(float8: float8, offload: offload))
   }
 
   private func rollout(_ models: LiveAvatarModels, seed: UInt64 = 3) throws -> LiveAvatarRollout {
@@ -65,7 +65,7 @@ import Torch
     let root = folder.url.appendingPathComponent("tiny")
     try RandomCheckpoint(ModelPreset.tiny).write(to: root)
     let error = #expect(throws: TorchError.self) {
-      try CheckpointFolder(root).loadModels(device: .cpu, dtype: .float32, offload: true)
+      try CheckpointFolder(root).loadModels(device: .cpu, dtype: .float32, weights: WeightOptions(offload: true))
     }
     #expect(error?.description == "LiveTalk is not offloaded; leave --offload out.")
   }

@@ -27,8 +27,8 @@ struct MadeUpTransformer: BlockTransformer {
   func read(timesteps: Tensor) -> Tensor { (timesteps / 1000).unsqueeze(-1) }
   func memoryShape(for latents: Tensor) -> MemoryShape {
     MemoryShape(
-      layers: 1, heads: 2, headDim: Self.width / 2, tokensPerFrame: latents.size(3) * latents.size(4),
-      batch: latents.size(0), dtype: .float32, device: .cpu)
+      devices: [.cpu], heads: 2, headDim: Self.width / 2, tokensPerFrame: latents.size(3) * latents.size(4),
+      batch: latents.size(0), dtype: .float32)
   }
   func rotary(for latents: Tensor) -> Rotary {
     Rotary(headDim: Self.width / 2, grid: (latents.size(3), latents.size(4)), device: .cpu)

@@ -27,7 +27,7 @@ enum {
   CT_FLOAT8_E4M3, CT_FLOAT8_E5M2, CT_COMPLEX64
 };
 // Device kinds.
-enum { CT_CPU, CT_CUDA, CT_MPS };
+enum { CT_CPU, CT_CUDA, CT_MPS, CT_META };
 typedef struct { int32_t kind; int32_t index; } ct_device;
 
 const char *_Nonnull ct_last_error(void);

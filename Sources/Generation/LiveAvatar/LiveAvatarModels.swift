@@ -14,6 +14,7 @@ package struct LiveAvatarModels: SessionModels {
   /// runs ahead. Sound that is encoded as it is heard is always that of its frame.
   package var correctsLead = true
 
+  package var devices: [Device] { transformer.layerDevices.held.map(\.device) }
   package var textWidth: Int { transformer.config.textDim }
   package var geometry: LatentGeometry { LatentGeometry.liveAvatar.over(vae.configuration) }
   /// The coarsest motion tokens span four tokens of noise along a side.
@@ -24,17 +25,16 @@ package struct LiveAvatarModels: SessionModels {
 
   /// Loads a checkpoint. Weights whose type is the run's stay in the mapped files on the CPU.
   ///
-  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, or `TorchError`.
+  /// - Throws: `FileError`, `CheckpointMismatch` with all keys that are wrong, `TorchError`, or `LiveTalkError` for devices that are not there.
   package init(
-    loading folder: CheckpointFolder, device: Device, dtype: DType, float8: Bool = false, offload: Bool = false,
+    loading folder: CheckpointFolder, device: Device, dtype: DType, weights: WeightOptions = WeightOptions(),
     report: (String) -> Void = { _ in }
   ) throws {
     try folder.requireAll()
-    (settings, isFloat8) = (folder.settings, float8)
+    (settings, isFloat8) = (folder.settings, weights.float8)
     try folder.verifyFit()
     report("diffusion transformer")
-    transformer = try folder.loadS2VTransformer(
-      device: device, dtype: dtype, float8: float8 ? WanS2VTransformer.float8Layers : nil, offload: offload)
+    transformer = try folder.loadS2VTransformer(device: device, dtype: dtype, weights)
     report("video autoencoder")
     vae = try folder.loadVAE(device: device, dtype: dtype)
     report("speech encoder")
@@ -43,17 +43,18 @@ package struct LiveAvatarModels: SessionModels {
 
   /// Models of a preset's sizes with random weights, for benchmarks.
   package init(
-    random preset: LiveAvatarPreset, device: Device, dtype: DType, float8: Bool = false, offload: Bool = false,
+    random preset: LiveAvatarPreset, device: Device, dtype: DType, weights: WeightOptions = WeightOptions(),
     seed: UInt64 = 0
   ) throws {
     let store = ParameterStore(
       random: RandomGenerator(seed: seed, device: device), dtype: dtype, isFrozen: true,
-      float8: float8 ? WanS2VTransformer.float8Layers : nil, offloadsLayers: offload)
+      float8: weights.float8 ? WanS2VTransformer.float8Layers : nil, offloadsLayers: weights.offload,
+      layerDevices: try weights.layerDevices(preset.transformer.numLayers, from: device))
     transformer = try WanS2VTransformer(preset.transformer, store.root / "transformer")
     let others = ParameterStore(random: RandomGenerator(seed: seed + 1, device: device), dtype: dtype, isFrozen: true)
     vae = WanVAE(preset.vae, others.root / "vae")
     audioEncoder = Wav2Vec2(preset.audioEncoder, others.root / "wav2vec2")
-    (settings, isFloat8) = (preset.settings(provenance: "random weights"), float8)
+    (settings, isFloat8) = (preset.settings(provenance: "random weights"), weights.float8)
   }
 
   package func encode(

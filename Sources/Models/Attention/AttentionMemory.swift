@@ -63,29 +63,27 @@ package struct ProjectedKeys {
 
 /// The sizes of a memory's rows.
 package struct MemoryShape: Sendable {
-  package var layers: Int
+  /// The device of each layer.
+  package var devices: [Device]
   package var heads: Int
   package var headDim: Int
   package var tokensPerFrame: Int
   package var batch: Int
   package var dtype: DType
-  package var device: Device
 
-  package init(
-    layers: Int, heads: Int, headDim: Int, tokensPerFrame: Int, batch: Int = 1, dtype: DType, device: Device
-  ) {
-    (self.layers, self.heads, self.headDim, self.tokensPerFrame) = (layers, heads, headDim, tokensPerFrame)
-    (self.batch, self.dtype, self.device) = (batch, dtype, device)
+  package init(devices: [Device], heads: Int, headDim: Int, tokensPerFrame: Int, batch: Int = 1, dtype: DType) {
+    (self.devices, self.heads, self.headDim, self.tokensPerFrame) = (devices, heads, headDim, tokensPerFrame)
+    (self.batch, self.dtype) = (batch, dtype)
   }
 
   /// Bytes of the keys and values of so many latent frames: what admission counts with.
   package func byteCount(frames: Int) -> Int {
-    2 * layers * batch * frames * tokensPerFrame * heads * headDim * dtype.size
+    2 * devices.count * batch * frames * tokensPerFrame * heads * headDim * dtype.size
   }
 
   /// Zeros for the keys or the values of so many latent frames, `[B, frames·T, H, D]` for each layer.
   package func rows(frames: Int) -> [Tensor] {
-    (0..<layers).map { _ in .zeros([batch, frames * tokensPerFrame, heads, headDim], dtype, device: device) }
+    devices.map { .zeros([batch, frames * tokensPerFrame, heads, headDim], dtype, device: $0) }
   }
 }
 

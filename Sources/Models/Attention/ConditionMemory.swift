@@ -46,7 +46,7 @@ package final class ConditionMemory: AttentionMemory {
 final class MemoryBesideCondition: AttentionMemory {
   private let memory: any AttentionMemory
   private let condition: ConditionMemory
-  private let factors: Tensor  // [M, D/2, 2]
+  private var factors: Tensor  // [M, D/2, 2]
 
   /// - Parameter factors: the rotary factors that the condition's tokens have in this pass, `[M, D/2, 2]`.
   init(_ memory: any AttentionMemory, _ condition: ConditionMemory, factors: Tensor) {
@@ -61,6 +61,8 @@ final class MemoryBesideCondition: AttentionMemory {
     _ keys: ProjectedKeys, _ values: Tensor, of block: Range<Int>, layer: Int, isRecomputed: Bool
   ) -> (keys: Tensor, values: Tensor) {
     let blocks = memory.exchange(keys, values, of: block, layer: layer, isRecomputed: isRecomputed)
+    // A pass goes on from one device to the next.
+    factors = factors.to(values.device)
     let beside = condition.rotated(layer, factors)
     return (Tensor.cat([blocks.keys, beside.keys], 1), Tensor.cat([blocks.values, beside.values], 1))
   }

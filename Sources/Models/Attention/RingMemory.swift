@@ -43,7 +43,7 @@ package final class RingMemory: AttentionMemory {
 
   /// Takes up noise as though so many frames had been generated. For benchmarks: the work of a pass does not depend on values.
   package func fill(frames: Int, _ generator: RandomGenerator) {
-    for tensor in keys + values { tensor.normal_(generator) }
+    for tensor in keys + values { tensor.copy_(generator.normal(tensor.shape, tensor.dtype)) }
     endFrame = frames
   }
 
@@ -71,7 +71,7 @@ package final class RingMemory: AttentionMemory {
   }
 
   package func ordered(layer: Int) -> (keys: Tensor, values: Tensor) {
-    let index = Tensor(rowOrder, device: shape.device)
+    let index = Tensor(rowOrder, device: shape.devices[layer])
     return (keys[layer].indexSelect(1, index).flatten(2), values[layer].indexSelect(1, index).flatten(2))
   }
 
@@ -81,7 +81,7 @@ package final class RingMemory: AttentionMemory {
     let count = (windowFrames - sinkFrames) * shape.tokensPerFrame
     let shift = rotary.shift(byFrames: -distance)
     let factors = shift.unsqueeze(0).expand(count, shift.size(0), 2).contiguous()
-    for key in keys { key.narrow(1, start, count).rotate_(factors) }
+    for key in keys { key.narrow(1, start, count).rotate_(factors.to(key.device)) }
   }
 
   /// Where a frame's tokens stand, in frames.
@@ -109,7 +109,7 @@ package final class RingMemory: AttentionMemory {
     guard let visibleTokens, visibleTokens < rows else {
       return (keys[layer].narrow(1, 0, rows), values[layer].narrow(1, 0, rows))
     }
-    let index = Tensor(Array(rowOrder.suffix(visibleTokens)), device: shape.device)
+    let index = Tensor(Array(rowOrder.suffix(visibleTokens)), device: shape.devices[layer])
     return (keys[layer].indexSelect(1, index), values[layer].indexSelect(1, index))
   }
 

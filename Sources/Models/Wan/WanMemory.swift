@@ -3,11 +3,19 @@
 // C width, T tokens of a frame, n latent frames of a block, h and w latent pixels.
 
 extension WanTrunkConfiguration {
-  /// What a timestep's context holds: in the type of the model, and in that of the layers that read timesteps.
-  package var timestepContext: (modelType: Int, timeType: Int) { ((6 * numLayers + 2) * dim, 7 * dim) }
+  /// What a timestep's context holds where these layers are: in the type of the model, and in that of the layers that read timesteps.
+  package func timestepContext(_ layers: Range<Int>) -> (modelType: Int, timeType: Int) {
+    ((6 * layers.count + (isLast(layers) ? 2 : 0)) * dim, isFirst(layers) ? 7 * dim : 0)
+  }
 
-  /// What a text's context holds: itself and every layer's keys and values.
-  package func textContext(rows: Int) -> Int { (2 * numLayers + 1) * rows * dim }
+  /// What a text's context holds where these layers are: their keys and values, and with the first the text.
+  package func textContext(rows: Int, _ layers: Range<Int>) -> Int {
+    (2 * layers.count + (isFirst(layers) ? 1 : 0)) * rows * dim
+  }
+
+  /// Whether these are the layers of the device that has what stands before them, or the head.
+  package func isFirst(_ layers: Range<Int>) -> Bool { layers.lowerBound == 0 }
+  package func isLast(_ layers: Range<Int>) -> Bool { layers.upperBound == numLayers }
 
   /// What a pass over so many tokens holds at its widest, without gradients: in attention, or in the feed-forward layer.
   ///
@@ -55,9 +63,11 @@ extension WanS2VConfiguration {
     return 2 * rows * columns + (rows / 2) * (columns / 2) + 4 * (rows / 4) * (columns / 4)
   }
 
-  /// What a block's sound is to all layers that add it.
-  package func soundContext(framesPerBlock: Int) -> Int {
-    framesPerBlock * trunk.dim * (audioLayers.count * (2 * (audioTokens + 1) + 2) + audioTokens + 2)
+  /// What a block's sound is to those of these layers that add it, and with the first the encoded sound.
+  package func soundContext(framesPerBlock: Int, _ layers: Range<Int>) -> Int {
+    let adding = audioLayers.count { layers.contains($0) }
+    let encoded = trunk.isFirst(layers) ? audioTokens + 2 : 0
+    return framesPerBlock * trunk.dim * (adding * (2 * (audioTokens + 1) + 2) + encoded)
   }
 }
 

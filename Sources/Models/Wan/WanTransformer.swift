@@ -35,6 +35,8 @@ package struct WanTransformer: Sendable {
   /// The type of the weights, in which a pass is computed.
   package var dtype: DType { trunk.dtype }
   package var device: Device { trunk.device }
+  /// Where the layers lie; everything else is on `device`, but the head.
+  package var layerDevices: LayerDevices { trunk.devices }
   var layers: [WanTransformerLayer] { trunk.layers }
 
   /// The same model, whose layers' weights the ranks share out.
@@ -126,15 +128,16 @@ package struct WanTransformer: Sendable {
     let (batch, frames) = (latents.size(0), latents.size(2))
     let grid = trunk.grid(of: latents)
     let tokensPerFrame = grid[0] * grid[1]
+    var context = context
     var x = trunk.patchEmbedding(Tensor.cat([latents, condition], 1))  // [B, L, C]
     tap?("patch_tokens", x.reshape(batch, frames, grid[0], grid[1], config.dim).permute(0, 4, 1, 2, 3))
     for index in layers.indices {
       if let audio, config.audioLayers.contains(index) {
         let added = audio.select(0, index - config.audioLayers.lowerBound).unsqueeze(2)  // [B, F, 1, C]
-        x = (x.unflatten(1, frames, tokensPerFrame) + added).flatten(1, 2)
+        x = (x.unflatten(1, frames, tokensPerFrame) + added.to(x.device)).flatten(1, 2)
       }
       x = trunk.layer(
-        index, x, timestep: timestep, text: text, context: context, checkpoints: checkpointsLayers, tap: tap)
+        index, x, timestep: timestep, text: text, context: &context, checkpoints: checkpointsLayers, tap: tap)
       tap?("block\(index)", x)
     }
     return trunk.flow(x, timestep: timestep, frames: frames, grid: grid, tap: tap)

@@ -6,7 +6,7 @@ import Torch
 /// What self-attention sees.
 struct SelfAttentionContext {
   /// The rotary factors of the call's tokens, `[L, D/2, 2]`.
-  let factors: Tensor
+  var factors: Tensor
   /// Keys and values of earlier blocks, of which the call's tokens are the next; nil where they see each other only.
   var memory: (any AttentionMemory)?
   /// The latent frames of the call.

@@ -6,6 +6,8 @@ package import Torch
 /// What the Wan transformers have in common: patches, text, timesteps, layers and head. A family adds how picture and sound come in.
 struct WanTrunk: Sendable {
   let config: WanTrunkConfiguration
+  /// Where the layers lie. What stands before them is with the first of them, the head with the last.
+  let devices: LayerDevices
   let patchEmbedding: PatchEmbedding
   let textIn, textOut: Linear
   let timeIn, timeOut, timeProjection: Linear
@@ -27,17 +29,20 @@ struct WanTrunk: Sendable {
     timeIn = Linear(config.freqDim, dim, dtype: timeDType, path / "time_embedding" / 0)
     timeOut = Linear(dim, dim, dtype: timeDType, path / "time_embedding" / 2)
     timeProjection = Linear(dim, dim * 6, dtype: timeDType, path / "time_projection" / 1)
+    devices = path.store.layerDevices ?? LayerDevices(layers: config.numLayers, on: path.store.device)
+    precondition(devices.table.count == config.numLayers, "each layer has a device")
     let offloads = path.store.offloadsLayers
     layers = (0..<config.numLayers).map {
       let layer = WanTransformerLayer(
-        dim: dim, heads: config.numHeads, ffnDim: config.ffnDim, eps: config.eps, path / "blocks" / $0)
+        dim: dim, heads: config.numHeads, ffnDim: config.ffnDim, eps: config.eps,
+        path.beside(layer: $0) / "blocks" / $0)
       // One by one: the device need not hold two of them.
       return offloads ? layer.mapped(OffloadedLayers.onHost) : layer
     }
     offloaded = offloads ? OffloadedLayers(layers, device: path.store.device) : nil
-    headModulation = (path / "head").parameter(
-      "modulation", [1, 2, dim], .normal(deviation: 1 / Double(dim).squareRoot()))
-    head = Linear(dim, config.outDim * config.patchSize.reduce(1, *), path / "head" / "head")
+    let end = path.besideLastLayer / "head"
+    headModulation = end.parameter("modulation", [1, 2, dim], .normal(deviation: 1 / Double(dim).squareRoot()))
+    head = Linear(dim, config.outDim * config.patchSize.reduce(1, *), end / "head")
   }
 
   /// The type of the weights, in which a pass is computed.
@@ -48,9 +53,12 @@ struct WanTrunk: Sendable {
     let embedded = textOut(textIn.geluTanh(text))
     return WanTextContext(
       embedded: embedded,
-      layers: layers.indices.map { index in
-        sharded?.gather(index)
-        return layer(at: index).crossAttention.crossKeysAndValues(embedded)
+      layers: devices.groups.flatMap { group in
+        let words = embedded.to(group.device)
+        return group.layers.map { index in
+          sharded?.gather(index)
+          return layer(at: index).crossAttention.crossKeysAndValues(words)
+        }
       })
   }
 
@@ -59,14 +67,16 @@ struct WanTrunk: Sendable {
     let sinusoid = sinusoidalEmbedding(timesteps.flatten(), width: config.freqDim).to(timeIn.dtype)
     let embedding = timeOut(timeIn(sinusoid).silu())  // [N, C]
     let projection = timeProjection(embedding.silu())  // [N, 6C]
-    // All layers at once: [layers, 6, 1, 1, C] + [6, B, F, C].
-    let tables = Tensor.stack(layers.map { $0.modulation.squeeze(0) }, 0).unsqueeze(2).unsqueeze(2)
     let perFrame = projection.reshape(batch, frames, 6, config.dim).permute(2, 0, 1, 3)
-    let all = (tables + perFrame).to(dtype)
-    let shared = embedding.reshape(batch, frames, config.dim)
+    let modulations = devices.groups.flatMap { group in
+      // All layers of a device at once: [layers, 6, 1, 1, C] + [6, B, F, C].
+      let tables = Tensor.stack(layers[group.layers].map { $0.modulation.squeeze(0) }, 0).unsqueeze(2).unsqueeze(2)
+      let all = (tables + perFrame.to(group.device)).to(dtype)
+      return (0..<group.layers.count).map { LayerModulation(all.select(0, $0)) }
+    }
+    let shared = embedding.reshape(batch, frames, config.dim).to(devices.last)
     return WanTimestepContext(
-      embedding: embedding, projection: projection,
-      layers: (0..<layers.count).map { LayerModulation(all.select(0, $0)) },
+      embedding: embedding, projection: projection, layers: modulations,
       headShift: (headModulation.narrow(1, 0, 1) + shared).to(dtype),
       headScale: (headModulation.narrow(1, 1, 1) + shared).to(dtype))
   }
@@ -75,26 +85,29 @@ struct WanTrunk: Sendable {
   private func layer(at index: Int) -> WanTransformerLayer { offloaded?.layer(index) ?? layers[index] }
 
   /// One layer over tokens `[B, L, C]`, checkpointed where the pass has gradients and asks for it.
+  ///
+  /// Tokens and context are handed over where the layer is on another device than the one before it.
   func layer(
-    _ index: Int, _ x: Tensor, timestep: WanTimestepContext, text: WanTextContext, context: SelfAttentionContext,
-    checkpoints: Bool, tap: WanTap?
+    _ index: Int, _ x: Tensor, timestep: WanTimestepContext, text: WanTextContext,
+    context: inout SelfAttentionContext, checkpoints: Bool, tap: WanTap?
   ) -> Tensor {
     let (layer, modulation, words) = (layer(at: index), timestep.layers[index], text.layers[index])
-    var context = context
+    let x = x.to(devices[index])
+    context.factors = context.factors.to(devices[index])
     context.sharded = sharded
     return gradientsEnabled && checkpoints
       ? layer.checkpointed(x, index: index, modulation: modulation, text: words, context: context, tap: tap)
       : layer(x, index: index, modulation: modulation, text: words, context: context, tap: tap)
   }
 
-  /// Tokens `[B, F·T, C]` to a flow `[B, out, F, H, W]`.
+  /// Tokens `[B, F·T, C]` to a flow `[B, out, F, H, W]`, on the device of the first layers.
   func flow(_ x: Tensor, timestep: WanTimestepContext, frames: Int, grid: [Int], tap: WanTap?) -> Tensor {
     let out = head(x.normModulate(shift: timestep.headShift, scale: timestep.headScale, eps: config.eps))
     tap?("head", out)
     // The head gives [pt·ph·pw·out] for a token, channels fastest.
     let (h, w) = (config.patchSize[1], config.patchSize[2])
     return out.reshape(out.size(0), frames, grid[0], grid[1], h, w, config.outDim).permute(0, 6, 1, 2, 4, 3, 5)
-      .reshape(out.size(0), config.outDim, frames, grid[0] * h, grid[1] * w)
+      .reshape(out.size(0), config.outDim, frames, grid[0] * h, grid[1] * w).to(device)
   }
 
   /// Height and width in tokens of latents `[B, C, F, H, W]`.
@@ -104,9 +117,8 @@ struct WanTrunk: Sendable {
 
   func memoryShape(for latents: Tensor) -> MemoryShape {
     MemoryShape(
-      layers: config.numLayers, heads: config.numHeads, headDim: config.headDim,
-      tokensPerFrame: grid(of: latents).reduce(1, *), batch: latents.size(0), dtype: latents.dtype,
-      device: latents.device)
+      devices: devices.table, heads: config.numHeads, headDim: config.headDim,
+      tokensPerFrame: grid(of: latents).reduce(1, *), batch: latents.size(0), dtype: latents.dtype)
   }
 }
 

@@ -21,12 +21,15 @@ struct AudioInjector: Sendable {
     modulation = Linear(config.dim, config.dim * 2, path / "injector_adain_layers" / index / "linear")
   }
 
+  /// Of a sound on any device, on that of the layer.
+  ///
   /// - Parameters:
   ///   - local: `[A, n, K, C]`.
   ///   - global: `[A, n, 1, C]`.
   func read(local: Tensor, global: Tensor) -> Sound {
-    let parts = modulation(global.squeeze(2).silu()).chunks(2, -1)
-    let (keys, values) = attention.crossKeysAndValues(local.flatten(0, 1))
+    let device = modulation.device
+    let parts = modulation(global.to(device).squeeze(2).silu()).chunks(2, -1)
+    let (keys, values) = attention.crossKeysAndValues(local.to(device).flatten(0, 1))
     return Sound(shift: parts[0], scale: parts[1], keys: keys, values: values)
   }
 

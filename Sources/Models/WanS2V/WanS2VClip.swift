@@ -42,7 +42,7 @@ extension WanS2VTransformer {
     var x = Tensor.cat([noisy, condition], 1)
     for index in trunk.layers.indices {
       x = trunk.layer(
-        index, x, timestep: timestep, text: text, context: context, checkpoints: checkpointsLayers, tap: nil)
+        index, x, timestep: timestep, text: text, context: &context, checkpoints: checkpointsLayers, tap: nil)
       guard let number = config.audioLayers.firstIndex(of: index) else { continue }
       let clip = x.narrow(1, 0, clipTokens).contiguous()
       x = Tensor.cat([clip + heard(clip, number, audio), x.narrow(1, clipTokens, condition.size(1))], 1)

@@ -30,7 +30,9 @@ package struct WanS2VTransformer: Sendable {
     trunk = WanTrunk(config.trunk, timeDType: exact, path)
     poseEmbedding = PatchEmbedding(config.condDim, config.dim, patch: config.patchSize, path / "cond_encoder")
     audioEncoder = CausalAudioEncoder(config, dtype: exact, path / "casual_audio_encoder")  // [sic]
-    injectors = config.audioLayers.indices.map { AudioInjector(config, $0, path / "audio_injector") }
+    injectors = config.audioLayers.indices.map {
+      AudioInjector(config, $0, path.beside(layer: config.audioLayers[$0]) / "audio_injector")
+    }
     kinds = Embedding(3, config.dim, path / "trainable_cond_mask")
     motion = MotionTokens(config.inDim, config.dim, path / "frame_packer")
   }
@@ -38,6 +40,8 @@ package struct WanS2VTransformer: Sendable {
   /// The type of the weights, in which a pass is computed.
   package var dtype: DType { trunk.dtype }
   package var device: Device { trunk.device }
+  /// Where the layers lie; everything else is on `device`, but the head.
+  package var layerDevices: LayerDevices { trunk.devices }
 
   /// The same model, whose layers' weights the ranks share out.
   package func sharded(by layers: ShardedLayers) -> WanS2VTransformer {
@@ -110,12 +114,12 @@ package struct WanS2VTransformer: Sendable {
   ) -> Reference {
     let factors = conditionFactors(rotary)
     let condition = ConditionMemory()
-    let context = SelfAttentionContext(factors: factors, memory: condition)
+    var context = SelfAttentionContext(factors: factors, memory: condition)
     var x = tokens(ofReference: latents, tap: tap)
     tap?("tokens_in", x)
     tap?("rope", factors)
     for index in trunk.layers.indices {
-      x = trunk.layer(index, x, timestep: timestep, text: text, context: context, checkpoints: false, tap: tap)
+      x = trunk.layer(index, x, timestep: timestep, text: text, context: &context, checkpoints: false, tap: tap)
       tap?("block\(index)", x)
     }
     return Reference(condition: condition, motionFactors: MotionTokens.factors(rotary))
@@ -149,7 +153,7 @@ package struct WanS2VTransformer: Sendable {
     let position = max(Self.sinkPosition, start + distance)
     let factors = Tensor.cat([rotary.factors(start: position, frames: 1), reference.motionFactors], 0)
     let beside = MemoryBesideCondition(memory, reference.condition, factors: factors)
-    let context = SelfAttentionContext(factors: beside.begin(block, rotary: rotary), memory: beside, block: block)
+    var context = SelfAttentionContext(factors: beside.begin(block, rotary: rotary), memory: beside, block: block)
     let patches = trunk.patchEmbedding(latents)
     let posed = pose.map { poseEmbedding($0) }
     tap?("patch_embedding", patches)
@@ -161,7 +165,7 @@ package struct WanS2VTransformer: Sendable {
     tap?("rope_cond", factors)
     for index in trunk.layers.indices {
       x = trunk.layer(
-        index, x, timestep: timestep, text: text, context: context, checkpoints: checkpointsLayers, tap: tap)
+        index, x, timestep: timestep, text: text, context: &context, checkpoints: checkpointsLayers, tap: tap)
       tap?("block\(index)", x)
       if let number = config.audioLayers.firstIndex(of: index) { x = x + heard(x, number, audio, tap) }
       tap?("block\(index)_after_audio", x)
@@ -181,7 +185,7 @@ package struct WanS2VTransformer: Sendable {
     }
     require(x.size(0) == 1 && masks.size(0) == speakers, "Speakers with masks are those of one video, a mask for each.")
     let all = injector(x.expand(speakers, x.size(1), x.size(2)).contiguous(), sound, name: name, tap: tap)
-    return (all * masks).sum(0, keep: true)
+    return (all * masks.to(all.device)).sum(0, keep: true)
   }
 }
 

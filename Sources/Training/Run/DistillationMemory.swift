@@ -63,9 +63,9 @@ extension MemoryEstimate {
     let clipTokens = batch * run.latentFrames * tokensPerFrame
     let sequence = clipTokens + batch * model.conditionTokens
     let memory = MemoryShape(
-      layers: layers, heads: trunk.numHeads, headDim: trunk.headDim, tokensPerFrame: tokensPerFrame, batch: batch,
-      dtype: dtype, device: .cpu)
-    let text = bytes(trunk.textContext(rows: batch * textRows))
+      devices: .init(repeating: .cpu, count: layers), heads: trunk.numHeads, headDim: trunk.headDim,
+      tokensPerFrame: tokensPerFrame, batch: batch, dtype: dtype)
+    let text = bytes(trunk.textContext(rows: batch * textRows, 0..<layers))
     caches = [
       Item(name: "the rollout's keys and values", bytes: memory.byteCount(frames: run.latentFrames)),
       Item(

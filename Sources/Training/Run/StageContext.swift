@@ -21,14 +21,16 @@ package struct Processes {
   ///
   /// - Parameters:
   ///   - device: as settings name it; of several GPUs each local rank takes one.
+  ///   - devicesPerProcess: GPUs that each rank takes, one behind the other; its group is on the first.
   ///   - timeout, onLoss: see `ProcessGroup`.
   /// - Throws: `LiveTalkError` for an incomplete launch environment, `TorchError` for ranks that do not connect.
   package static func launched(
-    device: String, timeout: Duration? = .seconds(1800), onLoss: @escaping @Sendable () -> Void = {}
+    device: String, devicesPerProcess: Int = 1, timeout: Duration? = .seconds(1800),
+    onLoss: @escaping @Sendable () -> Void = {}
   ) throws -> Processes {
     guard let launch = try LaunchEnvironment.read() else { return .alone }
     var device = try Device(parsing: device, of: "'run.device'")
-    if case .cuda = device { device = .cuda(launch.localRank) }
+    if case .cuda = device { device = .cuda(launch.localRank * devicesPerProcess) }
     let group = launch.size > 1 ? try ProcessGroup(launch, device: device, timeout: timeout, onLoss: onLoss) : nil
     return Processes(group: group, device: device)
   }

@@ -43,15 +43,14 @@ extension CheckpointFolder {
   /// - Parameters: see `LiveAvatarModels`.
   /// - Throws: as that.
   package func loadStage(
-    _ plan: PipelinePlan, rank: Int, device: Device, dtype: DType, float8: Bool, offload: Bool,
+    _ plan: PipelinePlan, rank: Int, device: Device, dtype: DType, weights: WeightOptions,
     report: (String) -> Void = { _ in }
   ) throws -> (models: LiveAvatarModels?, vae: WanVAE) {
     guard !plan.steps(of: rank).isEmpty else {
       report("video autoencoder")
       return (nil, try loadVAE(device: device, dtype: dtype))
     }
-    let models = try LiveAvatarModels(
-      loading: self, device: device, dtype: dtype, float8: float8, offload: offload, report: report)
+    let models = try LiveAvatarModels(loading: self, device: device, dtype: dtype, weights: weights, report: report)
     return (models, models.vae)
   }
 }

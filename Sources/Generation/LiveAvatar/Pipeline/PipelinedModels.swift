@@ -53,6 +53,7 @@ package final class PipelinedModels: SessionModels {
     }
   }
 
+  package var devices: [Device] { models.devices }
   package var vae: WanVAE { models.vae }
   package var audioEncoder: Wav2Vec2 { models.audioEncoder }
   package var settings: CheckpointSettings { models.settings }
@@ -84,7 +85,7 @@ package final class PipelinedModels: SessionModels {
   package func fewestSteps(from steps: Int) -> Int { models.fewestSteps(from: steps) }
 
   /// On the CPU, whose memory processes of one machine share, that of all of them.
-  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> MemoryEstimate {
+  package func memory(_ size: ReferencePicture.Size, options: SessionOptions) throws -> [MemoryEstimate] {
     models.memory(size, options: options, stage: device.isCPU ? nil : (plan.steps(of: 0), plan.decoder == 0))
   }
 

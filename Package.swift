@@ -245,7 +245,8 @@ let package = Package(
       name: "EngineTests", dependencies: ["Basics", "Engine", "Session", "Generation", "Media", "Models", "Torch"]),
     .testTarget(
       name: "EvaluationTests", dependencies: ["Evaluation", "Models", "NN", "Torch"]),
-    .testTarget(name: "SyntheticSpeakerTests", dependencies: ["Basics", "SyntheticSpeaker", "Media"]),
+    .testTarget(
+      name: "SyntheticSpeakerTests", dependencies: ["Basics", "SyntheticSpeaker", "Media"], exclude: ["Fixtures"]),
     .testTarget(
       name: "DatasetsTests",
       dependencies: ["Basics", "Datasets", "ClipShards", "Media", "Generation", "Models", "NN", "Torch"]),

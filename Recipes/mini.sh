@@ -44,8 +44,8 @@ stage "autoencoder: 13 frames" decoder --data "$out/clips-media" --checkpoint "$
   --set frames=13 --set run.batch=4 --set optimizer.learningRate=3e-3 --set "run.steps=$(scaled 3900)"
 # Fine-tuned with noise and with places of other moments: generated latents are less consistent than encoded ones, which shows as seams.
 stage "autoencoder: noisy latents" decoder --data "$out/clips-media" --checkpoint "$out/vae-long/final" --out "$out/vae" \
-  --set loss.noise=1.3 --set loss.mixing=0.6 --set frames=13 --set run.batch=4 --set optimizer.learningRate=2e-3 \
-  --set optimizer.warmupSteps=20 --set "run.steps=$(scaled 700)"
+  --set loss.noise=1.9 --set loss.mixing=0.6 --set frames=13 --set run.batch=4 --set optimizer.learningRate=2e-3 \
+  --set optimizer.warmupSteps=20 --set "run.steps=$(scaled 1300)"
 stage "speech encoder" train audio --config mini.audio --data "$out/sound" --checkpoint "$out/vae/final" \
   --out "$out/audio" --set "run.steps=$(scaled 1200)"
 

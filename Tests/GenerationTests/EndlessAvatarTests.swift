@@ -34,7 +34,7 @@ import Torch
           frames += try session.decode(latents).read().count
           times.append(Double(clock() &- before) / Double(CLOCKS_PER_SEC))
           // Buffers find their sizes in the first blocks.
-          if block % max(1, blocks / 20) == 20 % max(1, blocks / 20) { memory.append(Device.cpu.memory.current) }
+          if block >= 20, (block - 20) % max(1, blocks / 20) == 0 { memory.append(Device.cpu.memory.current) }
           if block % 16 == 0 || block + 1 == blocks {
             let size = latents.abs().max().item
             largest = size.isFinite ? max(largest, size) : .infinity
@@ -44,7 +44,7 @@ import Torch
       let tenth = blocks / 10
       func median(_ part: ArraySlice<Double>) -> Double { part.sorted()[part.count / 2] }
       let (first, last) = (median(times[20..<20 + tenth]), median(times[(blocks - tenth)...]))
-      let (early, late) = (memory[1], memory[memory.count - 1])
+      let (early, late) = (memory[0], memory[memory.count - 1])
       print(
         String(
           format: "%d frames (%d s) in %.0f s: %.1f to %.1f MB, %.2f to %.2f ms of processor time for a block", frames,

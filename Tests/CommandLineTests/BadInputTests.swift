@@ -164,7 +164,7 @@ import Torch
       let words = option == "--device" ? "device" : value
       expectSentence(result, words, status: option == "--device" ? 1 : 64)
     }
-    expectSentence(try await Tool.run("generate"), "--checkpoint", status: 64)
+    expectSentence(try await Tool.run("generate"), "--image", status: 64)
     expectSentence(try await Tool.run("dance"), "dance", status: 64)
     expectSentence(try await Tool.run("checkpoint", "init", "--preset", "huge", "--out", "x"), "huge", status: 64)
   }

@@ -61,6 +61,10 @@ extension Peer {
     }
   }
 
+  private static func notTaken(_ what: String) -> WebRTCError {
+    WebRTCError(.unsupported, "The answer has to take all that is offered, with a=recvonly: \(what).")
+  }
+
   /// Takes the answer to what this side offered. One that is refused may be followed by another.
   ///
   /// - Throws: `WebRTCError`: `malformed`, or `unsupported` where it does not take what is offered.
@@ -80,18 +84,20 @@ extension Peer {
       throw WebRTCError(
         .malformed, "The answer does not fit the offer: it has other sections, no credentials, or no a=setup:passive.")
     }
+    if let section = description.media.first(where: \.isRejected) {
+      throw Self.notTaken("its \(section.kind) is rejected")
+    }
     // A data channel's section has no payload.
-    let wanted = [offer.video?.payloadType, offer.sound]
-    let isTaken =
-      !description.media.contains(where: \.isRejected)
-      && zip(description.media, wanted).allSatisfy { section, type in
-        section.direction == .receiveOnly
-          && section.payloadTypes.contains {
-            $0.number == type?.number && $0.codec.lowercased() == type?.codec.lowercased()
-          }
+    for (section, type) in zip(description.media, [offer.video?.payloadType, offer.sound]) {
+      guard section.direction == .receiveOnly else {
+        throw Self.notTaken("its \(section.kind) has a=\(section.direction.rawValue)")
       }
-    guard isTaken else {
-      throw WebRTCError(.unsupported, "The answer has to take all that is offered, with a=recvonly.")
+      let isThere = section.payloadTypes.contains {
+        $0.number == type?.number && $0.codec.lowercased() == type?.codec.lowercased()
+      }
+      guard isThere else {
+        throw Self.notTaken("its \(section.kind) lacks \(type?.codec ?? "a codec") as \(type?.number ?? 0)")
+      }
     }
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
       Self.queue.async {

@@ -202,7 +202,9 @@ let package = Package(
         "Basics", "ClipShards", "Datasets", "Dialogue", "Generation", "Media", "Models", "PromptCleaning", "Session",
         "TextTokenizer", "Torch", "Training", "WebRTC",
       ], path: "Tests/Fuzz", exclude: ["Corpus"]),
-    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC"], exclude: ["Clients"]),
+    // Programs beside the tests of connections.
+    .target(name: "TestClients", path: "Tests/TestClients"),
+    .testTarget(name: "WebRTCTests", dependencies: ["TestClients", "WebRTC"], exclude: ["Clients"]),
     .testTarget(name: "BasicsTests", dependencies: ["Basics"]),
     .testTarget(name: "TorchTests", dependencies: ["Basics", "Torch"]),
     .testTarget(name: "NNTests", dependencies: ["Basics", "NN", "Torch"]),
@@ -230,7 +232,7 @@ let package = Package(
     .testTarget(
       name: "ServerTests",
       dependencies: [
-        "Basics", "LiveKit", "MockEngine", "Server", "Session", "Media", "WebRTC",
+        "Basics", "LiveKit", "MockEngine", "Server", "Session", "Media", "TestClients", "WebRTC",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Metrics", package: "swift-metrics"),

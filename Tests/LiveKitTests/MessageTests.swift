@@ -6,17 +6,21 @@ import Testing
 
 /// Messages against the bytes that LiveKit's own package makes of them (Fixtures/make_messages.py).
 struct MessageTests {
-  private static let fixtures: [String: [UInt8]] = {
+  private let fixtures: [String: [UInt8]]
+
+  init() throws {
     let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .appendingPathComponent("Fixtures/messages.json")
-    let texts = try! JSONDecoder().decode([String: String].self, from: Data(contentsOf: file))
-    return texts.mapValues { text in
+    let texts = try JSONDecoder().decode([String: String].self, from: Data(contentsOf: file))
+    fixtures = try texts.mapValues { text in
       let digits = Array(text)
-      return stride(from: 0, to: digits.count, by: 2).map { UInt8(String(digits[$0...($0 + 1)]), radix: 16)! }
+      return try stride(from: 0, to: digits.count, by: 2).map {
+        try #require(UInt8(String(digits[$0...($0 + 1)]), radix: 16))
+      }
     }
-  }()
+  }
 
-  private func bytes(_ name: String) throws -> [UInt8] { try #require(Self.fixtures[name]) }
+  private func bytes(_ name: String) throws -> [UInt8] { try #require(fixtures[name]) }
   private func response(_ name: String) throws -> Livekit_SignalResponse {
     try Livekit_SignalResponse(serializedBytes: try bytes(name))
   }
@@ -107,7 +111,7 @@ struct MessageTests {
   }
 
   @Test func `a message that is cut off is none`() throws {
-    for (name, bytes) in Self.fixtures {
+    for (name, bytes) in fixtures {
       let cut = Array(bytes.dropLast())
       #expect(throws: (any Error).self, "\(name)") { try Livekit_SignalRequest(serializedBytes: cut) }
       #expect(throws: (any Error).self, "\(name)") { try Livekit_SignalResponse(serializedBytes: cut) }

@@ -1,13 +1,14 @@
 import Foundation
 import LiveKit
 import MockEngine
+import TestClients
 import Testing
 
 @testable import Server
 
 /// An avatar in a room of which Clients/livekit_room.py is the server and the agent, in real time: `make live` runs it.
 @Suite(
-  .serialized, .enabled(if: RoomProcess.isThere, "scripts/setup tests makes the environment of the other clients"),
+  .serialized, .enabled(if: TestClients.areThere, "scripts/setup tests makes the environment of the other clients"),
   .enabled(if: ProcessInfo.processInfo.environment["LIVETALK_LIVE_TESTS"] != nil, "make live runs them"))
 struct LiveKitLiveTests {
   /// What the room saw and heard of the avatar.
@@ -45,13 +46,15 @@ struct LiveKitLiveTests {
 
   /// Runs a room and a server that may speak to it.
   private func with(
-    _ scenario: String, _ body: @Sendable @escaping (RunningServer, RoomProcess) async throws -> Void
+    _ scenario: String, _ body: @Sendable @escaping (RunningServer, ClientProcess) async throws -> Void
   ) async throws {
-    let room = try RoomProcess(scenario)
+    let script = TestClients.tests.appendingPathComponent("ServerTests/Clients/livekit_room.py").path
+    let room = try ClientProcess(TestClients.python, [script, "--scenario", scenario])
     let url = try #require(try await room.next([String: String].self)["url"])
     let permitted = try LiveKitServer(url)
     try await RunningServer.with(change: { $0.liveKit = [permitted] }) { server in
-      defer { room.end() }
+      // A server's process lets its children ignore SIGTERM.
+      defer { room.send(SIGKILL) }
       try await body(server, room)
       let end = ContinuousClock.now + .seconds(5)
       while server.engine.openSessions > 0, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(20)) }
@@ -183,7 +186,7 @@ struct LiveKitLiveTests {
       let (_, events) = try await call(server)
       // Long enough for its connections.
       try await Task.sleep(for: .seconds(4))
-      room.pause()
+      room.send(SIGSTOP)
       let start = ContinuousClock.now
       let error = try await events.event("error", within: 10)["error"] as? [String: Any]
       print("silence: noticed after \(ContinuousClock.now - start)")
@@ -223,58 +226,4 @@ struct LiveKitLiveTests {
       #expect(reply.code == "upstream_failed")
     }
   }
-}
-
-/// Clients/livekit_room.py in a process of its own.
-final class RoomProcess: Sendable {
-  private let process = Process()
-  private let lines: AsyncStream<String>
-
-  private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-  /// The Python of the tests' environment, which `scripts/setup tests` makes.
-  private static let python = folder.deletingLastPathComponent().deletingLastPathComponent()
-    .appendingPathComponent(".venv-tests/bin/python").path
-  static let isThere = FileManager.default.isExecutableFile(atPath: python)
-
-  init(_ scenario: String) throws {
-    process.executableURL = URL(fileURLWithPath: Self.python)
-    let script = Self.folder.appendingPathComponent("Clients/livekit_room.py").path
-    process.arguments = [script, "--scenario", scenario]
-    let output = Pipe()
-    process.standardOutput = output
-    let (lines, continuation) = AsyncStream<String>.makeStream()
-    self.lines = lines
-    let handle = output.fileHandleForReading
-    let thread = Thread {
-      var rest = Data()
-      while true {
-        let data = handle.availableData
-        guard !data.isEmpty else { break }
-        rest += data
-        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-          continuation.yield(String(decoding: rest[rest.startIndex..<end], as: UTF8.self))
-          rest = Data(rest[(end + 1)...])
-        }
-      }
-      continuation.finish()
-    }
-    try process.run()
-    thread.start()
-  }
-
-  deinit { end() }
-
-  /// A server's process lets its children ignore SIGTERM.
-  func end() { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
-
-  /// Lets it stand still, as a server does whose network is gone.
-  func pause() { kill(process.processIdentifier, SIGSTOP) }
-
-  /// The next line, decoded.
-  func next<Value: Decodable>(_ type: Value.Type) async throws -> Value {
-    for await line in lines { return try JSONDecoder().decode(type, from: Data(line.utf8)) }
-    throw Ended()
-  }
-
-  struct Ended: Error {}
 }

@@ -16,7 +16,8 @@ import Testing
   }
 
   @Test func onlyTheServersOfTheConfigurationAreSpokenTo() async throws {
-    try await RunningServer.with(change: { $0.liveKit = [try! LiveKitServer("wss://live.example.org")] }) { server in
+    let permitted = try LiveKitServer("wss://live.example.org")
+    try await RunningServer.with(change: { $0.liveKit = [permitted] }) { server in
       for url in [
         "wss://evil.example.org", "ws://live.example.org", "wss://live.example.org:444", "wss://live.example.org/x",
         "http://127.0.0.1:\(server.port)",
@@ -33,7 +34,8 @@ import Testing
   }
 
   @Test func aRequestThatIsWrongIsToldSo() async throws {
-    try await RunningServer.with(change: { $0.liveKit = [try! LiveKitServer("ws://127.0.0.1:9")] }) { server in
+    let permitted = try LiveKitServer("ws://127.0.0.1:9")
+    try await RunningServer.with(change: { $0.liveKit = [permitted] }) { server in
       for (body, status, code) in [
         ("{}", 400, "invalid_json"), (#"{"token": 1}"#, 400, "invalid_json"),
         (#"{"token": "a", "room": "b"}"#, 400, "invalid_json"), (#"{"token": ""}"#, 400, "bad_request"),
@@ -48,7 +50,8 @@ import Testing
   }
 
   @Test func whereNobodyAnswersTheCallIsNotOpenedAndItsPlaceIsGivenBack() async throws {
-    try await RunningServer.with(change: { $0.liveKit = [try! LiveKitServer("ws://127.0.0.1:9")] }) { server in
+    let permitted = try LiveKitServer("ws://127.0.0.1:9")
+    try await RunningServer.with(change: { $0.liveKit = [permitted] }) { server in
       let reply = try await server.send("POST", "/v1/livekit", json: #"{"token": "a.secret.token"}"#)
       // Without GStreamer it does not come so far.
       #expect([502, 501].contains(reply.status), "\(reply.text)")

@@ -1,5 +1,6 @@
 import Foundation
 import MockEngine
+import TestClients
 import Testing
 
 @testable import Server
@@ -7,7 +8,7 @@ import Testing
 
 /// The page in a real browser, in real time: `make live` runs it.
 @Suite(
-  .serialized, .enabled(if: PageClient.browser != nil, "a Chromium is needed"),
+  .serialized, .enabled(if: TestClients.chromium != nil, "a Chromium is needed"),
   .enabled(if: ProcessInfo.processInfo.environment["LIVETALK_LIVE_TESTS"] != nil, "make live runs them"))
 struct PageLiveTests {
   @Test(arguments: ["websocket", "webrtc"])
@@ -46,31 +47,10 @@ enum PageClient {
     let transport, view: String
   }
 
-  static let browser = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-    .first { FileManager.default.isExecutableFile(atPath: $0) }
-
   static func run(_ arguments: [String]) async throws -> Report {
-    let data = try await output(
-      of: "/usr/bin/env",
-      ["python3", clients.appendingPathComponent("page_client.py").path, "--browser", try #require(browser)] + arguments
-    )
-    return try JSONDecoder().decode(Report.self, from: data)
-  }
-
-  static let clients = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients")
-
-  /// What a program prints before it ends.
-  static func output(of program: String, _ arguments: [String]) async throws -> Data {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: program)
-    process.arguments = arguments
-    let output = Pipe()
-    process.standardOutput = output
-    try process.run()
-    let data = await withCheckedContinuation { continuation in
-      DispatchQueue.global().async { continuation.resume(returning: output.fileHandleForReading.readDataToEndOfFile()) }
-    }
-    process.waitUntilExit()
-    return data
+    let script = TestClients.tests.appendingPathComponent("ServerTests/Clients/page_client.py").path
+    let browser = try #require(TestClients.chromium)
+    return try await ClientProcess("/usr/bin/env", ["python3", script, "--browser", browser] + arguments)
+      .next(Report.self)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import TestClients
 import Testing
 
 @testable import Server
@@ -6,7 +7,7 @@ import Testing
 
 /// A player of WHEP that is not ours (aiortc), over HTTP and in real time: `make live` runs it.
 @Suite(
-  .enabled(if: WHEPPlayer.isThere, "the tests' Python environment is needed (scripts/setup tests)"),
+  .enabled(if: TestClients.areThere, "the tests' Python environment is needed (scripts/setup tests)"),
   .enabled(if: ProcessInfo.processInfo.environment["LIVETALK_LIVE_TESTS"] != nil, "make live runs them"))
 struct PlayerLiveTests {
   private struct Report: Decodable {
@@ -21,19 +22,13 @@ struct PlayerLiveTests {
     do { try Peer.warmUp() } catch let error as WebRTCError where error.reason == .unavailable { return }
     try await RunningServer.with(change: { $0.webRTC.isLoopbackOnly = true }) { server in
       let url = "http://127.0.0.1:\(server.port)/v1/sessions/\(try await server.session())/whep"
-      let output = try await PageClient.output(
-        of: WHEPPlayer.python, [WHEPPlayer.script, "--role", "answerer", "--whep", url, "--seconds", "4"])
-      let report = try JSONDecoder().decode(Report.self, from: output)
+      let script = TestClients.tests.appendingPathComponent("WebRTCTests/Clients/aiortc_client.py").path
+      let player = try ClientProcess(
+        TestClients.python, [script, "--role", "answerer", "--whep", url, "--seconds", "4"])
+      let report = try await player.next(Report.self)
       #expect(report.states.last == "connected")
       #expect(report.seen.count >= 3 * 16, "\(report.seen.count) pictures in 4 s")
       #expect(report.heard.count >= 3 * 200)
     }
   }
-}
-
-private enum WHEPPlayer {
-  private static let tests = PageClient.clients.deletingLastPathComponent().deletingLastPathComponent()
-  static let script = tests.appendingPathComponent("WebRTCTests/Clients/aiortc_client.py").path
-  static let python = tests.deletingLastPathComponent().appendingPathComponent(".venv-tests/bin/python").path
-  static let isThere = FileManager.default.isExecutableFile(atPath: python)
 }

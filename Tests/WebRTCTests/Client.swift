@@ -1,80 +1,34 @@
 import Foundation
 import Synchronization
+import TestClients
 
 @testable import WebRTC
 
-/// A client that is not ours, in a process of its own: it prints lines of JSON and reads the answer.
-final class Client: @unchecked Sendable {
-  private let process = Process()
-  private let input = Pipe()
-  private let output = Pipe()
-  private let lines: AsyncStream<String>
-
-  /// The Python of the tests' environment, which `scripts/setup tests` makes.
-  static let python = repository.appendingPathComponent(".venv-tests/bin/python").path
-  static let isThere = FileManager.default.isExecutableFile(atPath: python)
-  static let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-    .first { FileManager.default.isExecutableFile(atPath: $0) }
-
-  static let repository = URL(fileURLWithPath: #filePath)
-    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+/// A client that is not ours, in a process of its own: it makes the offer, or the answer, and reports in the end.
+struct Client {
+  private let process: ClientProcess
 
   enum Kind: String, Sendable {
     case aiortc, chromium
 
     /// Those that this machine has.
-    static let there: [Kind] = Client.chromium == nil ? [.aiortc] : [.aiortc, .chromium]
+    static let there: [Kind] = TestClients.chromium == nil ? [.aiortc] : [.aiortc, .chromium]
   }
 
   init(_ kind: Kind, _ arguments: [String] = []) throws {
-    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients")
+    let script = TestClients.tests.appendingPathComponent("WebRTCTests/Clients/\(kind)_client.py").path
     // Such as `ip netns exec client`, for a client in another network.
     let prefix = ProcessInfo.processInfo.environment["LIVETALK_CLIENT"]?.split(separator: " ").map(String.init) ?? []
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = prefix + [Self.python] + [folder.appendingPathComponent("\(kind)_client.py").path] + arguments
-    if kind == .chromium { process.arguments! += ["--browser", Self.chromium!] }
-    process.standardInput = input
-    process.standardOutput = output
-    let (lines, continuation) = AsyncStream<String>.makeStream()
-    self.lines = lines
-    let handle = output.fileHandleForReading
-    let thread = Thread {
-      var rest = Data()
-      while true {
-        let data = handle.availableData
-        guard !data.isEmpty else { break }
-        rest += data
-        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-          continuation.yield(String(decoding: rest[rest.startIndex..<end], as: UTF8.self))
-          rest = Data(rest[(end + 1)...])
-        }
-      }
-      continuation.finish()
-    }
-    try process.run()
-    thread.start()
+    let browser = kind == .chromium ? ["--browser", TestClients.chromium!] : []
+    process = try ClientProcess("/usr/bin/env", prefix + [TestClients.python, script] + arguments + browser)
   }
 
-  deinit { kill() }
-
-  var identifier: Int32 { process.processIdentifier }
-
-  func kill() { if process.isRunning { process.terminate() } }
-
-  /// The next line, decoded.
-  func next<Value: Decodable>(_ type: Value.Type) async throws -> Value {
-    for await line in lines { return try JSONDecoder().decode(type, from: Data(line.utf8)) }
-    throw ClientFailure(description: "The client has ended.")
-  }
+  func next<Value: Decodable>(_ type: Value.Type) async throws -> Value { try await process.next(type) }
 
   func offer() async throws -> String { try await next([String: String].self)["offer"] ?? "" }
 
-  func answer(_ text: String) throws {
-    try input.fileHandleForWriting.write(contentsOf: JSONEncoder().encode(["answer": text]) + Data("\n".utf8))
-  }
+  func answer(_ text: String) throws { try process.write(["answer": text]) }
 }
-
-struct ClientFailure: Error, CustomStringConvertible { let description: String }
 
 /// What a client saw and heard.
 struct Report: Decodable {

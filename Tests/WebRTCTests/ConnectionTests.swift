@@ -1,11 +1,12 @@
 import Foundation
+import TestClients
 import Testing
 
 @testable import WebRTC
 
 /// What runs in real time: one after the other, and not beside other tests, whose work would make it late. `make test` runs it alone.
 @Suite(
-  .serialized, .enabled(if: Client.isThere, "scripts/setup tests makes the environment of the other clients"),
+  .serialized, .enabled(if: TestClients.areThere, "scripts/setup tests makes the environment of the other clients"),
   .enabled(if: ProcessInfo.processInfo.environment["LIVETALK_LIVE_TESTS"] != nil, "make live runs them"))
 enum LiveTests {}
 
@@ -215,7 +216,7 @@ extension LiveTests {
 
     @Test(
       "Candidates may come after the offer; other credentials are a restart, which is refused",
-      .enabled(if: Client.chromium != nil))
+      .enabled(if: TestClients.chromium != nil))
     func trickle() async throws {
       let avatar = try Avatar()
       avatar.run()

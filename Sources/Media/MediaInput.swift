@@ -97,10 +97,13 @@ final class MediaInput {
     return Double(context.pointee.duration) / Double(AV_TIME_BASE) - secondsBefore
   }
 
-  /// Seconds before the stream's first packet. Fragments of a stream that was joined late count them in their lengths.
+  /// Seconds before the first packet of fragmented MP4, whose lengths count them: a stream that was joined late begins there. It has no
+  /// frames outside of its fragments.
   private var secondsBefore: Double {
     let start = stream.pointee.start_time
-    return start == cff_no_timestamp() ? 0 : max(0, Double(start) * av_q2d(stream.pointee.time_base))
+    let isFragmented =
+      String(cString: context.pointee.iformat.pointee.name).hasPrefix("mov") && stream.pointee.nb_frames == 0
+    return !isFragmented || start == cff_no_timestamp() ? 0 : max(0, Double(start) * av_q2d(stream.pointee.time_base))
   }
 
   /// Seconds of the stream of this type as the container gives them; nil when there is no such stream.

@@ -7,7 +7,9 @@ enum BundledModel {
     let here = URL(fileURLWithPath: "Models")
     let beside = Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
       .appendingPathComponent("Models")
-    return [here, beside].compactMap { $0 }.first { FileManager.default.fileExists(atPath: $0.path) } ?? here
+    return [here, beside].compactMap { $0 }.first {
+      FileManager.default.fileExists(atPath: $0.appendingPathComponent("mini").path)
+    } ?? here
   }()
 
   /// The checkpoint for those who name none.

@@ -64,7 +64,8 @@ test: setup lint ## Check the format and the layers, build, and run all tests bu
 live: setup ## Test live connections with other clients and a browser, in real time: needs a quiet machine
 	@scripts/setup tests
 	@$(BUILD) build --build-tests $(FLAGS)
-	@LIVETALK_LIVE_TESTS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --filter LiveTests
+	@# One suite after the other: side by side, browsers and models take each other the time.
+	@LIVETALK_LIVE_TESTS=1 $(BUILD) test --skip-build --disable-xctest $(FLAGS) --no-parallel --filter LiveTests
 
 fuzz: setup ## Give damaged files to every reader: FUZZ_SECONDS=600, FUZZ_SEED=1; what fails is kept in .build/fuzz
 	@$(BUILD) build --product fuzz $(FLAGS)

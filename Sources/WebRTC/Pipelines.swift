@@ -80,13 +80,15 @@ enum Pipelines {
       number += 1
     }
     if let sound = offer.sound {
+      // Opus counts as two channels always (RFC 7587), which the payloader says only once it has caps: an offer may be made before, and
+      // one of "OPUS/48000" is none that browsers know.
       let ssrc = UInt32.random(in: 1...UInt32.max)
       parts.append(
         """
         appsrc name=source\(number) \(source) max-buffers=60 leaky-type=downstream \
         caps="audio/x-opus,channel-mapping-family=0,channels=1,rate=48000" \
         ! rtpopuspay mtu=1200 pt=\(sound.number) ssrc=\(ssrc) \
-        ! application/x-rtp,media=audio,encoding-name=OPUS,clock-rate=48000,payload=\(sound.number),ssrc=(uint)\(ssrc) \
+        ! application/x-rtp,media=audio,encoding-name=OPUS,clock-rate=48000,encoding-params=(string)2,payload=\(sound.number),ssrc=(uint)\(ssrc) \
         ! webrtc.
         """)
     }

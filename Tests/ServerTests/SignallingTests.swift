@@ -87,6 +87,12 @@ import Testing
         reply.text.contains("a=sendonly") && !reply.text.contains("a=recvonly") && reply.text.contains("a=candidate:"))
       #expect(reply.text.contains("a=setup:active") && reply.headers["etag"] != nil)
       #expect(reply.headers["link"]?.hasPrefix("<turn:127.0.0.1:9>; ") == true)
+      // However soon it is made after its pipeline.
+      for _ in 0..<20 {
+        let other = try await server.send("POST", path, Array(Offer.example.utf8), type: "application/sdp")
+        #expect(other.text.contains("OPUS/48000/2"), "\(other.text)")
+        #expect(try await server.send("DELETE", try #require(other.headers["location"])).status == 200)
+      }
       let location = try #require(reply.headers["location"])
       func patch(_ text: String, _ type: String = "application/sdp") async throws -> Reply {
         try await server.send("PATCH", location, Array(text.utf8), type: type)

@@ -167,7 +167,9 @@ struct TinyS2V {
       return try #require(weight.grad)
     }
     let (plain, checkpointed) = (try gradient(false), try gradient(true))
-    #expect(plain.abs().max().item > 0 && plain.maxAbsDifference(checkpointed) < 1e-6)
+    // The first pass of a checkpointed layer may run on the fused kernels, which sum in another order: to the last places of the largest.
+    let largest = plain.abs().max().item
+    #expect(largest > 0 && plain.maxAbsDifference(checkpointed) < 1e-6 * largest)
   }
 
   /// Keeps nothing: a block sees itself and the condition.

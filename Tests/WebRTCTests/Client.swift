@@ -70,12 +70,22 @@ struct Report: Decodable {
     }
   }
 
-  let seen: [Picture]
+  private let pictures: [Picture]
   let heard: [Sound]
   var texts: [Text] = []
   var states: [String] = []
   /// By kind: packets lost, packets received.
   var lost: [String: [Int]] = [:]
+
+  private enum CodingKeys: String, CodingKey {
+    case pictures = "seen"
+    case heard, texts, states, lost
+  }
+
+  /// Those whose number can be read.
+  var seen: [Picture] { pictures.filter { $0.number >= 0 } }
+  /// How many pictures are so damaged that theirs cannot.
+  var damaged: Int { pictures.count - seen.count }
 
   /// Beginnings of loud sound: those after at least 0.2 s of quiet.
   var clicks: [Sound] {
@@ -142,14 +152,19 @@ final class Avatar: Sendable {
   var givenAt: [Int: Double] { given.withLock { $0 } }
   static var now: Double { Date().timeIntervalSince1970 * 1000 }
 
-  /// A picture that carries its number in 16 squares, as the clients read it.
+  /// A picture that carries its number in 16 squares, and the opposite of each below it, as the clients read it.
   static func picture(_ number: Int, isWhite: Bool, side: Int) -> [UInt8] {
     var pixels = [UInt8](repeating: 40, count: side * side * 3)
     func fill(_ xs: Range<Int>, _ ys: Range<Int>, _ value: UInt8) {
       for y in ys { for x in xs { for c in 0..<3 { pixels[(y * side + x) * 3 + c] = value } } }
     }
     let square = side / 16
-    for bit in 0..<16 { fill(bit * square..<(bit + 1) * square, 0..<square, number >> bit & 1 == 1 ? 235 : 16) }
+    for (row, bits) in [number, ~number].enumerated() {
+      for bit in 0..<16 {
+        fill(
+          bit * square..<(bit + 1) * square, row * square..<(row + 1) * square, bits >> bit & 1 == 1 ? 235 : 16)
+      }
+    }
     if isWhite { fill(side / 4..<3 * side / 4, side / 4..<3 * side / 4, 235) }
     return pixels
   }

@@ -1,12 +1,13 @@
 """A WebRTC client that is not ours (aiortc), driven by the tests over lines of JSON.
 
 It prints its offer, reads the answer, runs for some seconds, and prints what it saw and heard. Pictures carry their number: 16 squares
-along the top are its bits, white for one; the middle of a picture with a click is white.
+along the top are its bits, white for one, and those of the row below the opposite; without that a picture is damaged and has the number
+-1. The middle of a picture with a click is white.
 
 With the role `answerer` it is the other way round: it reads the offer and prints its answer. With --whep it is a player of that
 endpoint, whose own offer is refused: it takes the server's from that reply, and sends its answer by PATCH.
 
-    aiortc_client.py --role conversation --seconds 4 [--codec h264] [--relay turn:host:port] [--close-after S] [--loss PERCENT]
+    aiortc_client.py --role conversation --seconds 4 [--codec h264] [--relay turn:host:port] [--close-after S] [--loss]
 """
 
 import argparse
@@ -63,10 +64,12 @@ class Tone(AudioStreamTrack):
 def picture_number(image):
     """Of a grey picture: the bits along its top, and whether its middle is white."""
     width = image.shape[1] // 16
-    number = 0
-    for bit in range(16):
-        square = image[2 : width - 2, bit * width + 2 : (bit + 1) * width - 2]
-        number |= int(square.mean() > 128) << bit
+
+    def bits(row):
+        squares = (image[row * width + 2 : (row + 1) * width - 2, bit * width + 2 : (bit + 1) * width - 2] for bit in range(16))
+        return sum(int(square.mean() > 128) << bit for bit, square in enumerate(squares))
+
+    number = bits(0) if bits(0) ^ bits(1) == 0xFFFF else -1
     middle = image[image.shape[0] // 2 - 8 : image.shape[0] // 2 + 8, image.shape[1] // 2 - 8 : image.shape[1] // 2 + 8]
     return number, bool(middle.mean() > 128)
 
@@ -127,7 +130,7 @@ async def main():
     parser.add_argument("--whep", metavar="URL")
     parser.add_argument("--relay")
     parser.add_argument("--close-after", type=float)
-    parser.add_argument("--loss", type=float, help="percent")
+    parser.add_argument("--loss", action="store_true", help="of one packet in twenty")
     parser.add_argument("--times", type=int, default=1, help="connect so many times, one after the other")
     arguments = parser.parse_args()
     for _ in range(arguments.times):
@@ -196,7 +199,7 @@ async def connect(arguments):
     if arguments.relay:
         # aiortc cannot be told to relay only: its other candidates are left out.
         offer = "".join(line for line in offer.splitlines(True) if "a=candidate" not in line or "typ relay" in line)
-    relay = LossyRelay(arguments.loss) if arguments.loss else None
+    relay = LossyRelay() if arguments.loss else None
     say(offer=relay.without_candidates(offer) if relay else offer)
     answer = json.loads(await loop.run_in_executor(None, sys.stdin.readline))["answer"]
     if relay:
@@ -212,6 +215,10 @@ async def report(arguments, connection, relay, seen, heard, texts, states):
         # As a killed browser does: nothing says goodbye.
         os._exit(0)
     await asyncio.sleep(arguments.seconds)
+    seen = list(seen)
+    if relay:
+        # Sound is behind the pictures by what waits for lost packets: that of the last picture is heard, too.
+        await asyncio.sleep(0.5)
     lost = {}
     for report in (await connection.getStats()).values():
         if report.type == "inbound-rtp":

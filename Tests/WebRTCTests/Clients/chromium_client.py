@@ -2,7 +2,7 @@
 
 Its microphone plays a tone of 440 Hz from a file. With --trickle its candidates come after the offer, as fragments.
 
-    chromium_client.py --browser /usr/bin/chromium --role conversation --seconds 4 [--codec h264] [--trickle] [--close-after S --how leave|kill] [--loss PERCENT]
+    chromium_client.py --browser /usr/bin/chromium --role conversation --seconds 4 [--codec h264] [--trickle] [--close-after S --how leave|kill] [--loss]
 """
 
 import argparse
@@ -31,10 +31,10 @@ parser.add_argument("--trickle", action="store_true")
 parser.add_argument("--relay")
 parser.add_argument("--close-after", type=float)
 parser.add_argument("--how", default="kill")
-parser.add_argument("--loss", type=float, help="percent")
+parser.add_argument("--loss", action="store_true", help="of one packet in twenty")
 arguments = parser.parse_args()
 
-relay = LossyRelay(arguments.loss) if arguments.loss else None
+relay = LossyRelay() if arguments.loss else None
 answers: queue.Queue = queue.Queue()
 answered, finished = threading.Event(), threading.Event()
 

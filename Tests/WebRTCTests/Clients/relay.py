@@ -11,7 +11,7 @@ class Relay:
     """Stands between a client and the candidate of an answer."""
 
     def __init__(self, passes):
-        """`passes` tells of each packet whether it is carried."""
+        """`passes` tells of each packet, and of whether the client sent it, whether it is carried."""
         self.passes = passes
 
     def without_candidates(self, offer):
@@ -42,7 +42,7 @@ class Relay:
                     packet, sender = ready.recvfrom(65536)
                     if ready is self.near:
                         client = sender
-                    if not self.passes():
+                    if not self.passes(packet, ready is self.near):
                         continue
                     if ready is self.near:
                         self.far.sendto(packet, self.target)
@@ -53,15 +53,40 @@ class Relay:
 
 
 class LossyRelay(Relay):
-    """Loses some of the packets, and counts."""
+    """Loses one packet in twenty, and counts: of sound, which has fifty packets a second, in bursts of one to five, as radio links do.
 
-    def __init__(self, percent):
+    The same ones in every run: the n-th of every stream of packets, either way. aiortc throws away up to four further packets of sound
+    before each burst, since its buffer waits for what is lost and gives out nothing without the next four; so the seed is one with which
+    of events of two packets, once a second for 16 s, at most two are lost to it, whatever their phase.
+    """
+
+    SEED = 5898
+
+    def __init__(self):
         super().__init__(self.is_lucky)
-        self.percent, self.dropped, self.carried = percent, 0, 0
-        self.random = random.Random(1)
+        self.dropped, self.carried, self.streams, self.sound = 0, 0, {}, None
 
-    def is_lucky(self):
-        is_lost = self.random.random() * 100 < self.percent
+    def stand_before(self, answer):
+        self.sound = int(re.search(r"m=audio \S+ \S+ (\d+)", answer)[1])
+        return super().stand_before(answer)
+
+    def losses(self, longest):
+        """Of each packet of a stream whether it is lost: a burst in each stretch that is twenty times as long, somewhere in it."""
+        chance = random.Random(self.SEED)
+        while True:
+            burst = chance.randint(1, longest)
+            start = chance.randrange(19 * burst)
+            for place in range(20 * burst):
+                yield start <= place < start + burst
+
+    def is_lucky(self, packet, is_from_client):
+        # What the first bytes tell apart (RFC 7983, RFC 5761): of RTP the source, of the rest the kind.
+        is_media = 128 <= packet[0] < 192
+        is_rtp = is_media and not 192 <= packet[1] < 224
+        stream = (is_from_client, packet[8:12] if is_rtp else is_media)
+        if stream not in self.streams:
+            self.streams[stream] = self.losses(longest=5 if is_rtp and packet[1] & 127 == self.sound else 1)
+        is_lost = next(self.streams[stream])
         self.dropped += is_lost
         self.carried += not is_lost
         return not is_lost

@@ -103,6 +103,10 @@ namespace kernels = ctorch::kernels;
 ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, double scale, ct_tensor *out) {
   return make(out, [&] { return kernels::attention(ref(q), ref(k), ref(v), scale); });
 }
+ct_status ct_attention_workspace(int64_t queries, int64_t keys, int64_t heads, int64_t width, int32_t dtype,
+                                 int64_t *bytes) {
+  return checked([&] { *bytes = kernels::attention_workspace(queries, keys, heads, width, scalar_type(dtype)); });
+}
 ct_status ct_norm_modulate(ct_tensor x, ct_tensor shift, ct_tensor scale, double eps, ct_tensor *out) {
   return make(out, [&] { return kernels::norm_modulate(ref(x), ref(shift), ref(scale), eps); });
 }

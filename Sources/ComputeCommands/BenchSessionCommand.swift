@@ -61,7 +61,8 @@ package struct BenchSessionCommand: ParsableCommand {
   @Flag(
     name: .customLong("dry-run"),
     help: ArgumentHelp(
-      "Print the memory that a session of a preset takes, by arithmetic, and stop; 'auto' is bf16 here."))
+      "Print the memory that a session of a preset takes, by arithmetic, and stop.",
+      discussion: "It is that of a GPU, or with --device cpu of this processor. An 'auto' type is bf16 here."))
   var dryRun = false
 
   package init() {}
@@ -187,16 +188,20 @@ package struct BenchSessionCommand: ParsableCommand {
 
   private func memoryReport() throws -> MemoryReport {
     let dtype = dtype == .auto ? .bfloat16 : dtype.resolve(on: .cpu)
+    let onProcessor = compute.device == "cpu"
+    if onProcessor { _ = try compute.resolve() }  // sets the threads
     switch try Self.preset(named: preset ?? ModelPreset.livetalk1_3B.name) {
     case .liveTalk(let preset):
       try requireNoWeightOptions()
       var options = SessionOptions(policy: policy ?? .livetalk)
       options.steps = steps
-      return try MemoryReport(preset, size: size, dtype: dtype, weights: weights.options, options: options)
+      return try MemoryReport(
+        preset, size: size, dtype: dtype, weights: weights.options, options: options, onProcessor: onProcessor)
     case .liveAvatar(let preset):
       guard policy == nil else { throw ValidationError("Live Avatar's cache has a policy of its own.") }
       return try MemoryReport(
-        preset, size: size, dtype: dtype, weights: weights.options, options: LiveAvatarOptions(steps: steps))
+        preset, size: size, dtype: dtype, weights: weights.options, options: LiveAvatarOptions(steps: steps),
+        onProcessor: onProcessor)
     }
   }
 }

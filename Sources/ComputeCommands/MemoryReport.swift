@@ -20,8 +20,10 @@ struct MemoryReport: Codable {
   var steps: Int
   var processes: [Process]
 
+  /// - Parameter onProcessor: see `MemoryEstimate`.
   init(
-    _ preset: ModelPreset, size: ReferencePicture.Size?, dtype: DType, weights: WeightOptions, options: SessionOptions
+    _ preset: ModelPreset, size: ReferencePicture.Size?, dtype: DType, weights: WeightOptions, options: SessionOptions,
+    onProcessor: Bool
   ) throws {
     let size = size ?? preset.size
     (name, height, width, steps) = (preset.name, size.height, size.width, options.steps)
@@ -30,14 +32,15 @@ struct MemoryReport: Codable {
     processes = try groups.map {
       Process(
         name: Self.name("one process", $0, of: groups),
-        estimate: try MemoryEstimate(preset, size: size, dtype: dtype, options: options, layers: $0))
+        estimate: try MemoryEstimate(
+          preset, size: size, dtype: dtype, options: options, layers: $0, onProcessor: onProcessor))
     }
   }
 
   /// Live Avatar in one process, and in a pipeline in which each does one thing.
   init(
     _ preset: LiveAvatarPreset, size: ReferencePicture.Size?, dtype: DType, weights: WeightOptions,
-    options: LiveAvatarOptions
+    options: LiveAvatarOptions, onProcessor: Bool
   ) throws {
     let size = size ?? preset.size
     (name, height, width, steps) = (preset.name, size.height, size.width, options.steps)
@@ -48,7 +51,8 @@ struct MemoryReport: Codable {
         Process(
           name: Self.name(name, $0, of: groups),
           estimate: try MemoryEstimate(
-            preset, size: size, dtype: dtype, weights: weights, options: options, stage: stage, layers: $0))
+            preset, size: size, dtype: dtype, weights: weights, options: options, stage: stage, layers: $0,
+            onProcessor: onProcessor))
       }
     }
     processes = try devices("one process", nil) + devices("each step's", (0..<1, false))

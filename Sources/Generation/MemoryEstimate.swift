@@ -6,9 +6,9 @@ package import Torch
 ///
 /// It is that of tensors. Not counted are the text encoder, which is gone before the other models come, the runtime (a CUDA context takes
 /// half a gigabyte), and what libraries take for themselves: a memory allocator that keeps freed memory (the C library's by default), buffers of
-/// attention and of convolutions, and on a processor, in fp32, the copies that make small convolutions quick (`conv3d_in_halves`). Weights and
-/// caches are exact. Activations are the tensors that are alive at the widest moment of each kind of work, where no fused kernel runs: those of
-/// the autoencoder within 10% of the peak of resident memory where the C library gives freed memory back at once, that of a step a lower bound.
+/// convolutions, and on a processor, in fp32, the copies that make small convolutions quick (`conv3d_in_halves`). Weights and caches are exact.
+/// Activations are the tensors that are alive at the widest moment of each kind of work, and on a processor attention's buffers: within 10% of
+/// the peak of resident memory where the C library gives freed memory back at once.
 package struct MemoryEstimate: Sendable, Codable {
   package struct Item: Sendable, Codable, Hashable {
     package var name: String
@@ -72,15 +72,17 @@ package struct MemoryEstimate: Sendable, Codable {
   ///   - weights: how the transformer's are kept.
   ///   - stage: what the process does in a pipeline; nil for all.
   ///   - layers: those that this device holds, beside what stands before the first and the head behind the last; nil for all, on one device.
+  ///   - onProcessor: whether the device is this processor and not a GPU: its kernels hold less, and attention has buffers.
   package init(
     _ preset: LiveAvatarPreset, size: ReferencePicture.Size? = nil, dtype: DType,
     weights: WeightOptions = WeightOptions(), options: LiveAvatarOptions = LiveAvatarOptions(),
-    stage: (steps: Range<Int>, decodes: Bool)? = nil, layers: Range<Int>? = nil
+    stage: (steps: Range<Int>, decodes: Bool)? = nil, layers: Range<Int>? = nil, onProcessor: Bool = false
   ) throws {
     let stage = stage ?? (0..<options.steps, true)
     self.init(
       sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype, float8: weights.float8,
-      textRows: preset.settings(provenance: "").textRows, options: options, stage: stage, layers: layers)
+      textRows: preset.settings(provenance: "").textRows, options: options, stage: stage, layers: layers,
+      onProcessor: onProcessor)
     let trunk = preset.transformer.trunk
     let held = layers ?? 0..<trunk.numLayers
     if !stage.steps.isEmpty {
@@ -100,7 +102,7 @@ package struct MemoryEstimate: Sendable, Codable {
   init(
     sessionOf model: WanS2VConfiguration, _ vae: WanVAEConfiguration, _ size: ReferencePicture.Size, _ dtype: DType,
     float8: Bool, textRows: Int, options: LiveAvatarOptions, stage: (steps: Range<Int>, decodes: Bool),
-    layers: Range<Int>? = nil
+    layers: Range<Int>? = nil, onProcessor: Bool
   ) {
     let sizes = Sizes(vae, model.trunk, layers, size, dtype, options.framesPerBlock)
     if !stage.steps.isEmpty {
@@ -113,29 +115,32 @@ package struct MemoryEstimate: Sendable, Codable {
         Item(name: "picture and motion", bytes: sizes.bytes(2 * sizes.layers.count * condition * model.dim)),
       ]
       addConditions(sizes, rows: textRows, steps: options.steps, timeType: .float32)
+      let sound = model.soundContext(framesPerBlock: options.framesPerBlock, sizes.layers)
       activations.append(
         Item(
           name: "denoising step",
-          bytes: sizes.bytes(
-            model.trunk.passActivations(
-              tokens: options.framesPerBlock * sizes.tokens, memory: window * sizes.tokens, beside: condition,
-              float8: float8)
-              + model.soundContext(framesPerBlock: options.framesPerBlock, sizes.layers))))
+          bytes: model.trunk.passActivations(
+            tokens: options.framesPerBlock * sizes.tokens, memory: window * sizes.tokens, beside: condition,
+            dtype: dtype, float8: float8, onProcessor: onProcessor)
+            + sizes.bytes(sound.modelType) + sound.wide * DType.float32.size))
     }
-    addPictures(sizes, decodes: stage.decodes, still: WanS2VTransformer.motionVideoFrames)
+    addPictures(
+      sizes, decodes: stage.decodes, still: WanS2VTransformer.motionVideoFrames, onProcessor: onProcessor)
   }
 
   /// A session of LiveTalk in one process.
   ///
-  /// - Parameter layers: those that this device holds, as above.
+  /// - Parameters:
+  ///   - layers: those that this device holds, as above.
+  ///   - onProcessor: as above.
   /// - Throws: `TorchError` for a policy whose window is as long as the clip.
   package init(
     _ preset: ModelPreset, size: ReferencePicture.Size? = nil, dtype: DType, options: SessionOptions = SessionOptions(),
-    layers: Range<Int>? = nil
+    layers: Range<Int>? = nil, onProcessor: Bool = false
   ) throws {
     try self.init(
       sessionOf: preset.transformer, preset.vae, size ?? preset.size, dtype,
-      textRows: preset.settings(provenance: "").textRows, options: options, layers: layers)
+      textRows: preset.settings(provenance: "").textRows, options: options, layers: layers, onProcessor: onProcessor)
     let trunk = preset.transformer.trunk
     let held = layers ?? 0..<trunk.numLayers
     try addWeights("diffusion transformer", dtype, nil, held, of: trunk) {
@@ -151,7 +156,7 @@ package struct MemoryEstimate: Sendable, Codable {
   /// - Throws: as the initialiser above.
   init(
     sessionOf model: WanTransformerConfiguration, _ vae: WanVAEConfiguration, _ size: ReferencePicture.Size,
-    _ dtype: DType, textRows: Int, options: SessionOptions, layers: Range<Int>? = nil
+    _ dtype: DType, textRows: Int, options: SessionOptions, layers: Range<Int>? = nil, onProcessor: Bool
   ) throws {
     let sizes = Sizes(vae, model.trunk, layers, size, dtype, options.framesPerBlock)
     guard let window = options.policy.window(clipFrames: options.clipFrames) else {
@@ -162,10 +167,10 @@ package struct MemoryEstimate: Sendable, Codable {
     activations.append(
       Item(
         name: "denoising step",
-        bytes: sizes.bytes(
-          model.trunk.passActivations(
-            tokens: options.framesPerBlock * sizes.tokens, memory: window * sizes.tokens, beside: 0, float8: false))))
-    addPictures(sizes, decodes: true, still: 1)
+        bytes: model.trunk.passActivations(
+          tokens: options.framesPerBlock * sizes.tokens, memory: window * sizes.tokens, beside: 0, dtype: dtype,
+          float8: false, onProcessor: onProcessor)))
+    addPictures(sizes, decodes: true, still: 1, onProcessor: onProcessor)
   }
 
   /// Counts a model's parameters in the types in which they are kept.
@@ -205,7 +210,7 @@ package struct MemoryEstimate: Sendable, Codable {
   }
 
   /// - Parameter still: video frames for which the picture is encoded.
-  private mutating func addPictures(_ sizes: Sizes, decodes: Bool, still: Int) {
+  private mutating func addPictures(_ sizes: Sizes, decodes: Bool, still: Int, onProcessor: Bool) {
     guard sizes.isFirst else { return }
     let (vae, height, width) = (sizes.vae, sizes.height, sizes.width)
     if decodes {
@@ -214,12 +219,16 @@ package struct MemoryEstimate: Sendable, Codable {
         Item(
           name: "decoding of a block",
           bytes: sizes.bytes(
-            vae.decodingActivations(framesPerBlock: sizes.framesPerBlock, height: height, width: width))))
+            vae.decodingActivations(
+              framesPerBlock: sizes.framesPerBlock, height: height, width: width, dtype: sizes.dtype,
+              onProcessor: onProcessor))))
     }
     activations.append(
       Item(
         name: "encoding of the picture, once",
-        bytes: sizes.bytes(vae.encodingActivations(frames: still, height: height, width: width))))
+        bytes: sizes.bytes(
+          vae.encodingActivations(
+            frames: still, height: height, width: width, dtype: sizes.dtype, onProcessor: onProcessor))))
   }
 }
 
@@ -228,7 +237,7 @@ extension AvatarModels {
     try transformer.layerDevices.held.map {
       try MemoryEstimate(
         sessionOf: transformer.config, vae.configuration, size, dtype, textRows: settings.textRows, options: options,
-        layers: $0.layers)
+        layers: $0.layers, onProcessor: $0.device.isCPU)
     }
   }
 }
@@ -245,7 +254,8 @@ extension LiveAvatarModels {
     transformer.layerDevices.held.map {
       MemoryEstimate(
         sessionOf: transformer.config, vae.configuration, size, dtype, float8: isFloat8, textRows: settings.textRows,
-        options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true), layers: $0.layers)
+        options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true), layers: $0.layers,
+        onProcessor: $0.device.isCPU)
     }
   }
 }

@@ -45,11 +45,12 @@ extension CheckpointFolder {
         case .liveTalk:
           try MemoryEstimate(
             sessionOf: WanTransformerConfiguration(readingFrom: transformer, headDim: settings.headDim), vae, size,
-            dtype, textRows: settings.textRows, options: options, layers: group.layers)
+            dtype, textRows: settings.textRows, options: options, layers: group.layers, onProcessor: group.device.isCPU)
         case .liveAvatar:
           try MemoryEstimate(
             sessionOf: s2vConfiguration(transformer), vae, size, dtype, float8: float8, textRows: settings.textRows,
-            options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true), layers: group.layers)
+            options: LiveAvatarOptions(options), stage: stage ?? (0..<options.steps, true), layers: group.layers,
+            onProcessor: group.device.isCPU)
         }
       return (group.device, memory)
     }

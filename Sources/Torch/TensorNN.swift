@@ -73,6 +73,12 @@ extension Tensor {
   package static func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, scale: Double) -> Tensor {
     Tensor { ct_attention(q.c, k.c, v.c, scale, $0) }
   }
+  /// Bytes that `attention` of one sample takes on the processor beside its operands and its result.
+  package static func attentionWorkspace(queries: Int, keys: Int, heads: Int, headDim: Int, _ dtype: DType) -> Int {
+    var bytes: Int64 = 0
+    check(ct_attention_workspace(Int64(queries), Int64(keys), Int64(heads), Int64(headDim), dtype.rawValue, &bytes))
+    return Int(bytes)
+  }
   /// `layerNorm(x)·(1 + scale) + shift`; x `[B, F·T, C]`, shift and scale `[B, F, C]`, one row for the T tokens of a frame.
   package func normModulate(shift: Tensor, scale: Tensor, eps: Double) -> Tensor {
     Tensor { ct_norm_modulate(c, shift.c, scale.c, eps, $0) }

@@ -1,9 +1,11 @@
 #include "compositions.h"
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -56,6 +58,15 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
              q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), {}, 0.0, false, scale)
       .transpose(1, 2)
       .contiguous();
+}
+
+int64_t attention_workspace(int64_t queries, int64_t keys, int64_t heads, int64_t width, at::ScalarType type) {
+  // Of libtorch's FlashAttentionKernel.cpp, which walks over the keys in tiles of 512: in each thread a tile of scores, a maximum and a sum
+  // for each query, what is summed; narrower types have the weights in their own type too. Beside these the logarithm of each sum.
+  const int64_t rows = std::min<int64_t>(queries, queries >= 768 ? 256 : queries >= 192 ? 64 : 32);
+  const int64_t columns = std::min<int64_t>(keys, 512);
+  const int64_t wide = type == at::kDouble ? 8 : 4, narrow = type == at::kBFloat16 || type == at::kHalf ? 2 : 0;
+  return at::get_num_threads() * rows * (wide * (columns + 2 + width) + narrow * columns) + wide * queries * heads;
 }
 
 at::Tensor linear_packed(

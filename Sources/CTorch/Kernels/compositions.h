@@ -6,6 +6,7 @@
 namespace ctorch::kernels::compositions {
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
+int64_t attention_workspace(int64_t queries, int64_t keys, int64_t heads, int64_t width, at::ScalarType type);
 at::Tensor linear_packed(
     const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias, Activation activation);
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, double eps);

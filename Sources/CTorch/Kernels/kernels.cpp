@@ -62,6 +62,12 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return dispatch(&KernelTable::attention, compositions::attention, q, k, v, scale);
 }
 
+int64_t attention_workspace(int64_t queries, int64_t keys, int64_t heads, int64_t width, at::ScalarType type) {
+  const auto own = table(at::kCPU).attention_workspace;
+  const int64_t bytes = own ? own(queries, keys, heads, width, type) : 0;
+  return bytes > 0 ? bytes : compositions::attention_workspace(queries, keys, heads, width, type);
+}
+
 at::Tensor linear_packed(
     const at::Tensor& x, const at::Tensor& packed, int64_t features, const at::Tensor& bias, Activation activation) {
   return dispatch(&KernelTable::linear_packed, compositions::linear_packed, x, packed, features, bias, activation);

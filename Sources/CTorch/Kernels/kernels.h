@@ -27,6 +27,9 @@ void set_fused_kernels(bool on);
 /// up to 128.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
 
+/// Bytes that `attention` of one sample takes on the CPU beside its operands and its result.
+int64_t attention_workspace(int64_t queries, int64_t keys, int64_t heads, int64_t width, at::ScalarType type);
+
 // MARK: Linear layers with packed weights
 
 /// What is done to a linear layer's output before it is rounded.

@@ -21,6 +21,8 @@ struct Kernel<Result(Arguments...)> {
 /// One entry for each operation of kernels.h, by its name.
 struct KernelTable {
   Kernel<decltype(kernels::attention)> attention;
+  /// See kernels.h; 0 for what the kernel does not take.
+  decltype(&kernels::attention_workspace) attention_workspace = nullptr;
   Kernel<decltype(kernels::linear_packed)> linear_packed;
   Kernel<decltype(kernels::norm_modulate)> norm_modulate;
   Kernel<decltype(kernels::gate_residual)> gate_residual;

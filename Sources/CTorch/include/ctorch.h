@@ -220,6 +220,8 @@ CT_API ct_dropout(ct_in x, double p, ct_out out);
 
 // MARK: Fused kernels (Kernels/): each equals its composition in compositions.cpp
 CT_API ct_attention(ct_in q, ct_in k, ct_in v, double scale, ct_out out);                           // [B, L, H, D]
+CT_API ct_attention_workspace(int64_t queries, int64_t keys, int64_t heads, int64_t width, int32_t dtype,
+                              int64_t *_Nonnull bytes);                                             // on the CPU
 CT_API ct_norm_modulate(ct_in x, ct_in shift, ct_in scale, double eps, ct_out out);                 // [B, F·T, C]; [B, F, C]
 CT_API ct_rms_norm(ct_in x, ct_in weight, double eps, ct_out out);                                  // [..., C]
 CT_API ct_rms_norm_rope(ct_in x, ct_in weight, ct_in factors, double eps, int64_t heads, ct_opt destination, ct_out out);

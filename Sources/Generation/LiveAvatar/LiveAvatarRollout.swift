@@ -166,7 +166,9 @@ extension NoiseSource {
         let (clip, place) = block.quotientAndRemainder(dividingBy: blocksPerClip)
         var whole = shape
         whole[2] = shape[2] * blocksPerClip
-        return RandomGenerator(seed: seed &+ UInt64(clip)).normal(whole).narrow(2, place * shape[2], shape[2])
+        let noise = RandomGenerator(seed: seed &+ UInt64(clip)).normal(whole)
+        // A copy, so that the rest of the clip's is not held while the block is denoised.
+        return noise.narrow(2, place * shape[2], shape[2]).clone()
       },
       renewed: { _, _, shape in .zeros(shape) })
   }

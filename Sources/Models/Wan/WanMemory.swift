@@ -1,6 +1,13 @@
-// How much memory Wan's models take beside their weights, by arithmetic over their layers. Counts are of values, not bytes.
+package import Torch
+
+// How much memory Wan's models take beside their weights, by arithmetic over their layers. Counts are of values, not bytes, where nothing else is said.
 //
 // C width, T tokens of a frame, n latent frames of a block, h and w latent pixels.
+
+/// Whether fused kernels run, on this processor, over tensors of that type.
+private func fuses(_ dtype: DType, onProcessor: Bool) -> Bool {
+  onProcessor && Torch.usesFusedKernels && dtype != .float16
+}
 
 extension WanTrunkConfiguration {
   /// What a timestep's context holds where these layers are: in the type of the model, and in that of the layers that read timesteps.
@@ -17,19 +24,33 @@ extension WanTrunkConfiguration {
   package func isFirst(_ layers: Range<Int>) -> Bool { layers.lowerBound == 0 }
   package func isLast(_ layers: Range<Int>) -> Bool { layers.upperBound == numLayers }
 
-  /// What a pass over so many tokens holds at its widest, without gradients: in attention, or in the feed-forward layer.
+  /// Bytes that a pass over so many tokens holds at its widest, without gradients: in attention, or in the feed-forward layer.
   ///
   /// - Parameters:
   ///   - beside: tokens of a condition, whose keys are copied to be rotated, and stand with those of `memory` in one copy; 0 for none, and
   ///     then the memory is read where it is.
   ///   - memory: tokens in the memory of earlier blocks, the block's own included.
   ///   - float8: whether linear layers are computed in 8 bits: inputs are scaled, cut off and rounded first.
-  package func passActivations(tokens: Int, memory: Int, beside: Int, float8: Bool) -> Int {
-    // The embedded patches, x, its modulated form, queries, keys and values, rotated queries, the result before and after projection.
-    let attention = 9 * tokens * dim + (beside > 0 ? (3 * beside + 2 * memory) * dim : 0)
-    // The patches, x, its modulated form, what both attentions gave; hidden values, and either their activation or their 8-bit forms.
-    let feedForward = tokens * (5 * dim + ffnDim + (float8 ? ffnDim * 5 / 2 : ffnDim))
-    return max(attention, feedForward)
+  ///   - onProcessor: whether it runs on this processor, with its kernels and attention's own buffers; on a GPU there are none to speak of.
+  package func passActivations(
+    tokens: Int, memory: Int, beside: Int, dtype: DType, float8: Bool, onProcessor: Bool
+  ) -> Int {
+    let workspace =
+      onProcessor
+      ? Tensor.attentionWorkspace(queries: tokens, keys: memory + beside, heads: numHeads, headDim: headDim, dtype) : 0
+    let latents = tokens * outDim * patchSize.reduce(1, *)
+    // The latents, x, its modulated form, queries, keys and values, rotated queries.
+    let attention = latents + 6 * tokens * dim + (beside > 0 ? 2 * (beside + memory) * dim : 0)
+    // While they are copied the condition's keys, then the result with the buffers, and then the result before and after projection.
+    let result = tokens * dim * dtype.size
+    let attentionBytes = attention * dtype.size + max(beside * dim * dtype.size, result + max(result, workspace))
+    // The latents, x, its modulated form, what both attentions gave; hidden values with their activation, which a fused kernel puts in
+    // their place, or with their 8-bit forms. The result comes when the modulated form is gone.
+    let hidden = float8 ? ffnDim * 7 / 2 : fuses(dtype, onProcessor: onProcessor) ? ffnDim : 2 * ffnDim
+    let feedForward = latents + tokens * (4 * dim + hidden)
+    // Rotary factors of these tokens and of those beside them.
+    let factors = (tokens + beside) * headDim * DType.float32.size
+    return max(attentionBytes, feedForward * dtype.size) + factors
   }
 }
 
@@ -63,11 +84,15 @@ extension WanS2VConfiguration {
     return 2 * rows * columns + (rows / 2) * (columns / 2) + 4 * (rows / 4) * (columns / 4)
   }
 
-  /// What a block's sound is to those of these layers that add it, and with the first the encoded sound.
-  package func soundContext(framesPerBlock: Int, _ layers: Range<Int>) -> Int {
+  /// What a block's sound is to those of these layers that add it, in the type of the model; and with the first the encoded sound of the
+  /// block and of what stands before it, in fp32.
+  package func soundContext(framesPerBlock: Int, _ layers: Range<Int>) -> (modelType: Int, wide: Int) {
     let adding = audioLayers.count { layers.contains($0) }
-    let encoded = trunk.isFirst(layers) ? audioTokens + 2 : 0
-    return framesPerBlock * trunk.dim * (adding * (2 * (audioTokens + 1) + 2) + encoded)
+    let encoded = WanS2VTransformer.motionLatentFrames + framesPerBlock
+    return (
+      framesPerBlock * trunk.dim * adding * (2 * (audioTokens + 1) + 2),
+      trunk.isFirst(layers) ? encoded * trunk.dim * (audioTokens + 2) : 0
+    )
   }
 }
 
@@ -116,7 +141,11 @@ extension WanVAEConfiguration {
 
   /// What decoding a block holds at its widest: at full resolution in the second norm or convolution of a residual block, or before it where
   /// the picture is made larger.
-  package func decodingActivations(framesPerBlock: Int, height: Int, width: Int) -> Int {
+  ///
+  /// - Parameter onProcessor: whether it runs on this processor, with its kernels.
+  package func decodingActivations(
+    framesPerBlock: Int, height: Int, width: Int, dtype: DType, onProcessor: Bool
+  ) -> Int {
     let most = framesPerPass(height: height, width: width)
     let frames = temporalStride * min(framesPerBlock, most)
     let pixels = fullPixels(height: height, width: width)
@@ -127,8 +156,11 @@ extension WanVAEConfiguration {
     // two copies of the result in place of the enlarged picture.
     let enlarging = frames * pixels * (above / 2 + (isResidual ? 3 * above : above + enlarged))
     // The level's input; the block's input, the first convolution's result, and the norm of that: three steps of it and the length of every
-    // pixel, or behind two frames of history with the second convolution's result, and the history that is to be and that was.
-    let residual = pixels * (frames * (enlarged + 1) + channels * max(5 * frames, 4 * frames + 4))
+    // pixel where no kernel takes them at once, or behind two frames of history with the second convolution's result, and the history that is
+    // to be and that was.
+    let fused = fuses(dtype, onProcessor: onProcessor)
+    let (lengths, norm) = fused ? (0, 0) : (frames, 5 * frames)
+    let residual = pixels * (frames * enlarged + lengths + channels * max(norm, 4 * frames + 4))
     // Of more passes than one the frames of the earlier ones wait.
     let done = temporalStride * max(0, framesPerBlock - most) * pixels * pixelChannels
     return max(enlarging, residual) + done
@@ -136,7 +168,7 @@ extension WanVAEConfiguration {
 
   /// What encoding a still picture of so many frames holds at its widest: as in decoding, with the pixels and the history of all layers,
   /// which a session does not keep.
-  package func encodingActivations(frames: Int, height: Int, width: Int) -> Int {
+  package func encodingActivations(frames: Int, height: Int, width: Int, dtype: DType, onProcessor: Bool) -> Int {
     let pass = min(frames, Self.latentFramesPerPass * temporalStride)
     let pixels = fullPixels(height: height, width: width)
     let inputs = residualBlocks > 1 ? 2 : 1  // the level's, and that of a block which is not its first
@@ -144,7 +176,9 @@ extension WanVAEConfiguration {
       frames > pass
       ? encoderHistory(height: height, width: width)
       : 2 * pixels * (pixelChannels + 2 * residualBlocks * levelWidths[0])
-    let channels = levelWidths[0] * max((inputs + 4) * pass, (inputs + 3) * pass + 4)
-    return pixels * ((pixelChannels + 1) * pass + channels) + history
+    let fused = fuses(dtype, onProcessor: onProcessor)
+    let (lengths, norm) = fused ? (0, 0) : (pass, (inputs + 4) * pass)
+    let channels = levelWidths[0] * max(norm, (inputs + 3) * pass + 4)
+    return pixels * (pixelChannels * pass + lengths + channels) + history
   }
 }

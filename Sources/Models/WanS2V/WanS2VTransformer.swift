@@ -154,12 +154,7 @@ package struct WanS2VTransformer: Sendable {
     let factors = Tensor.cat([rotary.factors(start: position, frames: 1), reference.motionFactors], 0)
     let beside = MemoryBesideCondition(memory, reference.condition, factors: factors)
     var context = SelfAttentionContext(factors: beside.begin(block, rotary: rotary), memory: beside, block: block)
-    let patches = trunk.patchEmbedding(latents)
-    let posed = pose.map { poseEmbedding($0) }
-    tap?("patch_embedding", patches)
-    if let posed { tap?("cond_encoder", posed) }
-    // Pose latents of zero leave the bias.
-    var x = patches + (posed ?? poseEmbedding.bias) + kinds.weight.select(0, 0)
+    var x = tokens(ofBlock: latents, pose: pose, tap: tap)
     tap?("tokens_in", x)
     tap?("rope", context.factors)
     tap?("rope_cond", factors)
@@ -171,6 +166,16 @@ package struct WanS2VTransformer: Sendable {
       tap?("block\(index)_after_audio", x)
     }
     return trunk.flow(x, timestep: timestep, frames: frames, grid: grid, tap: tap)
+  }
+
+  /// The tokens of a block, `[B, n·T, C]`; `latents` and `pose` as in the pass.
+  private func tokens(ofBlock latents: Tensor, pose: Tensor?, tap: WanTap?) -> Tensor {
+    let patches = trunk.patchEmbedding(latents)
+    let posed = pose.map { poseEmbedding($0) }
+    tap?("patch_embedding", patches)
+    if let posed { tap?("cond_encoder", posed) }
+    // Pose latents of zero leave the bias.
+    return patches + (posed ?? poseEmbedding.bias) + kinds.weight.select(0, 0)
   }
 
   /// What the sound adds to tokens x `[B, n·T, C]` by the injector of that number; where there are several speakers, the sum of theirs,

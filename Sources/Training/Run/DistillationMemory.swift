@@ -92,7 +92,9 @@ extension MemoryEstimate {
       Item(name: "the critic's backward pass", bytes: backward(tokens: sequence, injected: clipTokens)),
       Item(
         name: "the teacher's score",
-        bytes: text + bytes(trunk.passActivations(tokens: sequence, memory: sequence, beside: 0, float8: false))),
+        bytes: text
+          + trunk.passActivations(
+            tokens: sequence, memory: sequence, beside: 0, dtype: dtype, float8: false, onProcessor: false)),
     ]
   }
 

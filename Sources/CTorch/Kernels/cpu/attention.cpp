@@ -5,6 +5,7 @@
 // the key tiles: scores by one register-blocked product, an online softmax in fp32, weights rounded to bf16, and the
 // output by the same product. A query tile's scratch and a key tile stay in the second-level cache.
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <array>
@@ -55,6 +56,11 @@ struct Shape {
   /// Pairs (32-bit words) of a packed key tile; a value tile has as many.
   int64_t tile_words() const { return key_tile * width / 2; }
   int64_t head_words() const { return key_tiles() * tile_words() * 2; }
+  int64_t all_heads() const { return batch * heads; }
+  /// How many heads are packed together.
+  int64_t group() const {
+    return std::clamp<int64_t>(packed_bytes / (head_words() * static_cast<int64_t>(sizeof(uint32_t))), 1, all_heads());
+  }
 };
 
 /// Scratch of one thread for one query tile.
@@ -213,9 +219,7 @@ at::Tensor attention_avx512(const at::Tensor& q, const at::Tensor& k, const at::
   at::Tensor out = at::empty({shape.batch, shape.queries, shape.heads, shape.width}, q.options());
   const View queries(q), keys(k), values(v);
   auto* to = static_cast<c10::BFloat16*>(out.mutable_data_ptr());
-  const int64_t all_heads = shape.batch * shape.heads;
-  const int64_t head_bytes = shape.head_words() * static_cast<int64_t>(sizeof(uint32_t));
-  const int64_t group = std::clamp<int64_t>(packed_bytes / head_bytes, 1, all_heads);
+  const int64_t all_heads = shape.all_heads(), group = shape.group();
   at::Tensor memory = at::empty({group * shape.head_words()}, q.options().dtype(at::kInt));
   auto* packed = static_cast<uint32_t*>(memory.mutable_data_ptr());
 
@@ -255,12 +259,14 @@ bool readable(const at::Tensor& t) {
   return t.dim() == 4 && plain(t) && t.scalar_type() == at::kBFloat16 && t.stride(3) == 1 && t.numel() > 0;
 }
 
+/// Whether heads of this width can be computed.
+bool fits_width(int64_t width) { return width > 0 && width % 16 == 0 && width <= 128; }
+
 bool attention_fits(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
   const auto fits = [&](const at::Tensor& t) {
     return readable(t) && t.size(0) == q.size(0) && t.size(2) == q.size(2) && t.size(3) == q.size(3);
   };
-  return readable(q) && fits(k) && fits(v) && k.size(1) == v.size(1) && q.size(3) % 16 == 0 && q.size(3) <= 128 &&
-         scale > 0;
+  return readable(q) && fits(k) && fits(v) && k.size(1) == v.size(1) && fits_width(q.size(3)) && scale > 0;
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
@@ -270,9 +276,19 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return attention_avx512(q, k, v, shape);
 }
 
+int64_t workspace(int64_t queries, int64_t keys, int64_t heads, int64_t width, at::ScalarType type) {
+  if (type != at::kBFloat16 || !fits_width(width)) return 0;
+  const Shape shape{1, queries, keys, heads, width, 16, 1};
+  const auto scratch = at::get_num_threads() * static_cast<int64_t>(sizeof(Scratch));
+  return shape.group() * shape.head_words() * static_cast<int64_t>(sizeof(uint32_t)) + scratch;
+}
+
 }  // namespace
 
-void add_attention(KernelTable& table) { table.attention = {attention_fits, attention}; }
+void add_attention(KernelTable& table) {
+  table.attention = {attention_fits, attention};
+  table.attention_workspace = workspace;
+}
 
 }  // namespace ctorch::kernels::cpu
 

@@ -13,6 +13,13 @@ ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *ou
 ct_status ct_scaled_product(ct_tensor x, ct_tensor weight, ct_tensor x_factor, ct_tensor weight_factor, ct_tensor bias,
                             ct_tensor *out) {
   return make(out, [&] {
+    if (ref(x).is_cpu()) {
+      // What libtorch's own operation does on a processor without AMX. With AMX it takes a reference product of oneDNN, 200 to 1,700 times slower.
+      at::Tensor product =
+          at::matmul(ref(x).to(at::kFloat) * ref(x_factor), (ref(weight).t().to(at::kFloat) * ref(weight_factor)));
+      if (bias) product.add_(ref(bias));
+      return product.to(at::kBFloat16);
+    }
     return at::_scaled_mm(ref(x), ref(weight).t(), ref(x_factor), ref(weight_factor), maybe(bias), std::nullopt,
                           at::kBFloat16, ref(x).is_cuda());
   });

@@ -1,4 +1,5 @@
 import CTorch
+import Foundation
 import Synchronization
 package import Torch
 
@@ -39,6 +40,8 @@ package final class ProcessGroup: @unchecked Sendable {
     if case .cuda = device, !ProcessGroup.hasNCCL {
       throw TorchError("Several GPUs cannot work together: this build has no NCCL.")
     }
+    // Gloo writes to connections that a lost rank has closed: an error, on which the watch ends this process with a sentence, and no signal.
+    signal(SIGPIPE, SIG_IGN)
     do {
       store = try RendezvousStore(launch, isHost: launch.rank == 0, size: launch.size, timeout: meeting)
       var pointer: ct_group?

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 /// The processes of one run of `distributed-probe`.
@@ -115,8 +116,20 @@ final class Ranks: @unchecked Sendable {
     return try #require(found, "distributed-probe is in none of \(places.map(\.path))")
   }
 
-  /// A port that nobody listens at.
+  /// The port after the last one that was given; from a place of its own in each run.
+  private static let nextPort = Mutex(Int.random(in: 10_000..<25_000))
+
+  /// A port that nobody listens at, and that no other group of this run gets. It lies below those that the system gives to connections: a
+  /// free one among these may be taken by the time that rank 0 listens at it.
   private static func freePort() throws -> Int {
+    try nextPort.withLock { next in
+      let free = (next + 1...next + 1000).first(where: isFree)
+      next = try #require(free, "no port is free from \(next) on")
+      return next
+    }
+  }
+
+  private static func isFree(_ port: Int) -> Bool {
     #if canImport(Glibc)
       let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     #else
@@ -126,14 +139,12 @@ final class Ranks: @unchecked Sendable {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let status = withUnsafeMutablePointer(to: &address) { pointer in
+    address.sin_port = in_port_t(port).bigEndian
+    return withUnsafePointer(to: &address) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-        bind(descriptor, address, length) == 0 && getsockname(descriptor, address, &length) == 0
+        bind(descriptor, address, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
       }
     }
-    try #require(status)
-    return Int(UInt16(bigEndian: address.sin_port))
   }
 }
 

@@ -27,7 +27,7 @@ PREFIX ?= /usr/local
 # How long `make fuzz` damages files, and how long `make test` does.
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
-LIVE_TARGETS := ^(Dialogue|Engine|Server|Session|WebRTC)Tests\.
+LIVE_TARGETS := ^((Dialogue|Engine|Server|Session|WebRTC)Tests|DistributedTests\.LivePipelineTests)[./]
 
 .PHONY: help demo serve install test live integrations parity fuzz build recipe bench format lint setup voice clean
 

@@ -30,6 +30,8 @@ package actor DeviceSession: EngineSession {
   private var isFirst = true
   /// Blocks that were begun before they were asked for, the next one first.
   private var ahead: [Made] = []
+  /// The block that was begun last.
+  private var lastTask: Task<(ComputedAvatar, Denoised)?, any Error>?
   private var depth: BlocksAhead
   /// Whether a block that has left this process's steps goes on in others.
   private let isPipeline: Bool
@@ -230,8 +232,14 @@ package actor DeviceSession: EngineSession {
     let plan = BlockPlan(
       sound: pieces.map { ($0.drive, $0.utterance != nil) }, following: queue.following(geometry.sampleRate),
       level: level)
-    let computer = computer
-    return Made(pieces: pieces, plan: plan, isFirst: wasFirst, task: Task { try await computer.denoise(plan) })
+    // Tasks that only meet at an actor may come to it in any order.
+    let (computer, before) = (computer, lastTask)
+    let task = Task {
+      _ = await before?.result
+      return try await computer.denoise(plan)
+    }
+    lastTask = task
+    return Made(pieces: pieces, plan: plan, isFirst: wasFirst, task: task)
   }
 
   // Changes
@@ -264,6 +272,7 @@ package actor DeviceSession: EngineSession {
     interrupt()
     for made in ahead { made.plan.stop.set() }
     ahead = []
+    lastTask = nil
     // Both threads are done with this session then: a process that ends while libtorch computes crashes.
     await computer.end()
     await decoder.end()

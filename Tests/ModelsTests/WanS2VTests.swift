@@ -151,7 +151,8 @@ struct TinyS2V {
 
   @Test func `layers that are checkpointed have the gradients of layers that are not`() throws {
     func gradient(_ checkpoints: Bool) throws -> Tensor {
-      let store = ParameterStore(random: RandomGenerator(seed: 1))
+      // No fused kernel takes this type: both run the same operations, while in fp32 a first pass without gradients may sum in another order.
+      let store = ParameterStore(random: RandomGenerator(seed: 1), dtype: .float64)
       let tiny = try TinyS2V(store: store)
       var model = tiny.model
       model.checkpointsLayers = checkpoints
@@ -160,16 +161,15 @@ struct TinyS2V {
       let memory = ConstantMemory()
       let flow = model(
         block: tiny.noise(0), start: 0, distance: 17, reference: reference,
-        timestep: model.read(timesteps: .full([1, 1], 600)), text: model.read(text: .ones([1, 4, 12])),
+        timestep: model.read(timesteps: .full([1, 1], 600)),
+        text: model.read(text: Tensor.ones([1, 4, 12]).to(model.dtype)),
         audio: model.read(audioFeatures: tiny.features(0)), memory: memory, rotary: tiny.rotary)
       flow.square().sum().backward()
       let weight = try #require(store.parameters.first { $0.name == "blocks.0.self_attn.q.weight" }?.tensor)
       return try #require(weight.grad)
     }
     let (plain, checkpointed) = (try gradient(false), try gradient(true))
-    // The first pass of a checkpointed layer may run on the fused kernels, which sum in another order: to the last places of the largest.
-    let largest = plain.abs().max().item
-    #expect(largest > 0 && plain.maxAbsDifference(checkpointed) < 1e-6 * largest)
+    #expect(plain.abs().max().item > 0 && plain.maxAbsDifference(checkpointed) < 1e-6)
   }
 
   /// Keeps nothing: a block sees itself and the condition.

@@ -14,9 +14,10 @@ ct_status ct_scaled_product(ct_tensor x, ct_tensor weight, ct_tensor x_factor, c
                             ct_tensor *out) {
   return make(out, [&] {
     if (ref(x).is_cpu()) {
-      // What libtorch's own operation does on a processor without AMX. With AMX it takes a reference product of oneDNN, 200 to 1,700 times slower.
+      // As libtorch's own operation computes it without AMX; with AMX that takes a reference product of oneDNN, 200 to 1,700
+      // times slower.
       at::Tensor product =
-          at::matmul(ref(x).to(at::kFloat) * ref(x_factor), (ref(weight).t().to(at::kFloat) * ref(weight_factor)));
+          at::matmul(ref(x).to(at::kFloat) * ref(x_factor), ref(weight).t().to(at::kFloat) * ref(weight_factor));
       if (bias) product.add_(ref(bias));
       return product.to(at::kBFloat16);
     }

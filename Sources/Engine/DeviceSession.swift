@@ -30,8 +30,8 @@ package actor DeviceSession: EngineSession {
   private var isFirst = true
   /// Blocks that were begun before they were asked for, the next one first.
   private var ahead: [Made] = []
-  /// The block that was begun last.
-  private var lastTask: Task<(ComputedAvatar, Denoised)?, any Error>?
+  /// Ends with the denoising of the block that was begun last, of which it keeps nothing.
+  private var lastDenoising: Task<Void, Never>?
   private var depth: BlocksAhead
   /// Whether a block that has left this process's steps goes on in others.
   private let isPipeline: Bool
@@ -233,12 +233,12 @@ package actor DeviceSession: EngineSession {
       sound: pieces.map { ($0.drive, $0.utterance != nil) }, following: queue.following(geometry.sampleRate),
       level: level)
     // Tasks that only meet at an actor may come to it in any order.
-    let (computer, before) = (computer, lastTask)
+    let (computer, before) = (computer, lastDenoising)
     let task = Task {
-      _ = await before?.result
+      await before?.value
       return try await computer.denoise(plan)
     }
-    lastTask = task
+    lastDenoising = Task { _ = await task.result }
     return Made(pieces: pieces, plan: plan, isFirst: wasFirst, task: task)
   }
 
@@ -272,7 +272,6 @@ package actor DeviceSession: EngineSession {
     interrupt()
     for made in ahead { made.plan.stop.set() }
     ahead = []
-    lastTask = nil
     // Both threads are done with this session then: a process that ends while libtorch computes crashes.
     await computer.end()
     await decoder.end()

@@ -68,15 +68,24 @@ import Torch
   @Test func `A shorter sound is filled up, and what fills it is not scored`() throws {
     let (long, short) = (sound(1), sound(2, seconds: 0.5))
     let batch = try PhonemeBatch([long, short], symbols, configuration)
-    #expect(batch.samples.shape == [2, 16_000] && batch.labels.shape == [2, 49])
-    let labels = batch.labels.select(0, 1).array(Int.self)
+    #expect(batch.samples.shape == [2, 16_000] && batch.labels.shape == [2, 49, 1])
+    let labels = batch.labels.select(0, 1).flatten().array(Int.self)
     #expect(labels.firstIndex(of: -100) == 25 && Set(labels[25...]) == [-100])
-    #expect(!batch.labels.select(0, 0).array(Int.self).contains(-100))
+    #expect(!batch.labels.select(0, 0).flatten().array(Int.self).contains(-100))
     let alone = AudioFeatures.normalized(short.samples)
     #expect(batch.samples.select(0, 1).narrow(0, 0, 8000).equals(alone))
     #expect(batch.samples.select(0, 1).narrow(0, 8000, 8000).abs().max().item == 0)
     let frames = try PhonemeBatch([long], symbols, configuration, framesPerSecond: 16)
-    #expect(frames.rows == 17 && frames.labels.shape == [1, 17])
+    #expect(frames.rows == 17 && frames.labels.shape == [1, 17, 1])
+  }
+
+  @Test func `Labels of several moments are those before and after a row`() throws {
+    let sound = sound(1)
+    let rows = try PhonemeBatch([sound], symbols, configuration, moments: [-0.02, 0, 0.02]).labels.select(0, 0)
+    let (before, at, after) = (rows.select(1, 0), rows.select(1, 1), rows.select(1, 2))
+    // Rows are 20 ms apart.
+    #expect(before.narrow(0, 1, 48).equals(at.narrow(0, 0, 48)) && after.narrow(0, 0, 48).equals(at.narrow(0, 1, 48)))
+    #expect(before.select(0, 0).item == -100, "nothing is known before the sound")
   }
 
   @Test func `Sounds without a row or a phoneme are refused`() {
@@ -115,9 +124,12 @@ import Torch
 
   @Test(arguments: [nil, 16.0])
   func `Its gradients are those of differences in every parameter`(framesPerSecond: Double?) throws {
-    let model = try model(weighsStates: true, dtype: .float64)
+    let moments = framesPerSecond == nil ? [0] : [-0.03, 0, 0.03]
+    let model = try PhonemeModel(
+      configuration, symbols, moments: moments.count, weighsStates: true, dtype: .float64, RandomGenerator(seed: 1))
     let sounds = [sound(1, seconds: 0.3), sound(2, seconds: 0.25)]
-    let batch = try PhonemeBatch(sounds, symbols, configuration, framesPerSecond: framesPerSecond)
+    let batch = try PhonemeBatch(
+      sounds, symbols, configuration, framesPerSecond: framesPerSecond, moments: moments)
     let objective = PhonemeObjective()
     expectGradients(of: model.parameters) { objective(model, batch, RandomGenerator(seed: 5)).loss }
   }

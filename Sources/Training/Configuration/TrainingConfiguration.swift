@@ -89,6 +89,10 @@ package struct ConfigurationCheck {
     require(range.contains(value), key, value, mustBe: "from \(range.lowerBound) to \(range.upperBound)")
   }
 
+  package mutating func finite(_ key: String, _ values: [Double]) {
+    require(!values.isEmpty && values.allSatisfy(\.isFinite), key, values, mustBe: "at least one number, all finite")
+  }
+
   /// Decreasing timesteps.
   ///
   /// - Parameter fromNoise: whether the first must be 1000.

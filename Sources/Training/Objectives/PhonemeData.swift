@@ -3,7 +3,7 @@ import Foundation
 package import Models
 package import Torch
 
-// B batch, S samples, N feature rows.
+// B batch, S samples, N feature rows, O moments about each row.
 
 /// One speech sound and when it is heard, in seconds.
 package struct PhonemeSegment: Equatable, Sendable {
@@ -69,16 +69,19 @@ package struct PhonemeBatch: Sendable {
 
   /// Each normalised by itself, as serving does, with zeros up to the longest, `[B, S]`.
   package let samples: Tensor
-  /// The symbol at the middle of what each row sees, `[B, N]`; `ignored` past the sound's end and where no known phoneme is.
+  /// The symbols at the moments about the middle of what each row sees, `[B, N, O]`; `ignored` outside of the sound and where no
+  /// known phoneme is.
   package let labels: Tensor
   /// The number of rows that the features are stretched to, or nil.
   package let rows: Int?
 
-  /// - Parameter framesPerSecond: of the video whose frames the rows shall be, as when serving; nil for 50 rows a second.
+  /// - Parameters:
+  ///   - framesPerSecond: of the video whose frames the rows shall be, as when serving; nil for 50 rows a second.
+  ///   - moments: of the labels, in seconds from the middle of what a row sees.
   /// - Throws: `LiveTalkError` for no sounds, sounds too short for a row, or none with a phoneme.
   package init(
     _ sounds: [LabelledSound], _ symbols: PhonemeSymbols, _ configuration: Wav2Vec2Configuration,
-    framesPerSecond: Double? = nil
+    framesPerSecond: Double? = nil, moments: [Double] = [0]
   ) throws {
     let longest = sounds.map(\.samples.count).max() ?? 0
     guard longest >= configuration.receptiveField, !sounds.contains(where: \.samples.isEmpty) else {
@@ -86,11 +89,12 @@ package struct PhonemeBatch: Sendable {
     }
     rows = framesPerSecond.map { Int((Double(longest) / LabelledSound.sampleRate * $0).rounded()) + 1 }
     let times = PhonemeBatch.rowTimes(samples: longest, rows: rows, configuration)
-    let labels = sounds.map { PhonemeBatch.labels($0, at: times, symbols) }
+    let labelTimes = times.flatMap { time in moments.map { time + $0 } }
+    let labels = sounds.map { PhonemeBatch.labels($0, at: labelTimes, symbols) }
     guard labels.contains(where: { $0.contains { $0 != PhonemeBatch.ignored } }) else {
       throw LiveTalkError("None of the sounds has a known phoneme.")
     }
-    self.labels = Tensor(labels.flatMap { $0 }, [sounds.count, times.count])
+    self.labels = Tensor(labels.flatMap { $0 }, [sounds.count, times.count, moments.count])
     samples = Tensor.stack(
       sounds.map { AudioFeatures.normalized($0.samples).pad(0, longest - $0.samples.count) }, 0)
   }
@@ -108,7 +112,8 @@ package struct PhonemeBatch: Sendable {
   static func labels(_ sound: LabelledSound, at times: [Double], _ symbols: PhonemeSymbols) -> [Int] {
     let length = Double(sound.samples.count) / LabelledSound.sampleRate
     return times.map { time in
-      guard time < length, let phoneme = sound.phonemes.first(where: { $0.start <= time && time < $0.end }) else {
+      guard 0 <= time, time < length, let phoneme = sound.phonemes.first(where: { $0.start <= time && time < $0.end })
+      else {
         return ignored
       }
       return symbols[phoneme.symbol] ?? ignored

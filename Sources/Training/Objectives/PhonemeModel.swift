@@ -5,18 +5,18 @@ package import Models
 import NN
 package import Torch
 
-/// A linear phoneme classifier over the encoder's hidden states.
+/// A linear phoneme classifier over the encoder's hidden states, for each moment about a row.
 package struct PhonemeHead: Sendable {
   let output: Linear
   /// One per hidden state; their softmax weighs the states. Nil for the last state alone.
   let stateWeights: Tensor?  // [layers + 1]
 
-  init(_ configuration: Wav2Vec2Configuration, symbols: Int, weighsStates: Bool, _ path: ParameterPath) {
-    output = Linear(configuration.width, symbols, path / "output")
+  init(_ configuration: Wav2Vec2Configuration, outputs: Int, weighsStates: Bool, _ path: ParameterPath) {
+    output = Linear(configuration.width, outputs, path / "output")
     stateWeights = weighsStates ? path.parameter("state_weights", [configuration.layers + 1], .zeros) : nil
   }
 
-  /// states, each `[B, N, C]` → logits `[B, N, symbols]`.
+  /// states, each `[B, N, C]` → logits `[B, N, moments · symbols]`.
   func callAsFunction(_ states: [Tensor]) -> Tensor {
     guard let stateWeights else { return output(states[states.count - 1]) }
     return output((Tensor.stack(states, -1) * stateWeights.softmax(0)).sum(-1))
@@ -37,11 +37,13 @@ package struct PhonemeModel: Sendable {
   /// - Parameters:
   ///   - weights: of a pretrained encoder; nil for random ones.
   ///   - generator: of random weights; the model is on its device.
+  ///   - moments: how many about each row the head tells the phonemes of.
   ///   - weighsStates: whether the head gets a weighted sum of all hidden states, which are what the avatar gets, or the last one.
   /// - Throws: `CheckpointMismatch` with every key of the weights that is wrong.
   package init(
     _ configuration: Wav2Vec2Configuration, _ symbols: PhonemeSymbols, weights: [String: Tensor]? = nil,
-    name: String = "the weights", weighsStates: Bool = false, dtype: DType = .float32, _ generator: RandomGenerator
+    name: String = "the weights", moments: Int = 1, weighsStates: Bool = false, dtype: DType = .float32,
+    _ generator: RandomGenerator
   ) throws {
     let store =
       weights.map {
@@ -52,7 +54,8 @@ package struct PhonemeModel: Sendable {
     let headStore = ParameterStore(random: generator, dtype: dtype)
     encoder = Wav2Vec2(configuration, store.root)
     try store.finish(ignoring: Wav2Vec2Keys.ignored)
-    head = PhonemeHead(configuration, symbols: symbols.count, weighsStates: weighsStates, headStore.root)
+    head = PhonemeHead(
+      configuration, outputs: moments * symbols.count, weighsStates: weighsStates, headStore.root)
     self.symbols = symbols
     parameters =
       store.parameters.map { (Wav2Vec2Keys.prefix + $0.name, $0.tensor) }

@@ -11,6 +11,9 @@ package struct PhonemeSettings: CheckedSettings {
   /// The length of a masked span.
   package var maskSeconds = 0.2
   package var labelSmoothing = 0.0
+  /// Of what a row is asked for, in seconds from the middle of what it sees. Video frames are further apart than phonemes change: a
+  /// row that tells its neighbourhood tells what is said between two frames.
+  package var moments = [0.0]
 
   package init() {}
 
@@ -19,27 +22,28 @@ package struct PhonemeSettings: CheckedSettings {
     check.inside(0..<1, "maskShare", maskShare)
     check.positive("maskSeconds", maskSeconds)
     check.inside(0..<1, "labelSmoothing", labelSmoothing)
+    check.finite("moments", moments)
   }
 }
 
-/// The speech encoder's loss: classification of each feature row's phoneme.
+/// The speech encoder's loss: classification of the phonemes about each feature row.
 package struct PhonemeObjective: Sendable {
   package let settings: PhonemeSettings
 
   package init(_ settings: PhonemeSettings = PhonemeSettings()) { self.settings = settings }
 
   package struct Outcome: Sendable {
-    /// Mean cross entropy of the labelled rows.
+    /// Mean cross entropy over the labelled moments of all rows.
     package let loss: Tensor
-    /// Of the labelled rows, detached.
+    /// Of the labelled moments, detached.
     package let accuracy: Tensor
   }
 
   /// - Parameter generator: of dropout and masks, on the model's device; nil for evaluation.
   package func callAsFunction(_ model: PhonemeModel, _ batch: PhonemeBatch, _ generator: RandomGenerator?) -> Outcome {
     let states = model.encoder.hiddenStates(batch.samples, rows: batch.rows, noise: generator.map { noise(batch, $0) })
-    let logits = model.head(states).flatten(0, 1)  // [B·N, symbols]
-    let labels = batch.labels.to(logits.device).flatten()  // [B·N]
+    let logits = model.head(states).reshape(-1, model.symbols.count)  // [B·N·O, symbols]
+    let labels = batch.labels.to(logits.device).flatten()  // [B·N·O]
     let wide = logits.dtype.size < 4 ? logits.to(.float32) : logits
     let isLabelled = (labels .>= 0).to(.float32)
     let isRight = (logits.detach().argmax(-1) .== labels).to(.float32)

@@ -36,6 +36,7 @@ package struct AudioConfiguration: StageConfiguration {
     settings.optimizer.applyMuon(rate: 3e-3)
     settings.average = EMASettings(decay: 0.99, startStep: 100)
     settings.seconds = 2
+    settings.phonemes.moments = [-0.06, -0.04, -0.02, 0, 0.02, 0.04, 0.06]
     return settings
   }
 
@@ -87,7 +88,8 @@ final class AudioStage: TrainingStage {
       ?? Wav2Vec2Configuration(contentsOf: try context.base.require(.audioConfiguration))
     model = try PhonemeModel(
       sizes, clips.phonemeSymbols, weights: weights, name: file.path,
-      weighsStates: settings.weighsStates, dtype: settings.run.precision.dtype,
+      moments: settings.phonemes.moments.count, weighsStates: settings.weighsStates,
+      dtype: settings.run.precision.dtype,
       context.streams.generator(.weights, 0, device: context.device))
     objective = PhonemeObjective(settings.phonemes)
     networks = [
@@ -99,7 +101,10 @@ final class AudioStage: TrainingStage {
 
   func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
     let sounds = try zip(batch.clips, batch.samples).map { try crop(labelled[$0], $1) }
-    let phonemes = try PhonemeBatch(sounds, model.symbols, model.encoder.configuration)
+    // The rows are those of video frames, as when serving: the transformer's positions and attention depend on it.
+    let phonemes = try PhonemeBatch(
+      sounds, model.symbols, model.encoder.configuration, framesPerSecond: Double(framesPerSecond),
+      moments: settings.phonemes.moments)
     let generator = context.streams.generator(.augmentation, batch.samples[0], device: context.device)
     let result = objective(model, phonemes, generator)
     return BatchLoss(result.loss, [("accuracy", result.accuracy)])

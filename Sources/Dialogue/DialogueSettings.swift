@@ -1,5 +1,6 @@
 import Basics
 package import Foundation
+package import Session
 
 /// A server of an OpenAI-compatible interface, and what is asked of it.
 package struct ServerSettings: Hashable, Sendable {
@@ -153,6 +154,7 @@ package struct DialogueSettings: Hashable, Sendable {
   /// nil where the browser recognises speech.
   package var recognition: RecognitionSettings?
   package var timeouts: DialogueTimeouts
+  package var turnTaking = TurnSettings()
 
   /// Speaks what is typed with espeak-ng's voice.
   package init() {
@@ -184,6 +186,7 @@ package struct DialogueSettings: Hashable, Sendable {
     // The realtime server writes down what it hears itself, and a mirror needs no words.
     recognition = kind == .realtime || kind == .mirror ? nil : try reader.object("recognition").map(Self.recognition)
     timeouts = try reader.object("timeouts").map(Self.timeouts) ?? DialogueTimeouts()
+    turnTaking = try reader.object("turn_taking").map(Self.turnTaking) ?? TurnSettings()
     try reader.finish()
   }
 
@@ -195,6 +198,26 @@ package struct DialogueSettings: Hashable, Sendable {
     timeouts.attempts = try reader.integer("attempts", in: 1...10) ?? timeouts.attempts
     try reader.finish()
     return timeouts
+  }
+
+  private static func turnTaking(_ reader: SettingsReader) throws -> TurnSettings {
+    var turns = TurnSettings()
+    turns.shortestEndSilence = try reader.number("shortest_end_silence", in: 0.25...10) ?? turns.shortestEndSilence
+    turns.longestEndSilence =
+      try reader.number("longest_end_silence", in: turns.shortestEndSilence...30)
+      ?? max(turns.longestEndSilence, turns.shortestEndSilence)
+    turns.preparesAnswers = try reader.flag("prepare_answers") ?? turns.preparesAnswers
+    turns.interruptAfter = try reader.number("interrupt_after", in: 0.1...5) ?? turns.interruptAfter
+    turns.falseInterruptionAfter =
+      try reader.number("false_interruption_after", in: 0.5...10) ?? turns.falseInterruptionAfter
+    turns.echoWarmUp = try reader.number("echo_warm_up", in: 0...60) ?? turns.echoWarmUp
+    turns.speechStart = Float(try reader.number("speech_start", in: 0.05...0.99) ?? Double(turns.speechStart))
+    turns.speechEnd = min(turns.speechEnd, turns.speechStart)
+    turns.apology = try reader.text("apology") ?? turns.apology
+    turns.idleAfter = try reader.number("idle_after", in: 1...86_400) ?? turns.idleAfter
+    turns.backchannels = try reader.texts("backchannels").map { Set($0.map { $0.lowercased() }) } ?? turns.backchannels
+    try reader.finish()
+    return turns
   }
 
   /// - Parameter isSocket: whether the server is reached by WebSocket.

@@ -74,6 +74,12 @@ final class SettingsReader {
     (value as? NSNumber).map { ["c", "B"].contains(String(cString: $0.objCType)) } ?? false
   }
 
+  func flag(_ key: String) throws -> Bool? {
+    try value(key, "true or false") { Self.isBool($0) ? ($0 as? NSNumber)?.boolValue : nil }
+  }
+
+  func texts(_ key: String) throws -> [String]? { try value(key, "a list of texts") { $0 as? [String] } }
+
   func integer(_ key: String, in range: ClosedRange<Int>) throws -> Int? {
     try value(key, "a whole number from \(range.lowerBound) to \(range.upperBound)") { value in
       guard !Self.isBool(value), let number = (value as? NSNumber)?.doubleValue, number == number.rounded() else {

@@ -5,9 +5,12 @@ package struct Abilities: Hashable, Sendable {
   package var hasTranscriber: Bool
   /// Whether there is somebody to read text aloud.
   package var hasVoice: Bool
+  /// Whether an answer may be asked for that may have to be thrown away.
+  package var preparesAnswers: Bool
 
-  package init(responderHears: Bool, hasTranscriber: Bool, hasVoice: Bool) {
+  package init(responderHears: Bool, hasTranscriber: Bool, hasVoice: Bool, preparesAnswers: Bool = true) {
     (self.responderHears, self.hasTranscriber, self.hasVoice) = (responderHears, hasTranscriber, hasVoice)
+    self.preparesAnswers = preparesAnswers
   }
 }
 
@@ -63,6 +66,8 @@ package struct Conversation: Sendable {
     /// The turn's sound is not needed any more.
     case forgetTurn(wasAnswered: Bool)
     case duck(Bool)
+    /// What was prepared may be played: `secondsToEndOfTurn` is nil from now on.
+    case release
     /// Stop playing an utterance where it is, and keep the rest.
     case hold(UtteranceID)
     /// Play on what is held.
@@ -111,6 +116,10 @@ package struct Conversation: Sendable {
   var turn: UserTurn?
   /// The turn that is being answered, until the answer is heard: the user may take it up again.
   var answered: UserTurn?
+  /// Silence that the answered turn still needs to be over, in seconds: until then its answer is prepared, not played. nil when it is over.
+  package internal(set) var secondsToEndOfTurn: Double?
+  /// What is told when the turn is over.
+  var untold: [SessionEvent] = []
   var held: Hold?
   /// Until when the final words of a turn are awaited.
   var wordsDeadline: Double?
@@ -169,7 +178,7 @@ package struct Conversation: Sendable {
       hear(detector.take(probability), seconds: VoiceActivity.windowSeconds, at: now)
     case .words(let words, let isFinal): take(words: words, isFinal: isFinal, at: now)
     case .wordsFailed(let error): takeNoWords(error, at: now)
-    case .commit: if turn != nil { endTurn(isAsked: true, at: now) }
+    case .commit: if turn != nil { endTurn(isAsked: true, at: now) } else { releaseAnswer() }
     case .text(let text): takeTyped(text, at: now)
     case .say(let text): takeReading(text)
     case .clientSpeech(let seconds): takeClientSpeech(seconds)
@@ -195,7 +204,7 @@ package struct Conversation: Sendable {
 
   /// What follows from all the rest.
   private var currentState: ConversationState {
-    if held != nil { return .listening }
+    if held != nil || secondsToEndOfTurn != nil { return .listening }
     if utterances.first?.isHeard == true { return .speaking }
     if wordsDeadline != nil || !utterances.isEmpty { return .thinking }
     return turn != nil ? .listening : .idle
@@ -204,7 +213,7 @@ package struct Conversation: Sendable {
   private mutating func passTime(to now: Double) {
     guard !isOver else { return }
     // A microphone that has been switched off says nothing more.
-    if turn != nil, now - lastWindow > 0.5 {
+    if turn != nil || secondsToEndOfTurn != nil, now - lastWindow > 0.5 {
       let seconds = now - lastWindow
       lastWindow = now
       hear(detector.pass(seconds), seconds: seconds, at: now)
@@ -227,6 +236,8 @@ package struct Conversation: Sendable {
       answered = nil
       if turn == nil { actions.append(.forgetTurn(wasAnswered: false)) }
     }
+    // The answer was dropped, or another utterance took its place.
+    if answered == nil { releaseAnswer() }
     startUtterances(at: now)
   }
 

@@ -63,14 +63,15 @@ extension Conversation {
     if let last = history.last, last.role == .user, last.text == text { return }
     remember(Turn(.user, text))
     answered?.isRemembered = true
-    tell(.userTranscript(text, isFinal: true))
+    tellTranscript(text, isFinal: true)
   }
 
   mutating func takeWords(_ id: UtteranceID, _ text: String, _ at: Double?) {
     guard let index = index(of: id), !text.isEmpty else { return }
     let last = utterances[index].words.last?.at ?? 0
     utterances[index].words.append(Utterance.Words(text: text, at: max(last, at ?? utterances[index].received)))
-    tell(.avatarTranscript(id, delta: text, at: at))
+    let event = SessionEvent.avatarTranscript(id, delta: text, at: at)
+    if secondsToEndOfTurn == nil { tell(event) } else { untold.append(event) }
   }
 
   mutating func takeSound(_ id: UtteranceID, _ seconds: Double) {
@@ -133,6 +134,7 @@ extension Conversation {
   /// Says how much of an utterance was played, and takes it from the queue.
   private mutating func finish(_ index: Int, wasInterrupted: Bool) {
     let utterance = utterances.remove(at: index)
+    untold.removeAll { if case .avatarTranscript(utterance.id, _, _) = $0 { true } else { false } }
     if index == 0 { soundDeadline = nil }
     let text = wasInterrupted ? utterance.text(within: utterance.played) : utterance.text
     remember(Turn(.avatar, text, utterance: utterance.id, wasInterrupted: wasInterrupted))

@@ -4,20 +4,49 @@ extension Conversation {
   /// Takes what a window of the user's sound, or some seconds without any, changed.
   mutating func hear(_ change: SpeechDetector.Change?, seconds: Double, at now: Double) {
     turn?.seconds += seconds
+    if let left = secondsToEndOfTurn { secondsToEndOfTurn = left - seconds }
     switch change {
     case .began: speechBegan()
     case .ended: speechEnded()
     case nil: break
     }
+    // A click does not keep the turn open.
+    let slack = VoiceActivity.windowSeconds / 1000
+    if let left = secondsToEndOfTurn, left <= slack, detector.silence > 0 { releaseAnswer() }
     guard turn != nil else { return }
     if detector.isSpeaking, held == nil { countOverlap(seconds, at: now) }
     if held != nil { writeDownHeld() }
     guard held != nil || utterances.isEmpty, wordsDeadline == nil else { return }
-    if !detector.isSpeaking, detector.silence >= endOfTurn.silence - VoiceActivity.windowSeconds / 1000 {
+    if !detector.isSpeaking, detector.silence >= endOfTurn.silence - slack {
       endTurn(isAsked: false, at: now)
     } else if let turn, turn.seconds >= settings.longestTurn {
       endTurn(isAsked: false, at: now)
+    } else if change == .ended, canPrepare {
+      secondsToEndOfTurn = endOfTurn.silence - detector.silence
+      endTurn(isAsked: false, at: now)
     }
+  }
+
+  /// Whether the answer to the turn so far can be asked for though the turn may go on.
+  private var canPrepare: Bool {
+    guard settings.preparesAnswers, abilities.preparesAnswers, held == nil, let turn else { return false }
+    let isUnderstood = abilities.responderHears || abilities.hasTranscriber || turn.wordsAreFinal && !turn.text.isEmpty
+    return isUnderstood && turn.speech >= settings.shortestTurn
+  }
+
+  /// The turn is over: what was prepared is played and told.
+  mutating func releaseAnswer() {
+    guard secondsToEndOfTurn != nil else { return }
+    secondsToEndOfTurn = nil
+    actions += untold.map { .tell($0) } + [.release]
+    untold = []
+  }
+
+  /// Tells the user's words, which are final when the turn is over.
+  mutating func tellTranscript(_ text: String, isFinal: Bool) {
+    let isOpen = secondsToEndOfTurn != nil
+    tell(.userTranscript(text, isFinal: isFinal && !isOpen))
+    if isFinal && isOpen { untold.append(.userTranscript(text, isFinal: true)) }
   }
 
   private mutating func speechBegan() {
@@ -29,6 +58,7 @@ extension Conversation {
       turn = UserTurn()
       // The sound of a turn that is being answered goes on: perhaps it was not over.
       if answered == nil { actions.append(.startTurn) }
+      if secondsToEndOfTurn != nil, let answered { takeUp(answered) }
     } else if detector.pause > 0 {
       endOfTurn.learn(pause: detector.pause)
     }
@@ -66,7 +96,12 @@ extension Conversation {
 
   /// The answered turn goes on: its pause was not its end.
   private mutating func takeUp(_ earlier: UserTurn) {
-    endOfTurn.learn(prematureEnd: detector.pause)
+    if secondsToEndOfTurn == nil {
+      endOfTurn.learn(prematureEnd: detector.pause)
+    } else {
+      endOfTurn.learn(pause: detector.pause)
+    }
+    (secondsToEndOfTurn, untold) = (nil, [])
     let speech = turn?.seconds ?? 0
     if earlier.isRemembered, history.last?.role == .user { history.removeLast() }
     wordsDeadline = nil
@@ -127,7 +162,7 @@ extension Conversation {
     // What a transcriber was asked before the turn went on is not all of it.
     turn?.wordsAreFinal = isFinal && (wordsDeadline != nil || !abilities.hasTranscriber)
     let text = turn?.text ?? words
-    if !text.isEmpty { tell(.userTranscript(text, isFinal: isFinal)) }
+    if !text.isEmpty { tellTranscript(text, isFinal: isFinal) }
     let isReal = !words.isEmpty && !settings.isBackchannel(words)
     if held != nil {
       if isReal {

@@ -77,6 +77,10 @@ package actor LiveSession: SessionHandle {
   var makers: [UtteranceID: Task<Void, Never>] = [:]
   var askedAt: [UtteranceID: Double] = [:]
   var mustRestart = false
+  /// Whether the client has got some of what is stopped.
+  var mustClear = false
+  /// The newest utterance of which a frame was sent.
+  var lastSent = UtteranceID(rawValue: 0)
   var isHeld = false
   var isFeeding = false
   var isRestarting = false
@@ -122,7 +126,8 @@ package actor LiveSession: SessionHandle {
     conversation = Conversation(
       settings: settings.turns,
       abilities: Abilities(
-        responderHears: parts.responder.hears, hasTranscriber: parts.transcriber != nil, hasVoice: parts.voice != nil))
+        responderHears: parts.responder.hears, hasTranscriber: parts.transcriber != nil, hasVoice: parts.voice != nil,
+        preparesAnswers: parts.responder.allowsPreparing))
     queue = PlaybackQueue(rate: information.sampleRate)
     gain = Gain(rate: information.sampleRate)
     (wakes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -241,9 +246,12 @@ package actor LiveSession: SessionHandle {
       turnSound = nil
       if !wasAnswered { await parts.responder.forgetHeard() }
     case .duck(let ducks): gain.target = ducks ? Gain.factor(decibels: -settings.turns.duckBy) : 1
+    case .release:
+      queue.dropSilenceBeforeSpeech()
+      await feed()
     case .hold:
       isHeld = true
-      mustRestart = true
+      (mustRestart, mustClear) = (true, true)
     case .resume:
       isHeld = false
       mustRestart = true

@@ -29,6 +29,7 @@ extension LiveSession {
     while !isOver, await isBlockWanted {
       do {
         take(try await engine.nextBlock())
+        if conversation.secondsToEndOfTurn != nil { await feed() }
       } catch {
         guard !isOver else { return }
         let failure = error as? SessionError ?? SessionError(.engineFailed, "The avatar cannot be computed: \(error)")
@@ -39,7 +40,7 @@ extension LiveSession {
 
   private var isBlockWanted: Bool {
     get async {
-      if queue.frames.isEmpty || queue.hasStale { return true }
+      if queue.frames.isEmpty || queue.hasStale || lacksSilence { return true }
       let isSpeechReady = await engine.hasSpeechReady
       if isSpeechReady, queue.isReplaceable { return true }
       let seconds = queue.seconds
@@ -72,7 +73,7 @@ extension LiveSession {
         queued.end = frame.endsUtterance ? sound.seconds : min(sound.base + played, sound.seconds)
         queued.endsUtterance = frame.endsUtterance
         return queued
-      })
+      }, keepsSilence: conversation.secondsToEndOfTurn != nil)
   }
 
   /// Waits for the next frame's time and sends it.
@@ -98,7 +99,7 @@ extension LiveSession {
       metrics.timeToFirstFrame = now
     }
     guard let origin else { return }
-    if let frame = queue.next() {
+    if let frame = queue.next(holdsSpeech: conversation.secondsToEndOfTurn != nil) {
       isHolding = false
       await send(frame)
     } else if let picture = lastPicture {
@@ -121,6 +122,7 @@ extension LiveSession {
         index: nextIndex, sample: nextSample, picture: frame.picture, samples: samples, utterance: frame.utterance),
       cutsOff: false)
     lastPicture = frame.picture
+    if let id = frame.utterance { lastSent = max(lastSent, id) }
     let end = nextSample + samples.count
     leaving.append(
       Leaving(
@@ -154,10 +156,11 @@ extension LiveSession {
     }
   }
 
-  /// Stops speech where it is: what waits is silenced, what the client holds is to be dropped.
+  /// Stops speech where it is: what waits is silenced, what the client has got is to be dropped.
   func stopPlaying() {
     queue.silence()
     leaving.removeAll { $0.utterance != nil }
-    tell(.playbackCleared(sample: nextSample))
+    if mustClear { tell(.playbackCleared(sample: nextSample)) }
+    mustClear = false
   }
 }

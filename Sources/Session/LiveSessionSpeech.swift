@@ -70,11 +70,11 @@ extension LiveSession {
   }
 
   /// Gives the engine what it has not got yet, in the order in which it is spoken.
-  private func feed() async {
+  func feed() async {
     guard !isFeeding else { return }
     isFeeding = true
     defer { isFeeding = false }
-    while !isHeld, !isRestarting, !isOver, let index = unfed {
+    while !isHeld, !isRestarting, !isOver, !lacksSilence, let index = unfed {
       if sounds[index].segment == nil {
         lastSegment += 1
         sounds[index].segment = UtteranceID(rawValue: lastSegment)
@@ -88,6 +88,12 @@ extension LiveSession {
       }
     }
     wakeUp()
+  }
+
+  /// Whether a turn may go on for longer than there is silence to be played meanwhile: no block of silence is made behind one of speech.
+  var lacksSilence: Bool {
+    guard let seconds = conversation.secondsToEndOfTurn, queue.isReplaceable else { return false }
+    return queue.seconds < seconds + 1.5 / Double(format.framesPerSecond)
   }
 
   /// The first utterance of which the engine lacks something; those behind it wait until it is whole.
@@ -111,6 +117,7 @@ extension LiveSession {
     guard sounds.contains(where: { $0.id == id }) else { return }
     forgetSound(of: id)
     mustRestart = true
+    if id <= lastSent { mustClear = true }
   }
 
   /// Stops the engine's speech, and gives it again what is still to be said, from where it was played.

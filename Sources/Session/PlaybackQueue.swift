@@ -30,16 +30,29 @@ struct PlaybackQueue {
   var hasStale: Bool { frames.contains { $0.isStale } }
 
   /// Takes a block. What was stopped gives way to it, and silence gives way to speech.
-  mutating func append(_ block: [Frame]) {
+  ///
+  /// - Parameter keepsSilence: it does not, because the speech is not to be played yet.
+  mutating func append(_ block: [Frame], keepsSilence: Bool = false) {
     if block.contains(where: { !$0.isStale }) { frames.removeAll { $0.isStale } }
-    if block.first?.utterance != nil {
+    if block.first?.utterance != nil, !keepsSilence {
       let kept = frames.lastIndex { $0.utterance != nil || $0.isFading }.map { $0 + 1 } ?? 0
       frames.removeSubrange(kept...)
     }
     frames += block
   }
 
-  mutating func next() -> Frame? { frames.isEmpty ? nil : frames.removeFirst() }
+  /// Lets speech be played at once that waited behind silence.
+  mutating func dropSilenceBeforeSpeech() {
+    guard let speech = frames.firstIndex(where: { $0.utterance != nil }) else { return }
+    let kept = frames[..<speech].lastIndex { $0.isFading }.map { $0 + 1 } ?? 0
+    frames.removeSubrange(kept..<speech)
+  }
+
+  /// - Parameter holdsSpeech: speech is not to be played yet.
+  mutating func next(holdsSpeech: Bool = false) -> Frame? {
+    guard let first = frames.first, !holdsSpeech || first.utterance == nil else { return nil }
+    return frames.removeFirst()
+  }
 
   /// Takes the sound from all speech that waits; it fades within 10 ms.
   mutating func silence() {

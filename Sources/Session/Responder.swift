@@ -48,6 +48,9 @@ package protocol Responder: Sendable {
   /// Whether the user's sound is enough for it. Where not, a `Transcriber` writes it down first.
   var hears: Bool { get }
 
+  /// Whether an answer may be asked for before it is sure that the turn is over, and be cancelled when it goes on.
+  var allowsPreparing: Bool { get }
+
   /// Answers. Cancelling the task that reads the stream cancels the work behind it, on a server too.
   ///
   /// The stream throws `SessionError` (`responderFailed`, `responderTimedOut`) where there will be no answer, or no more of it.
@@ -67,6 +70,7 @@ package protocol Responder: Sendable {
 }
 
 extension Responder {
+  package var allowsPreparing: Bool { true }
   package func hear(_ sound: PCM) async {}
   package func forgetHeard() async {}
   package func truncate(_ utterance: UtteranceID, playedSeconds: Double, text: String) async {}

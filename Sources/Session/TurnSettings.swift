@@ -24,6 +24,9 @@ package struct TurnSettings: Hashable, Sendable, Codable {
   /// Silence that ends a turn: it adapts to the pauses that the user makes, between these.
   package var shortestEndSilence = 0.5
   package var longestEndSilence = 3.0
+  /// Whether an answer is prepared in each of the user's pauses (`shortestGap`), to be heard at once if the turn ends there and
+  /// to be thrown away if it goes on.
+  package var preparesAnswers = true
   /// Weight of what was known in the moving average of the user's pauses.
   package var pauseMemory = 0.9
   /// Less speech than this is a noise, not a turn.

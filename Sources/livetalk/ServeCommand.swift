@@ -176,6 +176,8 @@ struct ServeCommand: ParsableCommand {
     let store = try AvatarStore(folder: people, limits: settings.limits)
     let talk = try Dialogue(
       try dialogue.map { try DialogueSettings(contentsOf: URL(fileURLWithPath: $0)) } ?? DialogueSettings())
+    var live = LiveSettings()
+    live.turns = talk.settings.turnTaking
     let detectors = try SpeechProbabilities(contentsOf: vadFile(folder.root))
     Terminal.line("Loading \(checkpoint) on \(device).")
     let pipelined = try pipeline.map { try pipelinedModels(of: folder, $0) }
@@ -190,12 +192,12 @@ struct ServeCommand: ParsableCommand {
     let server = try LiveServer(
       settings: settings, engine: engine, avatars: store, voice: talk.voice, videoFolder: videoFolder,
       metrics: PrometheusRegistry(), logger: Logger(label: "livetalk")
-    ) { request in
+    ) { [live] request in
       let session = try await engine.open(request)
       let parts = LiveParts(
         responder: talk.responder(), voice: talk.voice, transcriber: talk.transcriber, detector: detectors.detector(),
         avatar: { try store.picture($0) })
-      return LiveSession(engine: session, information: engine.information, parts: parts)
+      return LiveSession(engine: session, information: engine.information, parts: parts, settings: live)
     }
     let isProtected = settings.isProtected
     try waitFor {

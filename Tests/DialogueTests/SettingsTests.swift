@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import Session
 import Testing
 
 @testable import Dialogue
@@ -101,11 +102,36 @@ import Testing
     ),
     (
       #"{"kind": "mirror", "recognition": {"url": "http://x/v1", "model": "m"}}"#,
-      "dialogue.json: unknown key 'recognition'; known are 'kind', 'timeouts', 'voice'."
+      "dialogue.json: unknown key 'recognition'; known are 'kind', 'timeouts', 'turn_taking', 'voice'."
+    ),
+    (
+      #"{"kind": "say", "turn_taking": {"prepare_answers": 1}}"#,
+      "dialogue.json: 'turn_taking.prepare_answers' is not true or false."
+    ),
+    (
+      #"{"kind": "say", "turn_taking": {"backchannels": "yes"}}"#,
+      "dialogue.json: 'turn_taking.backchannels' is not a list of texts."
+    ),
+    (
+      #"{"kind": "say", "turn_taking": {"shortest_end_silence": 2, "longest_end_silence": 1}}"#,
+      "dialogue.json: 'turn_taking.longest_end_silence' is not a number from 2.0 to 30.0."
     ),
   ])
   func `every mistake is one sentence that names its place`(json: String, sentence: String) {
     #expect(mistake(json) == sentence)
+  }
+
+  @Test func `turn-taking is a setting, the rest of it as it was`() throws {
+    let json = #"""
+      {"kind": "say", "turn_taking": {"shortest_end_silence": 0.8, "prepare_answers": false, "backchannels": ["Hai"]}}
+      """#
+    let turns = try DialogueSettings(Data(json.utf8)).turnTaking
+    #expect(turns.shortestEndSilence == 0.8 && !turns.preparesAnswers && turns.backchannels == ["hai"])
+    var rest = turns
+    rest.shortestEndSilence = TurnSettings().shortestEndSilence
+    rest.preparesAnswers = true
+    rest.backchannels = TurnSettings().backchannels
+    #expect(rest == TurnSettings())
   }
 
   @Test func `a key in the place of its variable's name is refused and not repeated`() {

@@ -153,7 +153,8 @@ import Testing
     var generator = SplitMix(state: 7)
     let rows = Self.idle + Self.listening
     for _ in 0..<300 {
-      var talk = Talk(hears: generator.next() % 2 == 0, transcriber: generator.next() % 2 == 0)
+      var talk = Talk(
+        hears: generator.next() % 2 == 0, transcriber: generator.next() % 2 == 0, prepares: generator.next() % 2 == 0)
       var ids: Set<UtteranceID> = []
       for _ in 0..<300 {
         let row = rows[Int(generator.next() % UInt64(rows.count))]
@@ -178,6 +179,7 @@ import Testing
       let starts = talk.events.compactMap { if case .playbackStarted(let id, _) = $0 { id } else { nil } }
       #expect(starts.count == Set(starts).count)
       #expect(zip(talk.states, talk.states.dropFirst()).allSatisfy { $0 != $1 })
+      #expect(talk.conversation.untold.isEmpty)
     }
   }
 }

@@ -114,6 +114,47 @@ import Testing
     #expect(echo.state.withLock { $0.heard } > 16_000)
   }
 
+  @Test func `a prepared answer is played as soon as the turn is over, and not before`() async throws {
+    let echo = Echo(answer: [.text("Yes."), .sound(tone(2)), .done])
+    let stage = try await Stage(echo: echo)
+    await stage.play(1, hearing: 0)
+    await stage.play(1, hearing: 0.5)
+    let end = stage.frames.count
+    await stage.play(0.3125, hearing: 0)
+    await stage.settle()
+    #expect(echo.state.withLock { $0.requests.count } == 1)
+    await stage.play(0.125, hearing: 0)
+    #expect(await stage.session.queue.frames.contains { $0.utterance == first }, "its first block is made")
+    await stage.play(1.5, hearing: 0)
+    let spoken = try #require(stage.frames.firstIndex { $0.utterance == first })
+    // 0.512 s of silence, and what the sound and the pictures do not meet by.
+    #expect((8...10).contains(spoken - end), "\(spoken - end) pictures after the last word")
+    #expect(await stage.session.metrics.heldFrames == 0)
+    let samples = stage.frames[spoken...].prefix { $0.utterance == first }.flatMap(\.samples)
+    #expect(Array(tone(2).samples.prefix(samples.count)) == samples && samples.count > 40_000)
+  }
+
+  @Test func `a user who goes on after a pause does not hear what was prepared`() async throws {
+    let echo = Echo(answer: [.text("Yes."), .sound(tone(2)), .done])
+    let stage = try await Stage(echo: echo)
+    await stage.play(1, hearing: 0)
+    await stage.play(1, hearing: 0.5)
+    await stage.play(0.3125, hearing: 0)
+    await stage.settle()
+    await stage.play(0.125, hearing: 0)
+    await stage.play(1, hearing: 0.5)
+    #expect(stage.frames.allSatisfy { $0.utterance == nil && !isLoud($0) })
+    #expect(await stage.session.metrics.heldFrames == 0)
+    await stage.play(0.3125, hearing: 0)
+    await stage.settle()
+    await stage.play(1, hearing: 0)
+    #expect(try #require(stage.frames.last).utterance == second)
+    let requests = echo.state.withLock { $0.requests }
+    #expect(requests.count == 2 && requests[1].sound!.seconds > requests[0].sound!.seconds + 1, "the whole turn")
+    let events = await stage.allEvents()
+    #expect(!events.contains { if case .playbackCleared = $0 { true } else { false } }, "the client had none of it")
+  }
+
   @Test func `after a false interruption the avatar goes on where it was`() async throws {
     let echo = Echo(hears: false, answer: [.text("Yes."), .sound(tone(8)), .done])
     let stage = try await Stage(echo: echo, transcriber: Dictation(words: ""))

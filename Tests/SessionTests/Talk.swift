@@ -10,9 +10,12 @@ struct Talk {
   var log: [(time: Double, action: Action)] = []
 
   init(
-    hears: Bool = true, transcriber: Bool = false, voice: Bool = true, _ change: (inout TurnSettings) -> Void = { _ in }
+    hears: Bool = true, transcriber: Bool = false, voice: Bool = true, prepares: Bool = false,
+    _ change: (inout TurnSettings) -> Void = { _ in }
   ) {
     var settings = TurnSettings()
+    // Most tests are about answers that are asked for when the turn is over.
+    settings.preparesAnswers = prepares
     // Most tests are about an avatar that has been heard before.
     settings.echoWarmUp = 0
     change(&settings)
@@ -99,8 +102,8 @@ struct Talk {
     return talk
   }
 
-  static func listening(hears: Bool = true, transcriber: Bool = false) -> Talk {
-    var talk = Talk(hears: hears, transcriber: transcriber)
+  static func listening(hears: Bool = true, transcriber: Bool = false, prepares: Bool = false) -> Talk {
+    var talk = Talk(hears: hears, transcriber: transcriber, prepares: prepares)
     talk.speech(1)
     talk.log = []
     return talk

@@ -164,6 +164,99 @@ import Testing
     #expect(talk.state == .thinking)
   }
 
+  // Answers that are prepared
+
+  @Test func `an answer is asked for in a pause and released when the turn is over`() {
+    var talk = Talk.listening(prepares: true)
+    let end = talk.now
+    talk.silence(0.26)
+    #expect(talk.deeds == [.respond(first, history: [], text: nil, hasSound: true)] && talk.state == .listening)
+    talk.answer("Yes.", seconds: 1)
+    #expect(!talk.events.contains(.avatarTranscript(first, delta: "Yes.", at: 0)), "nothing is told before")
+    talk.silence(0.3)
+    #expect(talk.deeds.last == .release && talk.state == .thinking)
+    let released = talk.time(of: .release)! - end
+    #expect(abs(released - 0.512) < 0.001, "as late as an answer that is not prepared is asked for")
+    #expect(talk.events.contains(.avatarTranscript(first, delta: "Yes.", at: 0)))
+    talk.play(to: 1, isLast: true)
+    #expect(talk.state == .idle && talk.states == [.thinking, .speaking, .idle])
+  }
+
+  @Test func `a pause that was not the end throws the prepared answer away`() {
+    var talk = Talk.listening(prepares: true)
+    talk.silence(0.3)
+    talk.take(.answerWords(first, "Yes.", at: 0))
+    talk.take(.answerSound(first, seconds: 1))
+    let wait = talk.conversation.endSilence
+    talk.speech(0.3)
+    #expect(talk.deeds.dropFirst() == [.cancel(first), .truncate(first, playedSeconds: 0, text: "")])
+    #expect(talk.state == .listening && talk.states.isEmpty && finished(talk.events) == [first])
+    #expect(!talk.events.contains { if case .avatarTranscript = $0 { true } else { false } })
+    #expect(talk.conversation.endSilence < wait + 0.05, "nothing was taken for the end")
+    talk.log = []
+    talk.silence(0.55)
+    #expect(talk.deeds == [.respond(second, history: [], text: nil, hasSound: true), .release])
+  }
+
+  @Test func `words of a turn that may go on are not final`() {
+    var talk = Talk.listening(hears: false, transcriber: true, prepares: true)
+    talk.silence(0.26)
+    talk.take(.words("What is", isFinal: true))
+    #expect(talk.deeds.last == .respond(first, history: [], text: "What is", hasSound: true))
+    talk.speech(0.3)
+    #expect(talk.conversation.history.isEmpty)
+    talk.silence(0.26)
+    talk.take(.words("What is the time?", isFinal: true))
+    talk.silence(0.3)
+    let words = talk.events.compactMap {
+      if case .userTranscript(let text, let isFinal) = $0 { (text, isFinal) } else { nil }
+    }
+    #expect(words.map(\.0) == ["What is", "What is the time?", "What is the time?"])
+    #expect(words.map(\.1) == [false, false, true])
+    #expect(talk.conversation.history == [Turn(.user, "What is the time?")])
+  }
+
+  @Test func `a click does not keep a turn open whose answer is prepared`() {
+    var talk = Talk.listening(prepares: true)
+    let end = talk.now
+    talk.silence(0.4)
+    talk.speech(0.032)
+    talk.silence(0.2)
+    #expect(talk.time(of: .release)! - end < 0.55)
+  }
+
+  @Test func `the button of push-to-talk releases what is prepared`() {
+    var talk = Talk.listening(prepares: true)
+    talk.silence(0.26)
+    talk.take(.commit)
+    #expect(talk.deeds.last == .release && talk.state == .thinking)
+  }
+
+  @Test func `what is typed instead takes the place of what is prepared`() {
+    var talk = Talk.listening(prepares: true)
+    talk.silence(0.26)
+    talk.answer("Yes.", seconds: 1)
+    talk.take(.text("Hello."))
+    #expect(talk.state == .thinking && talk.conversation.secondsToEndOfTurn == nil)
+    #expect(!talk.events.contains(.avatarTranscript(first, delta: "Yes.", at: 0)) && finished(talk.events) == [first])
+  }
+
+  @Test func `noise, and words that are not known yet, prepare nothing`() {
+    var noise = Talk(prepares: true)
+    noise.speech(0.15)
+    noise.silence(0.3)
+    #expect(noise.deeds == [.startTurn])
+    var browser = Talk(hears: false, prepares: true)
+    browser.speech(1)
+    browser.take(.words("what is", isFinal: false))
+    browser.silence(0.3)
+    #expect(browser.deeds == [.startTurn])
+    var off = Talk(prepares: false)
+    off.speech(1)
+    off.silence(0.4)
+    #expect(off.deeds == [.startTurn])
+  }
+
   @Test func `a cough while the answer is awaited changes nothing`() {
     var talk = Talk.thinking()
     talk.speech(0.15)

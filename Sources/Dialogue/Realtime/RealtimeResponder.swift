@@ -7,6 +7,8 @@ import WebSocketClient
 /// next turn, and the conversation is told to it.
 actor RealtimeResponder: Responder {
   nonisolated let hears = true
+  /// A turn that was committed stays in the server's conversation.
+  nonisolated let allowsPreparing = false
 
   private let settings: RealtimeSettings
   private let key: String?

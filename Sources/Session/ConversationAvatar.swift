@@ -68,8 +68,8 @@ extension Conversation {
 
   mutating func takeWords(_ id: UtteranceID, _ text: String, _ at: Double?) {
     guard let index = index(of: id), !text.isEmpty else { return }
-    let last = utterances[index].words.last?.at ?? 0
-    utterances[index].words.append(Utterance.Words(text: text, at: max(last, at ?? utterances[index].received)))
+    let at = max(utterances[index].words.last?.at ?? 0, at ?? utterances[index].received)
+    utterances[index].words.append(Utterance.Words(text: text, at: at))
     let event = SessionEvent.avatarTranscript(id, delta: text, at: at)
     if secondsToEndOfTurn == nil { tell(event) } else { untold.append(event) }
   }

@@ -17,8 +17,8 @@ package enum SessionEvent: Hashable, Sendable {
   case userSpeechStopped
   /// What the user says: all of the turn so far.
   case userTranscript(String, isFinal: Bool)
-  /// Further words of an utterance. `at` is when they are spoken, in seconds from its first sample, where that is known.
-  case avatarTranscript(UtteranceID, delta: String, at: Double?)
+  /// Further words of an utterance. `at` is when they are spoken, in seconds from its first sample.
+  case avatarTranscript(UtteranceID, delta: String, at: Double)
   /// The utterance's first sample is played at this sample of the session. Once per utterance that is heard.
   case playbackStarted(UtteranceID, sample: Int)
   /// Once per utterance, also for one that was never heard: how much of it was played, and what of its text that is.
@@ -110,7 +110,7 @@ extension SessionEvent: Codable {
     case .avatarTranscript:
       self = .avatarTranscript(
         try utterance(), delta: try fields.decode(String.self, forKey: .delta),
-        at: try fields.decodeIfPresent(Double.self, forKey: .at))
+        at: try fields.decode(Double.self, forKey: .at))
     case .playbackStarted:
       self = .playbackStarted(try utterance(), sample: try fields.decode(Int.self, forKey: .sample))
     case .playbackFinished:
@@ -141,7 +141,7 @@ extension SessionEvent: Codable {
       try kind(.avatarTranscript)
       try fields.encode(utterance, forKey: .utterance)
       try fields.encode(delta, forKey: .delta)
-      try fields.encodeIfPresent(at, forKey: .at)
+      try fields.encode(at, forKey: .at)
     case .playbackStarted(let utterance, let sample):
       try kind(.playbackStarted)
       try fields.encode(utterance, forKey: .utterance)

@@ -12,7 +12,7 @@ import Testing
 
   static let events: [SessionEvent] = [
     .state(.thinking), .userSpeechStarted, .userSpeechStopped, .userTranscript("hello", isFinal: true),
-    .avatarTranscript(first, delta: "Hi", at: 0.5), .avatarTranscript(first, delta: "Hi", at: nil),
+    .avatarTranscript(first, delta: "Hi", at: 0.5),
     .playbackStarted(second, sample: 12),
     .playbackFinished(second, playedSeconds: 1.5, wasInterrupted: true, text: "x"),
     .playbackCleared(sample: 4), .metrics(SessionMetrics()), .error(SessionError(.tooMuch, "No.")), .closed(.expired),

@@ -40,7 +40,10 @@ struct AvatarRoutes: Sendable {
   private func upload(_ request: Request) async throws -> (file: [UInt8], name: String?) {
     let type = request.headers[.contentType]?.lowercased() ?? ""
     // A form is a little larger than what it holds.
-    let bytes = try await request.bytes(limits.pictureBytes + 65_536)
+    let bytes: [UInt8]
+    do { bytes = try await request.bytes(limits.pictureBytes + 65_536) } catch let error as APIError
+      where error.code == .tooLarge
+    { throw AvatarStore.tooLarge(limits) }
     if type.hasPrefix("multipart/form-data") {
       let form = try Multipart(bytes, contentType: request.headers[.contentType] ?? "")
       guard let image = form["image"] else {

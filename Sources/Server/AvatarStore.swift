@@ -94,15 +94,19 @@ package final class AvatarStore: Sendable {
     return try Picture(decoding: entry.file, name: id)
   }
 
+  static func tooLarge(_ limits: ServerLimits) -> APIError {
+    APIError(.tooLarge, "A picture has at most \(limits.pictureBytes >> 20) MiB.")
+  }
+
   /// A client's picture: decoded, turned upright and made smaller.
   ///
   /// - Throws: `APIError`.
   static func uploaded(_ file: [UInt8], _ limits: ServerLimits) throws(APIError) -> Picture {
     guard file.count <= limits.pictureBytes else {
-      throw APIError(.tooLarge, "A picture has at most \(limits.pictureBytes >> 20) MiB.")
+      throw tooLarge(limits)
     }
     let picture: Picture
-    do { picture = try Picture(decoding: file, name: "upload", mostPixels: limits.picturePixels) } catch {
+    do { picture = try Picture(decoding: file, name: "that was sent", mostPixels: limits.picturePixels) } catch {
       throw APIError(.invalidPicture, userSentence(error))
     }
     let (short, long) = (min(picture.width, picture.height), max(picture.width, picture.height))

@@ -5,6 +5,11 @@ const element = (id) => document.getElementById(id);
 const STATES = { idle: "Here for you", listening: "Listening", thinking: "Thinking", speaking: "Speaking" };
 const UPLOAD_ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 16V5M7 9.5 12 4.5l5 5M5 19.5h14"/></svg>';
 
+/** The rest of a word; the signs of these scripts are words of their own. */
+const REST_OF_WORD = /^[^\s\p{sc=Han}\p{sc=Hira}\p{sc=Kana}]*/u;
+/** What a caption shows at a time: at most a sentence, and 64 letters, in whole words where there are such. */
+const LINE = /\s*(?:.{15,63}?(?:[.!?](?=\s|$)|[。！？])|.{1,64}(?=\s|$)|.{1,64}|$)/gu;
+
 let token = new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token");
 if (token) sessionStorage.setItem("token", token);
 // The token stays out of the address that people copy.
@@ -17,7 +22,8 @@ let state = "idle";
 let isTalking = false;
 let wantsToTalk = false;
 let opening = null; // the microphone, while the browser asks
-let utterances = new Map(); // id → {start, words: [{at, text}], item, isOver}
+let utterances = new Map(); // id → {start, words: [{at, text}], heard, item, isOver}
+let pace = 14; // letters a second, as the last utterance was spoken
 let userItem = null;
 
 // MARK: the server
@@ -253,71 +259,87 @@ function onEvent(event) {
       userItem ??= turn("mine");
       userItem.textContent = event.text;
       if (event.is_final) userItem = null;
-      scroll();
       break;
-    case "avatar_transcript.delta": {
-      const words = utterance(event.utterance).words;
-      words.push({ at: event.at ?? null, text: event.delta });
+    case "avatar_transcript.delta": utterance(event.utterance).words.push({ at: event.at, text: event.delta }); break;
+    case "playback.started":
+      utterance(event.utterance).start = event.sample;
+      caption();
       break;
-    }
-    case "playback.started": utterance(event.utterance).start = event.sample; break;
     case "playback.finished": {
       const spoken = utterance(event.utterance);
       if (event.text && spoken.item === undefined) spoken.item = turn("");
       if (spoken.item) {
         spoken.item.textContent = event.text || spoken.item.textContent;
         spoken.item.classList.toggle("cut", event.interrupted);
+        spoken.item.ariaBusy = false;
       }
+      if (!event.interrupted && event.text && event.played_seconds > 0) pace = event.text.length / event.played_seconds;
       spoken.isOver = true;
       break;
     }
     case "metrics":
       if (event.metrics.response_latency != null) element("latency").textContent = event.metrics.response_latency.toFixed(1);
       break;
-    case "error": turn("note").textContent = event.error.message; scroll(); break;
+    case "error": turn("note").textContent = event.error.message; break;
     case "closed": leave(CLOSED[event.reason] ?? null); break;
   }
 }
 
 function utterance(id) {
-  if (!utterances.has(id)) utterances.set(id, { start: null, words: [], item: undefined, isOver: false });
+  if (!utterances.has(id)) utterances.set(id, { start: null, words: [], heard: "", item: undefined, isOver: false });
   return utterances.get(id);
 }
 
-/** Shows the words that have been heard by now, and the rest of their sentence more faintly. */
+/** The text of an utterance whose words have begun after so many seconds: of a part under way a share, to the end of its last word. */
+function begun(words, seconds) {
+  let length = 0;
+  for (let first = 0; first < words.length && words[first].at <= seconds; ) {
+    // Several parts stand at one time where the sound of all of them came at once.
+    const { at } = words[first];
+    const group = words.slice(first).filter((part) => part.at === at);
+    first += group.length;
+    const letters = group.reduce((sum, part) => sum + part.text.length, 0);
+    const end = words[first]?.at ?? at + letters / pace;
+    length += Math.ceil(letters * Math.min(1, (seconds - at) / (end - at)));
+  }
+  const text = words.map((part) => part.text).join("");
+  return text.slice(0, length) + text.slice(length).match(REST_OF_WORD)[0];
+}
+
+/** Shows the words that are heard, and the rest of their line more faintly. */
 function caption() {
   if (!stream) return;
   const now = stream.audible();
-  const rate = stream.session.format.sampleRate;
   let current = null;
   for (const spoken of utterances.values()) if (spoken.start !== null && spoken.start <= now) current = spoken;
   const box = element("caption");
-  if (!current || current.words.length === 0) {
-    box.replaceChildren();
+  if (!current || current.words.length === 0 || current.isOver) {
+    if (state !== "speaking") box.replaceChildren();
     return;
   }
-  const seconds = (now - current.start) / rate;
-  const heard = current.words.filter((word) => word.at === null || word.at <= seconds).map((word) => word.text).join("");
-  const all = current.words.map((word) => word.text).join("");
-  if (heard) {
+  const heard = begun(current.words, (now - current.start) / stream.session.format.sampleRate);
+  // Where a part ends is only known when the next one comes: words that were shown stay.
+  if (heard.length > current.heard.length) {
+    current.heard = heard;
     current.item ??= turn("");
-    if (!current.isOver && current.item.textContent !== heard) {
-      current.item.textContent = heard;
-      scroll();
-    }
+    current.item.ariaBusy = true; // read out when it is whole
+    current.item.textContent = heard;
   }
-  if (current.isOver && state !== "speaking") {
-    box.replaceChildren();
-    return;
-  }
-  // A caption shows one sentence at a time.
-  const ends = [...heard.matchAll(/[.!?]\s+(?=\S)|\n(?=\S)/g)];
-  const from = ends.length > 0 ? ends.at(-1).index + ends.at(-1)[0].length : 0;
-  const rest = all.slice(heard.length).match(/^[^.!?\n]*[.!?]?/)[0];
+  const [before, after] = line(current.words.map((part) => part.text).join(""), current.heard.length);
   const next = document.createElement("span");
   next.className = "next";
-  next.textContent = rest.slice(0, 120);
-  box.replaceChildren(document.createTextNode(heard.slice(from).slice(-160)), next);
+  next.textContent = after;
+  box.replaceChildren(document.createTextNode(before), next);
+}
+
+/** The line of a sentence in which the letter before `place` stands, in two pieces: up to there, and the rest. */
+function line(text, place) {
+  let start = 0;
+  for (const [part] of text.matchAll(LINE)) {
+    if (start + part.length >= place) return [text.slice(start, place), text.slice(place, start + part.length)];
+    start += part.length;
+  }
+  return [text.slice(start, place), ""];
 }
 
 function turn(kind) {
@@ -326,11 +348,6 @@ function turn(kind) {
   element("turns").append(item);
   while (element("turns").children.length > 200) element("turns").firstChild.remove();
   return item;
-}
-
-function scroll() {
-  const turns = element("turns");
-  turns.scrollTop = turns.scrollHeight;
 }
 
 // MARK: controls
@@ -390,6 +407,7 @@ element("form").onsubmit = (event) => {
   if (!text || !stream) return;
   // It appears when the session says that it has it.
   stream.send({ type: "text", text });
+  element("log").scrollTop = 0; // its end
   element("text").value = "";
 };
 

@@ -51,8 +51,8 @@ function askForToken() {
 }
 
 function notice(text) {
-  element("notice").textContent = text ?? "";
   element("notice").hidden = !text;
+  element("notice").textContent = text ?? "";
 }
 
 // MARK: choosing
@@ -92,32 +92,47 @@ async function card(avatar) {
 function uploadCard() {
   const label = document.createElement("label");
   label.className = "person upload";
-  label.tabIndex = 0;
   label.innerHTML = `<div>${UPLOAD_ICON}Your own picture</div>`;
   const input = document.createElement("input");
   input.type = "file";
   input.accept = "image/jpeg,image/png,image/webp";
   input.className = "visually-hidden";
-  input.tabIndex = -1;
-  input.onchange = () => input.files[0] && upload(input.files[0]);
+  const send = async (file) => {
+    if (!file) return;
+    label.ariaBusy = true;
+    await upload(file);
+    label.ariaBusy = false;
+    // The same file may be picked again.
+    input.value = "";
+  };
+  input.onchange = () => send(input.files[0]);
   label.append(input);
-  label.onkeydown = (event) => (event.key === "Enter" || event.key === " ") && (event.preventDefault(), input.click());
   label.ondragover = (event) => (event.preventDefault(), label.classList.add("over"));
   label.ondragleave = () => label.classList.remove("over");
-  label.ondrop = (event) => (event.preventDefault(), event.dataTransfer.files[0] && upload(event.dataTransfer.files[0]));
+  label.ondrop = (event) => {
+    event.preventDefault();
+    label.classList.remove("over");
+    send(event.dataTransfer.files[0]);
+  };
   return label;
 }
 
 async function upload(file) {
+  notice(null);
   const form = new FormData();
   form.append("image", file);
   form.append("name", file.name.replace(/\.[^.]*$/, ""));
   try {
     chosen = await ask("POST", "/v1/avatars", form);
     await loadAvatars();
+    focusChosen();
   } catch (error) {
     notice(error.message);
   }
+}
+
+function focusChosen() {
+  element("people").querySelector("[aria-checked=true]")?.focus();
 }
 
 function choose(avatar) {
@@ -138,7 +153,7 @@ element("people").onkeydown = (event) => {
   event.preventDefault();
   const index = avatars.findIndex((avatar) => avatar.id === chosen.id);
   choose(avatars[(index + step + avatars.length) % avatars.length]);
-  element("people").querySelector("[aria-checked=true]").focus();
+  focusChosen();
 };
 
 // MARK: talking
@@ -159,6 +174,7 @@ async function start() {
   } finally {
     button.disabled = false;
     button.textContent = "Start the conversation";
+    if (!stream) button.focus();
   }
 }
 
@@ -218,6 +234,7 @@ function leave(message) {
   talk(false);
   element("handsfree").checked = false;
   document.body.dataset.view = "lobby";
+  element("start").focus();
   notice(message);
 }
 
@@ -225,7 +242,8 @@ function setState(next, text) {
   state = next;
   element("stage").dataset.state = next;
   element("state").textContent = text ?? STATES[next];
-  element("interrupt").disabled = next !== "speaking" && next !== "thinking";
+  // Disabled in earnest it would lose the focus of whoever has just pressed it.
+  element("interrupt").ariaDisabled = next !== "speaking" && next !== "thinking";
 }
 
 function onStatus(status) {
@@ -393,9 +411,11 @@ button.onpointerdown = (event) => {
   }
 };
 button.onpointerup = button.onpointercancel = () => element("handsfree").checked || talk(false);
+// A screen reader's click, and Enter, cannot hold it.
+button.onclick = (event) => event.detail === 0 && talk(!isTalking);
 button.oncontextmenu = (event) => event.preventDefault();
 element("handsfree").onchange = (event) => talk(event.target.checked);
-element("interrupt").onclick = () => stream?.send({ type: "interrupt" });
+element("interrupt").onclick = ({ currentTarget }) => currentTarget.ariaDisabled === "true" || stream?.send({ type: "interrupt" });
 element("start").onclick = start;
 element("leave").onclick = () => {
   stream?.send({ type: "close" });
@@ -427,6 +447,8 @@ document.addEventListener("keydown", (event) => {
   }
 });
 document.addEventListener("keyup", (event) => {
+  // Firefox would click it now.
+  if (event.target === button && event.code === "Space") event.preventDefault();
   if (event.code === "Space" && isTalking && !element("handsfree").checked) talk(false);
 });
 addEventListener("pagehide", () => stream?.send({ type: "close" }));

@@ -12,8 +12,8 @@ class Chromium:
         self.program = program
         self.folder = tempfile.mkdtemp(prefix="chromium-")
 
-    def open(self, url, *flags, size):
-        """Starts it; `size` is that of its window, "900,700"."""
+    def open(self, url, *flags, size, **options):
+        """Starts it; `size` is that of its window, "900,700"; `options` are those of the process."""
         self.process = subprocess.Popen(
             [
                 self.program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -21,7 +21,7 @@ class Chromium:
                 f"--user-data-dir={self.folder}/profile", "--autoplay-policy=no-user-gesture-required",
                 "--allow-loopback-in-peer-connection", f"--window-size={size}", *flags, url,
             ],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **options,
         )
 
     def wait(self, seconds=None):

@@ -49,12 +49,13 @@ stage "autoencoder: noisy latents" decoder --data "$out/clips-media" --checkpoin
 stage "speech encoder" train audio --config mini.audio --data "$out/sound" --checkpoint "$out/vae/final" \
   --out "$out/audio" --set "run.steps=$(scaled 1200)"
 
+# latents NAME CLIPS CHECKPOINT
 latents() {
-  stage "clips as latents: $1" prepare "$2" --out "$out/latents-$1" --kind latents --checkpoint "$out/audio/final" \
-    --size 256x256 --latent-frames 9 --dtype fp32
+  stage "clips as latents: $1" prepare "$2" --out "$out/latents-$1" --kind latents --checkpoint "$3" --size 256x256 \
+    --latent-frames 9 --dtype fp32
 }
-latents first "$out/speech-first"
-latents all "$out/speech"
+latents first "$out/speech-first" "$out/audio/final"
+latents all "$out/speech" "$out/audio/final"
 stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$out/latents-first" \
   --checkpoint "$out/audio/final" --out "$out/teacher-short" --set run.latentFrames=4 --set "run.steps=$(scaled 450)"
 # teacher NAME START RATE STEPS: on latents of the same name.
@@ -90,7 +91,30 @@ average "$out/ode-start" "$out"/ode-{first,all}/final
 trajectories mean all "$out/teacher" 300
 student mean all "$out/ode-start" "$out/teacher" 300 1e-3 80 2.5e-5
 # Their mean has the mouth of one and cleaner faces than any.
-average "$out/student" "$out"/dmd-{first,all,mean}/final "$out/ode-mean/final"
+average "$out/mean-student" "$out"/dmd-{first,all,mean}/final "$out/ode-mean/final"
+
+# What the speech encoder tells bounds the mouth: it learns of four times as many people, and all that hears goes on from the student.
+stage "more people who speak" "$livetalk" data synthesize --out "$out/voices" --clips "$(scaled 6000)" --size 64 \
+  --seconds 2.0625 --seed 303 --languages en
+stage "media: their sound" prepare "$out/voices" --out "$out/voices-media" --kind media --size 64x64 --latent-frames 9
+stage "speech encoder: more people" train audio --config mini.audio --data "$out/voices-media" \
+  --checkpoint "$out/mean-student" --out "$out/voices-audio" --set optimizer.learningRate=2e-3 \
+  --set "run.steps=$(scaled 7600)"
+latents again "$out/speech" "$out/voices-audio/final"
+stage "teacher: from the student" train teacher --config mini.teacher --data "$out/latents-again" \
+  --checkpoint "$out/voices-audio/final" --out "$out/teacher-again" --set run.batch=8 --set optimizer.learningRate=1.5e-3 \
+  --set weighting.regions.eyes=12 --set "run.steps=$(scaled 920)"
+# Block by block on true clips: the student learns what the new features say before it follows a teacher again.
+stage "student: true clips" train teacher --config mini.teacher --data "$out/latents-again" \
+  --checkpoint "$out/voices-audio/final" --out "$out/forced" --set 'forcing={framesPerBlock: 3}' --set textDropout=0 \
+  --set audioDropout=0 --set run.batch=8 --set optimizer.learningRate=1e-3 --set weighting.regions.eyes=12 \
+  --set "run.steps=$(scaled 300)"
+trajectories again again "$out/teacher-again/final" 300
+student again again "$out/forced/final" "$out/teacher-again/final" 300 1.5e-3 80 2.5e-5
+stage "student: distribution matching, another seed" train dmd --config mini.dmd --data "$out/latents-again" \
+  --checkpoint "$out/ode-again/final" --teacher "$out/teacher-again/final" --out "$out/dmd-seed" --set run.seed=1 \
+  --set optimizer.learningRate=2.5e-5 --set "run.steps=$(scaled 80)"
+average "$out/student" "$out"/dmd-{again,seed}/final
 
 stage "the face reader, for evaluation" train reader --config mini.reader --data "$out/pictures-media" \
   --checkpoint "$out/student" --out "$out/reader" --set "run.steps=$(scaled 800)"

@@ -173,7 +173,8 @@ let package = Package(
       // One binary carries the page.
       resources: [
         .embedInCode("Web/index.html"), .embedInCode("Web/app.css"), .embedInCode("Web/app.js"),
-        .embedInCode("Web/stream.js"), .embedInCode("Web/webrtc.js"), .embedInCode("Web/player-worklet.js"),
+        .embedInCode("Web/captions.js"), .embedInCode("Web/stream.js"), .embedInCode("Web/webrtc.js"),
+        .embedInCode("Web/player-worklet.js"),
         .embedInCode("Web/microphone-worklet.js"),
         .embedInCode("Web/openapi.json"),
       ]),

@@ -14,6 +14,8 @@ struct WebPage: Sendable {
     "/": File(name: "index.html", type: "text/html; charset=utf-8", bytes: PackageResources.index_html),
     "/app.css": File(name: "app.css", type: "text/css; charset=utf-8", bytes: PackageResources.app_css),
     "/app.js": File(name: "app.js", type: "text/javascript; charset=utf-8", bytes: PackageResources.app_js),
+    "/captions.js": File(
+      name: "captions.js", type: "text/javascript; charset=utf-8", bytes: PackageResources.captions_js),
     "/stream.js": File(name: "stream.js", type: "text/javascript; charset=utf-8", bytes: PackageResources.stream_js),
     "/webrtc.js": File(name: "webrtc.js", type: "text/javascript; charset=utf-8", bytes: PackageResources.webrtc_js),
     "/player-worklet.js": File(

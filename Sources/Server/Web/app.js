@@ -1,14 +1,10 @@
 import { SessionStream, request } from "/stream.js";
 import { SessionConnection } from "/webrtc.js";
+import { begun, line } from "/captions.js";
 
 const element = (id) => document.getElementById(id);
 const STATES = { idle: "Here for you", listening: "Listening", thinking: "Thinking", speaking: "Speaking" };
 const UPLOAD_ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 16V5M7 9.5 12 4.5l5 5M5 19.5h14"/></svg>';
-
-/** The rest of a word; the signs of these scripts are words of their own. */
-const REST_OF_WORD = /^[^\s\p{sc=Han}\p{sc=Hira}\p{sc=Kana}]*/u;
-/** What a caption shows at a time: at most a sentence, and 64 letters, in whole words where there are such. */
-const LINE = /\s*(?:.{15,63}?(?:[.!?](?=\s|$)|[。！？])|.{1,64}(?=\s|$)|.{1,64}|$)/gu;
 
 let token = new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token");
 if (token) sessionStorage.setItem("token", token);
@@ -308,22 +304,6 @@ function utterance(id) {
   return utterances.get(id);
 }
 
-/** The text of an utterance whose words have begun after so many seconds: of a part under way a share, to the end of its last word. */
-function begun(words, seconds) {
-  let length = 0;
-  for (let first = 0; first < words.length && words[first].at <= seconds; ) {
-    // Several parts stand at one time where the sound of all of them came at once.
-    const { at } = words[first];
-    const group = words.slice(first).filter((part) => part.at === at);
-    first += group.length;
-    const letters = group.reduce((sum, part) => sum + part.text.length, 0);
-    const end = words[first]?.at ?? at + letters / pace;
-    length += Math.ceil(letters * Math.min(1, (seconds - at) / (end - at)));
-  }
-  const text = words.map((part) => part.text).join("");
-  return text.slice(0, length) + text.slice(length).match(REST_OF_WORD)[0];
-}
-
 /** Shows the words that are heard, and the rest of their line more faintly. */
 function caption() {
   if (!stream) return;
@@ -335,7 +315,7 @@ function caption() {
     if (state !== "speaking") box.replaceChildren();
     return;
   }
-  const heard = begun(current.words, (now - current.start) / stream.session.format.sampleRate);
+  const heard = begun(current.words, (now - current.start) / stream.session.format.sampleRate, pace);
   // Where a part ends is only known when the next one comes: words that were shown stay.
   if (heard.length > current.heard.length) {
     current.heard = heard;
@@ -348,16 +328,6 @@ function caption() {
   next.className = "next";
   next.textContent = after;
   box.replaceChildren(document.createTextNode(before), next);
-}
-
-/** The line of a sentence in which the letter before `place` stands, in two pieces: up to there, and the rest. */
-function line(text, place) {
-  let start = 0;
-  for (const [part] of text.matchAll(LINE)) {
-    if (start + part.length >= place) return [text.slice(start, place), text.slice(place, start + part.length)];
-    start += part.length;
-  }
-  return [text.slice(start, place), ""];
 }
 
 function turn(kind) {

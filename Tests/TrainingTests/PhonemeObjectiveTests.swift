@@ -54,7 +54,7 @@ import Torch
 
   @Test func `A row has the phoneme at the middle of what it sees`() {
     // 400 samples of 25 ms, every 20 ms: the middles are at 12.47 ms, 32.47 ms, …
-    let times = PhonemeBatch.rowTimes(samples: 1600, rows: nil, configuration)
+    let times = PhonemeBatch.rowTimes(samples: 1600, rows: 4, configuration)
     #expect(times.count == 4)
     #expect(abs(times[0] - 0.01246875) < 1e-12 && abs(times[3] - 0.07246875) < 1e-12)
     let phonemes = [PhonemeSegment("a", 0, 0.0325), PhonemeSegment("x", 0.0325, 0.06), PhonemeSegment("o", 0.06, 0.1)]
@@ -67,31 +67,32 @@ import Torch
 
   @Test func `A shorter sound is filled up, and what fills it is not scored`() throws {
     let (long, short) = (sound(1), sound(2, seconds: 0.5))
-    let batch = try PhonemeBatch([long, short], symbols, configuration)
-    #expect(batch.samples.shape == [2, 16_000] && batch.labels.shape == [2, 49, 1])
+    let batch = try PhonemeBatch([long, short], symbols, configuration, framesPerSecond: 16)
+    #expect(batch.samples.shape == [2, 16_000] && batch.rows == 17 && batch.labels.shape == [2, 17, 1])
     let labels = batch.labels.select(0, 1).flatten().array(Int.self)
-    #expect(labels.firstIndex(of: -100) == 25 && Set(labels[25...]) == [-100])
+    #expect(labels.firstIndex(of: -100) == 9 && Set(labels[9...]) == [-100])
     #expect(!batch.labels.select(0, 0).flatten().array(Int.self).contains(-100))
     let alone = AudioFeatures.normalized(short.samples)
     #expect(batch.samples.select(0, 1).narrow(0, 0, 8000).equals(alone))
     #expect(batch.samples.select(0, 1).narrow(0, 8000, 8000).abs().max().item == 0)
-    let frames = try PhonemeBatch([long], symbols, configuration, framesPerSecond: 16)
-    #expect(frames.rows == 17 && frames.labels.shape == [1, 17, 1])
   }
 
   @Test func `Labels of several moments are those before and after a row`() throws {
     let sound = sound(1)
-    let rows = try PhonemeBatch([sound], symbols, configuration, moments: [-0.02, 0, 0.02]).labels.select(0, 0)
+    let batch = try PhonemeBatch([sound], symbols, configuration, framesPerSecond: 16, moments: [-0.06, 0, 0.06])
+    let rows = batch.labels.select(0, 0)
     let (before, at, after) = (rows.select(1, 0), rows.select(1, 1), rows.select(1, 2))
-    // Rows are 20 ms apart.
-    #expect(before.narrow(0, 1, 48).equals(at.narrow(0, 0, 48)) && after.narrow(0, 0, 48).equals(at.narrow(0, 1, 48)))
+    // 17 rows over 49 features of 20 ms are 60 ms apart.
+    #expect(before.narrow(0, 1, 16).equals(at.narrow(0, 0, 16)) && after.narrow(0, 0, 16).equals(at.narrow(0, 1, 16)))
     #expect(before.select(0, 0).item == -100, "nothing is known before the sound")
   }
 
   @Test func `Sounds without a row or a phoneme are refused`() {
-    #expect(message { _ = try PhonemeBatch([], symbols, configuration) }.contains("has no feature"))
+    #expect(
+      message { _ = try PhonemeBatch([], symbols, configuration, framesPerSecond: 16) }.contains("has no feature"))
     let silent = LabelledSound(samples: [Float](repeating: 0, count: 800), phonemes: [])
-    #expect(message { _ = try PhonemeBatch([silent], symbols, configuration) }.contains("known phoneme"))
+    #expect(
+      message { _ = try PhonemeBatch([silent], symbols, configuration, framesPerSecond: 16) }.contains("known phoneme"))
   }
 
   @Test func `A part of a sound has its own phonemes`() {
@@ -122,14 +123,13 @@ import Torch
 
   // MARK: Gradients
 
-  @Test(arguments: [nil, 16.0])
-  func `Its gradients are those of differences in every parameter`(framesPerSecond: Double?) throws {
-    let moments = framesPerSecond == nil ? [0] : [-0.03, 0, 0.03]
+  @Test(arguments: [[0], [-0.03, 0, 0.03]])
+  func `Its gradients are those of differences in every parameter`(moments: [Double]) throws {
     let model = try PhonemeModel(
       configuration, symbols, moments: moments.count, weighsStates: true, dtype: .float64, RandomGenerator(seed: 1))
     let sounds = [sound(1, seconds: 0.3), sound(2, seconds: 0.25)]
     let batch = try PhonemeBatch(
-      sounds, symbols, configuration, framesPerSecond: framesPerSecond, moments: moments)
+      sounds, symbols, configuration, framesPerSecond: 16, moments: moments)
     let objective = PhonemeObjective()
     expectGradients(of: model.parameters) { objective(model, batch, RandomGenerator(seed: 5)).loss }
   }
@@ -138,7 +138,7 @@ import Torch
 
   @Test func `One seed gives one loss, and without a generator nothing is disturbed`() throws {
     let model = try model()
-    let batch = try PhonemeBatch([sound(1)], symbols, configuration)
+    let batch = try PhonemeBatch([sound(1)], symbols, configuration, framesPerSecond: 50)
     let objective = PhonemeObjective()
     func loss(_ seed: UInt64?) -> Double { objective(model, batch, seed.map { RandomGenerator(seed: $0) }).loss.item }
     #expect(loss(1) == loss(1))
@@ -177,8 +177,8 @@ import Torch
 
   @Test func `It learns to tell tones apart, sounds that it has not heard too`() throws {
     let model = try model()
-    let batch = try PhonemeBatch((1...8).map { sound($0) }, symbols, configuration)
-    let others = try PhonemeBatch((101...104).map { sound($0) }, symbols, configuration)
+    let batch = try PhonemeBatch((1...8).map { sound($0) }, symbols, configuration, framesPerSecond: 50)
+    let others = try PhonemeBatch((101...104).map { sound($0) }, symbols, configuration, framesPerSecond: 50)
     let objective = PhonemeObjective()
     let before = objective(model, others, nil)
     var optimizer = HandAdam(model.parameters.map(\.tensor), rate: 3e-3)

@@ -72,22 +72,22 @@ package struct PhonemeBatch: Sendable {
   /// The symbols at the moments about the middle of what each row sees, `[B, N, O]`; `ignored` outside of the sound and where no
   /// known phoneme is.
   package let labels: Tensor
-  /// The number of rows that the features are stretched to, or nil.
-  package let rows: Int?
+  /// The number of rows that the features are stretched to.
+  package let rows: Int
 
   /// - Parameters:
-  ///   - framesPerSecond: of the video whose frames the rows shall be, as when serving; nil for 50 rows a second.
+  ///   - framesPerSecond: of the video whose frames the rows are, as when serving: the transformer's positions and attention depend on it.
   ///   - moments: of the labels, in seconds from the middle of what a row sees.
   /// - Throws: `LiveTalkError` for no sounds, sounds too short for a row, or none with a phoneme.
   package init(
     _ sounds: [LabelledSound], _ symbols: PhonemeSymbols, _ configuration: Wav2Vec2Configuration,
-    framesPerSecond: Double? = nil, moments: [Double] = [0]
+    framesPerSecond: Double, moments: [Double] = [0]
   ) throws {
     let longest = sounds.map(\.samples.count).max() ?? 0
     guard longest >= configuration.receptiveField, !sounds.contains(where: \.samples.isEmpty) else {
       throw LiveTalkError("A sound of \(longest) samples has no feature: it takes \(configuration.receptiveField).")
     }
-    rows = framesPerSecond.map { Int((Double(longest) / LabelledSound.sampleRate * $0).rounded()) + 1 }
+    rows = Int((Double(longest) / LabelledSound.sampleRate * framesPerSecond).rounded()) + 1
     let times = PhonemeBatch.rowTimes(samples: longest, rows: rows, configuration)
     let labelTimes = times.flatMap { time in moments.map { time + $0 } }
     let labels = sounds.map { PhonemeBatch.labels($0, at: labelTimes, symbols) }
@@ -100,11 +100,10 @@ package struct PhonemeBatch: Sendable {
   }
 
   /// When each row is: the middle of what it sees of the sound, in seconds.
-  static func rowTimes(samples: Int, rows: Int?, _ configuration: Wav2Vec2Configuration) -> [Double] {
+  static func rowTimes(samples: Int, rows: Int, _ configuration: Wav2Vec2Configuration) -> [Double] {
     let count = configuration.featureRows(samples: samples)
     let middle = Double(configuration.receptiveField - 1) / 2
     func time(_ row: Double) -> Double { (row * Double(configuration.hop) + middle) / LabelledSound.sampleRate }
-    guard let rows else { return (0..<count).map { time(Double($0)) } }
     // The first and the last stretched row are the first and the last feature.
     return (0..<rows).map { time(Double($0) * Double(count - 1) / Double(max(1, rows - 1))) }
   }

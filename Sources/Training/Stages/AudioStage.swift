@@ -101,7 +101,6 @@ final class AudioStage: TrainingStage {
 
   func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
     let sounds = try zip(batch.clips, batch.samples).map { try crop(labelled[$0], $1) }
-    // The rows are those of video frames, as when serving: the transformer's positions and attention depend on it.
     let phonemes = try PhonemeBatch(
       sounds, model.symbols, model.encoder.configuration, framesPerSecond: Double(framesPerSecond),
       moments: settings.phonemes.moments)

@@ -274,6 +274,17 @@ let package = Package(
   cxxLanguageStandard: .cxx20
 )
 
+#if os(Linux)
+  if !hasCUDA {
+    // A GPU that is not there, to be loaded into the programs by their tests.
+    package.products.append(.library(name: "FakeGPU", type: .dynamic, targets: ["FakeGPU"]))
+    package.targets.append(
+      .target(
+        name: "FakeGPU", path: "Tests/FakeGPU", publicHeadersPath: ".", cxxSettings: torchHeaders,
+        linkerSettings: torchLinking))
+  }
+#endif
+
 // Of our own targets only: warnings are errors, and what a file uses it imports, for itself unless it says otherwise.
 for target in package.targets where target.type != .system {
   target.swiftSettings = [

@@ -49,6 +49,9 @@ package struct TrajectoriesCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Only the first so many clips.", valueName: "n"))
   package var count: Int?
 
+  @Option(help: ArgumentHelp("Clips solved at a time: more use a GPU better, and take more memory.", valueName: "n"))
+  package var batch = 1
+
   @Option(help: ArgumentHelp("The random seed.", valueName: "number"))
   package var seed = 0
 
@@ -63,6 +66,7 @@ package struct TrajectoriesCommand: ParsableCommand {
   package init() {}
 
   package func validate() throws {
+    if batch < 1 { throw ValidationError("--batch is at least 1, not \(batch)") }
     if let count, count < 1 { throw ValidationError("--count is at least 1, not \(count)") }
   }
 
@@ -88,7 +92,7 @@ package struct TrajectoriesCommand: ParsableCommand {
       try? trajectories.save()
     }
     let start = Date()
-    try trajectories.make(first: count) { done, count in
+    try trajectories.make(first: count, batch: batch) { done, count in
       status.show {
         let left = Date().timeIntervalSince(start) / Double(done) * Double(count - done)
         return "clip \(done) of \(count), \(timeText(left)) left"

@@ -11,14 +11,14 @@ import Torch
 
   init() throws { tiny = try TinyTraining() }
 
-  private func make(_ out: String, stoppingAfter limit: Int? = nil, seed: Int = 0) throws {
+  private func make(_ out: String, batch: Int = 1, stoppingAfter limit: Int? = nil, seed: Int = 0) throws {
     var settings = TrajectorySettings()
     (settings.solverSteps, settings.guidance, settings.seed) = (4, .none, seed)
     let trajectories = try Trajectories(
       settings, data: try tiny.latents().path, teacher: tiny.folder["teacher"].path, out: tiny.folder[out].path,
       device: .cpu, precision: .float32)
     #expect(trajectories.count == 3)
-    try trajectories.make { done, _ in
+    try trajectories.make(batch: batch) { done, _ in
       // What a signal does between two clips; what comes after is lost.
       guard done == limit else { return }
       try? trajectories.save()
@@ -63,6 +63,17 @@ import Torch
     try make("first")
     try make("whole")
     #expect(try tiny.weights("first") == tiny.weights("whole"))
+  }
+
+  @Test func `clips solved together are those solved one by one`() throws {
+    try make("one")
+    try make("two", batch: 2)
+    let (one, two) = (try PreparedClips(tiny.folder["one"]), try PreparedClips(tiny.folder["two"]))
+    for clip in 0..<3 {
+      let (a, b) = (try one.tensor(clip, "trajectory"), try two.tensor(clip, "trajectory"))
+      #expect(a.maxAbsDifference(b) < 1e-4)
+      #expect(try one.tensor(clip, "latents").equals(try two.tensor(clip, "latents")))
+    }
   }
 
   @Test func `what goes on is what was not stopped`() throws {

@@ -89,36 +89,51 @@ package struct Trajectories: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - limit: only the first so many clips; nil for all.
+  ///   - batch: clips solved at a time.
   ///   - progress: gets the number of clips done, and of all.
-  package func make(first limit: Int? = nil, progress: (Int, Int) -> Void) throws {
+  package func make(first limit: Int? = nil, batch: Int = 1, progress: (Int, Int) -> Void) throws {
     let wanted = min(limit ?? source.count, source.count)
     if writer.index.shared == nil {
       try writer.writeShared(["negativeText": try source.clips.shared("negativeText")])
     }
     var saved = Date()
-    for (number, clip) in source.clips.index.clips.prefix(wanted).enumerated() {
-      defer { progress(number + 1, wanted) }
-      if writer.isDone(clip.id) { continue }
+    let clips = source.clips.index.clips
+    let pending = (0..<wanted).filter { !writer.isDone(clips[$0].id) }
+    var done = wanted - pending.count
+    for start in stride(from: 0, to: pending.count, by: batch) {
+      let numbers = Array(pending[start..<min(start + batch, pending.count)])
       let states = try withTorchErrors {
-        let noise = RandomStreams(seed: UInt64(settings.seed)).generator(.noise, number)
-          .normal(try source.latents([number]).shape).to(source.device)
-        return sampler.trajectory(noise, try source.conditions([number]), timesteps: settings.timesteps)
+        let shape = try source.latents([numbers[0]]).shape
+        let noise = RandomStreams(seed: UInt64(settings.seed)).perSample(.noise, numbers) { $0.normal(shape) }
+        return sampler.trajectory(
+          noise.to(source.device), try source.conditions(numbers), timesteps: settings.timesteps
+        ).to(.cpu)
       }
-      var tensors: [String: Tensor] = [:]
-      for name in clip.tensors.keys { tensors[name] = try source.clips.tensor(number, name) }
-      tensors["latents"] = tensors["latents"]?.narrow(1, 0, source.latentFrames)
-      for name in ["audioFeatures", FaceTruth.tensor] {
-        let rows = source.geometry.videoFrames(latentFrames: source.latentFrames)
-        tensors[name] = tensors[name]?.narrow(0, 0, rows)
+      for (place, number) in numbers.enumerated() {
+        try append(number, states.select(0, place))
+        done += 1
+        progress(done, wanted)
       }
-      tensors["trajectory"] = states.squeeze(0).to(tensors["latents"]?.dtype ?? .float32)
-      try writer.append(
-        clip.id, ClipMetadata(caption: clip.caption, speaker: clip.speaker, phonemes: clip.phonemes), tensors)
       if Date().timeIntervalSince(saved) > 60 {
         try writer.flush()
         saved = Date()
       }
     }
     try writer.flush()
+  }
+
+  /// Writes a clip with its states, `[S + 1, C, F, H, W]`.
+  private func append(_ number: Int, _ states: Tensor) throws {
+    let clip = source.clips.index.clips[number]
+    var tensors: [String: Tensor] = [:]
+    for name in clip.tensors.keys { tensors[name] = try source.clips.tensor(number, name) }
+    tensors["latents"] = tensors["latents"]?.narrow(1, 0, source.latentFrames)
+    for name in ["audioFeatures", FaceTruth.tensor] {
+      let rows = source.geometry.videoFrames(latentFrames: source.latentFrames)
+      tensors[name] = tensors[name]?.narrow(0, 0, rows)
+    }
+    tensors["trajectory"] = states.to(tensors["latents"]?.dtype ?? .float32)
+    try writer.append(
+      clip.id, ClipMetadata(caption: clip.caption, speaker: clip.speaker, phonemes: clip.phonemes), tensors)
   }
 }

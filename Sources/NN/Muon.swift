@@ -21,34 +21,39 @@ package struct Muon: Codable, Equatable, Sendable {
     return isMatrix && !name.contains("embedding") && !name.hasPrefix("head.") && !name.contains(".head.")
   }
 
-  /// One update in place.
-  ///
-  /// - Parameters:
-  ///   - master: the flat values of a parameter of this shape, fp32.
-  ///   - average: of its gradients; moved too.
-  func step(
-    _ master: Tensor, shape: [Int], gradient: Tensor, average: Tensor, rate: Double, weightDecay: Double
-  ) {
-    average.mul_(momentum)
-    average.add_(gradient, alpha: 1 - momentum)
-    // Nesterov's look ahead.
-    let ahead = gradient * (1 - momentum) + average * momentum
+  /// A parameter: its flat values and its gradient's, fp32, and the average of its gradients, which is moved too.
+  typealias Parameter = (master: Tensor, gradient: Tensor, average: Tensor)
+
+  /// One update, in place, of parameters of one shape. Their matrices are orthogonalised together: one by one they are thousands of
+  /// launches on a GPU.
+  func step(_ parameters: [Parameter], shape: [Int], rate: Double, weightDecay: Double) {
     let rows = shape[0]
-    let columns = ahead.count / rows
-    let update = Muon.orthogonal(ahead.reshape(rows, columns))
-    master.mul_(1 - rate * weightDecay)
-    master.add_(update.flatten(), alpha: -rate * Muon.scale * Double(max(rows, columns)).squareRoot())
+    let columns = shape.dropFirst().reduce(1, *)
+    let ahead = parameters.map { parameter in
+      parameter.average.mul_(momentum)
+      parameter.average.add_(parameter.gradient, alpha: 1 - momentum)
+      // Nesterov's look ahead.
+      return (parameter.gradient * (1 - momentum) + parameter.average * momentum).reshape(rows, columns)
+    }
+    let updates = Muon.orthogonal(Tensor.stack(ahead, 0))
+    for (number, parameter) in parameters.enumerated() {
+      parameter.master.mul_(1 - rate * weightDecay)
+      parameter.master.add_(
+        updates.select(0, number).flatten(), alpha: -rate * Muon.scale * Double(max(rows, columns)).squareRoot())
+    }
   }
 
-  /// The nearest matrix whose singular values are all about 1 (0.7 to 1.2), by five steps of a quintic Newton-Schulz iteration.
-  static func orthogonal(_ matrix: Tensor) -> Tensor {
-    let isTall = matrix.size(0) > matrix.size(1)
-    var x = isTall ? matrix.transpose(0, 1) : matrix
-    x = x / (x.square().sum().sqrt() + 1e-7)
+  /// The nearest matrices whose singular values are all about 1 (0.7 to 1.2), by five steps of a quintic Newton-Schulz iteration.
+  ///
+  /// - Parameter matrices: `[..., rows, columns]`.
+  static func orthogonal(_ matrices: Tensor) -> Tensor {
+    let isTall = matrices.size(-2) > matrices.size(-1)
+    var x = isTall ? matrices.transpose(-2, -1) : matrices
+    x = x / (x.square().sum(-2, -1, keep: true).sqrt() + 1e-7)
     for _ in 0..<5 {
-      let product = x.matmul(x.transpose(0, 1))
+      let product = x.matmul(x.transpose(-2, -1))
       x = x * 3.4445 + (product * -4.7750 + product.matmul(product) * 2.0315).matmul(x)
     }
-    return isTall ? x.transpose(0, 1) : x
+    return isTall ? x.transpose(-2, -1) : x
   }
 }

@@ -150,10 +150,10 @@ package final class ShardedOptimizer {
       others.map(\.master), gradients: others.map(\.gradient), firstMoments: others.map(\.first),
       secondMoments: others.map(\.second), steps: others.map { countViews[$0.index] }, rate: learningRate,
       beta1: settings.beta1, beta2: settings.beta2, weightDecay: settings.weightDecay, epsilon: settings.epsilon)
-    for piece in updated where isMatrix(piece) {
+    for (shape, pieces) in Dictionary(grouping: updated.filter(isMatrix), by: { layout[$0.index].shape }) {
       muon?.step(
-        piece.master, shape: layout[piece.index].shape, gradient: piece.gradient, average: piece.first,
-        rate: learningRate, weightDecay: settings.weightDecay)
+        pieces.map { ($0.master, $0.gradient, $0.first) }, shape: shape, rate: learningRate,
+        weightDecay: settings.weightDecay)
     }
   }
 

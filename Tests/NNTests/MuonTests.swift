@@ -26,6 +26,22 @@ import Torch
     for (one, other) in zip(result, turned) { #expect(abs(one - other) < 1e-4) }
   }
 
+  @Test func `matrices of one shape that are moved together move as alone`() {
+    let muon = Muon()
+    func parameters() -> [Muon.Parameter] {
+      (0..<3).map { number in
+        let generator = RandomGenerator(seed: 30 + UInt64(number))
+        return (generator.normal([40]), generator.normal([40]) * Double(1 + number), generator.normal([40]))
+      }
+    }
+    let (together, alone) = (parameters(), parameters())
+    muon.step(together, shape: [8, 5], rate: 0.1, weightDecay: 0.1)
+    for parameter in alone { muon.step([parameter], shape: [8, 5], rate: 0.1, weightDecay: 0.1) }
+    for (one, other) in zip(together, alone) {
+      #expect(one.master.maxAbsDifference(other.master) < 1e-5 && one.average.equals(other.average))
+    }
+  }
+
   @Test func `matrices of hidden layers are moved, nothing else`() {
     #expect(Muon.moves("blocks.0.ffn.0.weight", [8, 4]) && Muon.moves("decoder.conv1.weight", [8, 4, 3, 3, 3]))
     for (name, shape) in [

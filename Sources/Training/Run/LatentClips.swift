@@ -121,12 +121,15 @@ struct LatentClips {
   /// The loss weights of a batch's elements, `[B or 1, C or 1, F, h, w]` of mean 1; nil for uniform ones.
   func weights(_ numbers: [Int], _ settings: LatentWeighting) throws -> Tensor? {
     var weights: Tensor?
-    if !settings.regions.isEven { weights = Tensor.cat(try numbers.map { try regionWeights($0, settings.regions) }, 0) }
+    if !settings.regions.isEven {
+      weights = Tensor.cat(try numbers.map { try regionWeights($0, settings.regions) }, 0).to(device)
+    }
     if settings.byDeviation, let statistics {
-      let channels = Tensor(statistics.deviation.map(Float.init), [1, statistics.deviation.count, 1, 1, 1])
+      let channels = Tensor(
+        statistics.deviation.map(Float.init), [1, statistics.deviation.count, 1, 1, 1], device: device)
       weights = weights.map { $0 * channels } ?? channels
     }
-    return weights.map { ($0 / $0.mean()).to(device) }
+    return weights.map { $0 / $0.mean() }
   }
 
   private func regionWeights(_ number: Int, _ settings: FaceRegionSettings) throws -> Tensor {

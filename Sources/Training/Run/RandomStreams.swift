@@ -1,4 +1,5 @@
 import Basics
+import Dispatch
 import Torch
 
 /// The random numbers of a run, without state: every use has a generator of its own, seeded by the run's seed, by what is drawn, and by
@@ -30,8 +31,16 @@ struct RandomStreams: Sendable {
 
   private static func mixed(_ value: UInt64) -> UInt64 { splitMix64(value &+ 0x9E37_79B9_7F4A_7C15) }
 
-  /// What `draw` makes of each sample's own generator, concatenated along the batch.
-  func perSample(_ purpose: Purpose, _ samples: [Int], _ draw: (RandomGenerator) -> Tensor) -> Tensor {
-    Tensor.cat(samples.map { draw(generator(purpose, $0)) }, 0)
+  /// What `draw` makes of each sample's own generator, concatenated along the batch. Samples are drawn side by side: for a GPU, noise
+  /// of a large batch would else be the longest part of a step.
+  func perSample(_ purpose: Purpose, _ samples: [Int], _ draw: @Sendable (RandomGenerator) -> Tensor) -> Tensor {
+    var drawn = [Tensor?](repeating: nil, count: samples.count)
+    drawn.withUnsafeMutableBufferPointer { drawn in
+      nonisolated(unsafe) let places = drawn
+      DispatchQueue.concurrentPerform(iterations: samples.count) { place in
+        places[place] = draw(generator(purpose, samples[place]))
+      }
+    }
+    return Tensor.cat(drawn.compactMap(\.self), 0)
   }
 }

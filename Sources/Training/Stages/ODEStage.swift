@@ -106,9 +106,8 @@ final class ODEStage: TransformerStage {
   }
 
   func loss(of network: TrainedNetwork, on batch: MicroBatch) throws -> BatchLoss {
-    let drawn = context.streams.perSample(.timestep, batch.samples) {
-      $0.integers(0..<steps.count - 1, [1, clips.latentFrames])
-    }
+    let (count, frames) = (steps.count - 1, clips.latentFrames)
+    let drawn = context.streams.perSample(.timestep, batch.samples) { $0.integers(0..<count, [1, frames]) }
     let indices = ODERegression.indices(
       drawn.to(context.device), framesPerBlock: settings.rollout.framesPerBlock, steps: steps.count,
       keepsFirstFrame: settings.keepsFirstFrame)

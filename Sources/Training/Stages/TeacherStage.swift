@@ -163,9 +163,8 @@ final class TeacherStage: TransformerStage {
   private func draw(_ samples: [Int], _ shape: [Int]) -> FlowMatching.Draw {
     let noise = context.streams.perSample(.noise, samples) { $0.normal([1] + shape[1...]) }
     let frames = shape[2]
-    let index = context.streams.perSample(.timestep, samples) {
-      $0.integers(0..<schedule.count, [1, mask == nil ? 1 : frames])
-    }
+    let (count, each) = (schedule.count, mask == nil ? 1 : frames)
+    let index = context.streams.perSample(.timestep, samples) { $0.integers(0..<count, [1, each]) }
     return FlowMatching.Draw(
       noise: noise.to(context.device),
       indices: FlowMatching.grouped(

@@ -101,9 +101,16 @@ ct_status ct_synchronize(ct_device d) {
   });
 }
 
+/// A device whose allocator may be asked: a GPU's counts nothing, and fails, before the first use of the GPU.
+static at::Device ready(ct_device d) {
+  const auto where = device(d);
+  at::globalContext().lazyInitDevice(where.type());
+  return where;
+}
+
 ct_status ct_device_memory(ct_device d, int64_t *allocated, int64_t *peak, int64_t *reserved) {
   return checked([&] {
-    const auto where = device(d);
+    const auto where = ready(d);
     const auto stats = c10::getDeviceAllocator(where.type())->getDeviceStats(where.index());
     *allocated = stats.allocated_bytes[0].current;
     *peak = stats.allocated_bytes[0].peak;
@@ -113,7 +120,7 @@ ct_status ct_device_memory(ct_device d, int64_t *allocated, int64_t *peak, int64
 
 ct_status ct_reset_peak_memory(ct_device d) {
   return checked([&] {
-    const auto where = device(d);
+    const auto where = ready(d);
     c10::getDeviceAllocator(where.type())->resetPeakStats(where.index());
   });
 }

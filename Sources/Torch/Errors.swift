@@ -100,7 +100,12 @@ func check(_ status: ct_status) {
 }
 
 @inline(never)
-private func fail() { fail(TorchError(ofLibrary: String(cString: ct_last_error()))) }
+private func fail() {
+  let error = TorchError(ofLibrary: String(cString: ct_last_error()))
+  // At once: what fails on the way to the end of the scope would hide it.
+  if getenv("LIVETALK_TRACE") != nil { FileHandle.standardError.write(Data("\(error.description)\n".utf8)) }
+  fail(error)
+}
 
 private func fail(_ error: TorchError) {
   if let scope = ErrorScope.current, scope.record(error) { return }

@@ -25,6 +25,23 @@ ct_status ct_scaled_product(ct_tensor x, ct_tensor weight, ct_tensor x_factor, c
                           at::kBFloat16, ref(x).is_cuda());
   });
 }
+// The product has the type of x, rounded once from the scale in fp32, as published. A scale on the CPU is a number to libtorch, which stays
+// in fp32 beside bf16; one on another device is a tensor, which is rounded to bf16 first unless it has a dimension.
+static at::Tensor scaled(const at::Tensor &x, const at::Tensor &scale) {
+  if (x.is_cpu()) return x * scale;
+  at::Tensor out = at::empty_like(x);
+  return at::mul_out(out, x, scale.reshape({1}));
+}
+ct_status ct_quantize_float8(ct_tensor x, ct_tensor *values, ct_tensor *factor) {
+  return checked([&] {
+    constexpr double largest = 448;
+    const at::Tensor top = at::clamp_min(ref(x).abs().max().to(at::kFloat), 1e-12);
+    const at::Tensor scale = (at::reciprocal(top) * largest).clamp_max(largest);
+    const at::Tensor product = scaled(ref(x), scale);
+    *values = wrap(product.clamp(-largest, largest).to(at::kFloat8_e4m3fn));
+    *factor = wrap(scale.reciprocal());
+  });
+}
 ct_status ct_conv1d(ct_tensor x, ct_tensor weight, ct_tensor bias, int64_t stride, int64_t padding, int64_t groups,
                     ct_tensor *out) {
   return make(out, [&] {

@@ -12,11 +12,7 @@ package struct Float8Tensor: Sendable {
   init(values: Tensor, factor: Tensor) { (self.values, self.factor) = (values, factor) }
 
   package init(quantizing x: Tensor) {
-    let largest = 448.0
-    let scale = (largest / x.abs().max().to(.float32).clamp(1e-12, .infinity)).clamp(0, largest)
-    // The product has the type of x, as the published code rounds it.
-    values = (x * scale).clamp(-largest, largest).to(.float8E4M3)
-    factor = scale.reciprocal()
+    (values, factor) = x.quantizedToFloat8()
   }
 
   /// `x · selfᵀ + bias` for x `[..., in]` and self `[out, in]`: x is quantized too, products are summed in fp32 and the result is

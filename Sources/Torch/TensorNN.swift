@@ -12,6 +12,19 @@ extension Tensor {
   package func scaledProduct(_ weight: Tensor, factors: (Tensor, Tensor), bias: Tensor?) -> Tensor {
     Tensor { ct_scaled_product(c, weight.c, factors.0.c, factors.1.c, bias?.c, $0) }
   }
+  /// In `float8E4M3` under one scale, and the number, in fp32, that undoes the scaling.
+  ///
+  /// The largest value becomes 448, the largest of the type, but none becomes more than 448 times larger. The product with the scale has
+  /// the type of this tensor, as the published code rounds it.
+  package func quantizedToFloat8() -> (values: Tensor, factor: Tensor) {
+    var values: ct_tensor?
+    let factor = Tensor { ct_quantize_float8(c, &values, $0) }
+    return (
+      Tensor {
+        $0.pointee = values; return 0
+      }, factor
+    )
+  }
   /// x `[B, in, L]`, weight `[out, in / groups, width]`.
   package func conv1d(_ weight: Tensor, _ bias: Tensor?, stride: Int = 1, padding: Int = 0, groups: Int = 1) -> Tensor {
     Tensor { ct_conv1d(c, weight.c, bias?.c, Int64(stride), Int64(padding), Int64(groups), $0) }

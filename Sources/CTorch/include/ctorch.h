@@ -202,6 +202,8 @@ CT_API ct_roll(ct_in a, intptr_t shift, intptr_t dim, ct_out out);
 CT_API ct_linear(ct_in x, ct_in weight, ct_opt bias, ct_out out);
 // x [rows, in] and weight [out, in] in float8 e4m3, a factor in fp32 for each: x·weightᵀ times both factors, plus bias, in bf16
 CT_API ct_scaled_product(ct_in x, ct_in weight, ct_in x_factor, ct_in weight_factor, ct_opt bias, ct_out out);
+// x in float8 e4m3 under one scale, and in fp32 the number that undoes the scaling
+CT_API ct_quantize_float8(ct_in x, ct_out values, ct_out factor);
 CT_API ct_conv1d(ct_in x, ct_in weight, ct_opt bias, int64_t stride, int64_t padding, int64_t groups, ct_out out);
 CT_API ct_conv2d(ct_in x, ct_in weight, ct_opt bias, const intptr_t *_Nonnull stride, const intptr_t *_Nonnull padding, ct_out out);
 CT_API ct_conv3d(ct_in x, ct_in weight, ct_opt bias, const intptr_t *_Nonnull stride, const intptr_t *_Nonnull padding, ct_out out);

@@ -47,7 +47,8 @@ struct EvaluateCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Clips to generate from: of 'data synthesize', or pictures and sounds of the same names.", valueName: "dir"))
+      "Clips to generate from: of 'data synthesize', or pictures and sounds of the same names, with prompts as .txt.",
+      valueName: "dir"))
   var clips: String?
 
   @Option(help: ArgumentHelp("Videos to measure, in place of generating any.", valueName: "dir"))

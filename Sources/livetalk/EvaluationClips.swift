@@ -23,7 +23,8 @@ struct EvaluationClip {
   /// What people of whom nothing is said do.
   private static let caption = "A person speaks to the camera."
 
-  /// The clips of a dataset folder, or the pairs of a picture and a sound of one name in any other.
+  /// The clips of a dataset folder, or the pairs of a picture and a sound of one name in any other, with a text of that name as their
+  /// prompt.
   ///
   /// - Throws: `LiveTalkError` for a folder without clips.
   static func all(in folder: URL) throws -> [EvaluationClip] {
@@ -49,9 +50,14 @@ struct EvaluationClip {
     }
     let pictures = files(["png", "jpg", "jpeg", "webp"])
     let sounds = files(["wav", "mp3", "flac", "m4a", "ogg"])
-    let clips = sounds.keys.sorted().compactMap { name -> EvaluationClip? in
+    let prompts = files(["txt"])
+    let clips = try sounds.keys.sorted().compactMap { name -> EvaluationClip? in
       guard let picture = pictures[name], let sound = sounds[name] else { return nil }
-      return EvaluationClip(id: name, caption: caption, picture: picture, sound: sound, video: nil, truth: nil)
+      let prompt = try prompts[name].map {
+        try String(contentsOf: $0, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+      }
+      return EvaluationClip(
+        id: name, caption: prompt ?? caption, picture: picture, sound: sound, video: nil, truth: nil)
     }
     guard !clips.isEmpty else {
       throw LiveTalkError(

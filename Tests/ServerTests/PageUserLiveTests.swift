@@ -147,10 +147,23 @@ struct PageUserLiveTests {
     }
   }
 
+  private static let token = "a-token-of-this-test"
+
+  private struct Token: Decodable {
+    /// What the dialog says of the token before, each time that it is open.
+    let seen: [String]
+  }
+
+  @Test func aTokenThatIsRefusedIsAskedForAgainWithTheReason() async throws {
+    try await use("token", [Self.token], token: Self.token) { (report: Token) in
+      #expect(report.seen == ["", "The server does not know this token. Look at it once more."])
+    }
+  }
+
   private func use<Report: Decodable & Sendable>(
-    _ task: String, _ files: [String] = [], _ check: @Sendable @escaping (Report) throws -> Void
+    _ task: String, _ files: [String] = [], token: String? = nil, _ check: @Sendable @escaping (Report) throws -> Void
   ) async throws {
-    try await RunningServer.with { server in
+    try await RunningServer.with(token: token) { server in
       let script = TestClients.tests.appendingPathComponent("ServerTests/Clients/page_user.py").path
       let browser = try #require(TestClients.chromium)
       let user = try ClientProcess(

@@ -36,7 +36,9 @@ async function ask(method, path, body) {
 
 function askForToken() {
   const dialog = element("token-dialog");
+  element("token-refused").hidden = !token;
   dialog.showModal();
+  element("token").select();
   return new Promise((resolve) => {
     dialog.onclose = () => {
       token = element("token").value.trim();

@@ -2,6 +2,7 @@
 
     page_user.py --browser /usr/bin/chromium --port 8080 captions|keyboard|phone
     page_user.py --browser /usr/bin/chromium --port 8080 pictures no-picture.png too-large.png face.png
+    page_user.py --browser /usr/bin/chromium --port 8080 token TOKEN
 """
 
 import argparse
@@ -15,8 +16,8 @@ from devtools import Page
 parser = argparse.ArgumentParser()
 parser.add_argument("--browser", required=True)
 parser.add_argument("--port", type=int, required=True, help="the server's")
-parser.add_argument("task", choices=["captions", "pictures", "keyboard", "phone"])
-parser.add_argument("files", nargs="*")
+parser.add_argument("task", choices=["captions", "pictures", "keyboard", "phone", "token"])
+parser.add_argument("files", nargs="*", help="or the token")
 arguments = parser.parse_args()
 
 LESSON = "Hello there, and welcome."
@@ -290,6 +291,18 @@ def phone():
     page.until("lines.at(-1)?.state === 'Speaking' && lines.at(-1).turn")
     survey("talk")
     return {"surveys": surveys}
+
+
+def token():
+    seen = []
+    for word in ("a wrong one", *arguments.files):
+        page.until("element('token-dialog').open")
+        seen.append(page.evaluate("element('token-refused').checkVisibility() ? element('token-refused').textContent : ''"))
+        page.type(word)
+        page.press("Enter")
+        page.until(f"sessionStorage.getItem('token') === {json.dumps(word)}")
+    page.until("!element('start').disabled && !element('token-dialog').open")
+    return {"seen": seen}
 
 
 page = Page(

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Trains the bundled model, Models/mini, from synthetic talking heads to a 4-step student, at 256×256, on a CPU.
+# Trains the bundled model, Models/mini, from synthetic talking heads to a 4-step student, at 256×256.
 #
 #   Recipes/mini.sh OUT       start, or resume, in OUT; the model is OUT/mini
 #   LIVETALK=path             the program; by default the release build
 #   SHARE=1                   fraction of clips and steps; 0.02 is a smoke test of minutes
+#   DEVICE=cpu                where the last stages of transformers compute, the largest ones: cuda computes them in bf16
 #
 # Every stage can be interrupted and resumed. docs/RESULTS.md has what each reached, and in what time.
 set -euo pipefail
@@ -11,6 +12,8 @@ cd "$(dirname "$0")/.."
 . Recipes/common.sh
 
 out=${1:?"usage: Recipes/mini.sh OUT"}
+device=${DEVICE:-cpu}
+precision=$([ "$device" = cpu ] && echo float32 || echo bfloat16)
 
 # first N FOLDER OUT: a dataset folder with the first N clips of another.
 first() {
@@ -25,13 +28,14 @@ prepare() { "$livetalk" data prepare "$@"; }
 stage "many people, one second each" "$livetalk" data synthesize --out "$out/pictures" --clips "$(scaled 1200)" \
   --seconds 1.0625 --seed 101
 stage "people who speak English, two seconds each" "$livetalk" data synthesize --out "$out/speech" \
-  --clips "$(scaled 1500)" --seconds 2.0625 --seed 103 --languages en
+  --clips "$(scaled 4000)" --seconds 2.0625 --seed 103 --languages en
 first "$(scaled 700)" "$out/speech" "$out/speech-first"
+first "$(scaled 1500)" "$out/speech" "$out/speech-some"
 stage "a checkpoint of random weights" init_checkpoint mini "$out/base"
 
 stage "media: pictures" prepare "$out/pictures" --out "$out/pictures-media" --kind media --size 256x256 --latent-frames 3
 stage "media: clips" prepare "$out/speech-first" --out "$out/clips-media" --kind media --size 256x256 --latent-frames 9
-stage "media: sound" prepare "$out/speech" --out "$out/sound" --kind media --size 64x64 --latent-frames 9
+stage "media: sound" prepare "$out/speech-some" --out "$out/sound" --kind media --size 64x64 --latent-frames 9
 
 # The encoder is a PCA and stays frozen, so that latents are final before the decoder is. Pictures first: they cost a fifth of clips.
 # Only longer clips have frames after the second latent one.
@@ -55,7 +59,7 @@ latents() {
     --latent-frames 9 --dtype fp32
 }
 latents first "$out/speech-first" "$out/audio/final"
-latents all "$out/speech" "$out/audio/final"
+latents some "$out/speech-some" "$out/audio/final"
 stage "teacher: 4 latent frames" train teacher --config mini.teacher --data "$out/latents-first" \
   --checkpoint "$out/audio/final" --out "$out/teacher-short" --set run.latentFrames=4 --set "run.steps=$(scaled 450)"
 # teacher NAME START RATE STEPS: on latents of the same name.
@@ -65,7 +69,7 @@ teacher() {
     --set "run.steps=$(scaled "$4")"
 }
 teacher first "$out/teacher-short/final" 2e-3 1450
-teacher all "$out/teacher-first/final" 1.5e-3 650
+teacher some "$out/teacher-first/final" 1.5e-3 650
 
 # Both teachers have students; a third student starts from the mean of their ODE initialisations and has the mean of the teachers.
 average() { [ -e "$1" ] || "$livetalk" checkpoint average "${@:2}" --out "$1"; }
@@ -81,17 +85,17 @@ student() {
     --checkpoint "$out/ode-$1/final" --teacher "$4" --out "$out/dmd-$1" --set "run.steps=$(scaled "$7")" \
     --set "optimizer.learningRate=$8"
 }
-for name in first all; do
+for name in first some; do
   trajectories $name $name "$out/teacher-$name/final" 150
   rate=$([ $name = first ] && echo 5e-5 || echo 2.5e-5)
   student $name $name "$out/teacher-$name/final" "$out/teacher-$name/final" 220 1.5e-3 50 "$rate"
 done
-average "$out/teacher" "$out"/teacher-{first,all}/final
-average "$out/ode-start" "$out"/ode-{first,all}/final
-trajectories mean all "$out/teacher" 300
-student mean all "$out/ode-start" "$out/teacher" 300 1e-3 80 2.5e-5
+average "$out/teacher" "$out"/teacher-{first,some}/final
+average "$out/ode-start" "$out"/ode-{first,some}/final
+trajectories mean some "$out/teacher" 300
+student mean some "$out/ode-start" "$out/teacher" 300 1e-3 80 2.5e-5
 # Their mean has the mouth of one and cleaner faces than any.
-average "$out/mean-student" "$out"/dmd-{first,all,mean}/final "$out/ode-mean/final"
+average "$out/mean-student" "$out"/dmd-{first,some,mean}/final "$out/ode-mean/final"
 
 # What the speech encoder tells bounds the mouth: it learns of four times as many people, and all that hears goes on from the student.
 stage "more people who speak" "$livetalk" data synthesize --out "$out/voices" --clips "$(scaled 6000)" --size 64 \
@@ -100,21 +104,33 @@ stage "media: their sound" prepare "$out/voices" --out "$out/voices-media" --kin
 stage "speech encoder: more people" train audio --config mini.audio --data "$out/voices-media" \
   --checkpoint "$out/mean-student" --out "$out/voices-audio" --set optimizer.learningRate=2e-3 \
   --set "run.steps=$(scaled 7600)"
-latents again "$out/speech" "$out/voices-audio/final"
+latents again "$out/speech-some" "$out/voices-audio/final"
 stage "teacher: from the student" train teacher --config mini.teacher --data "$out/latents-again" \
   --checkpoint "$out/voices-audio/final" --out "$out/teacher-again" --set run.batch=8 --set optimizer.learningRate=1.5e-3 \
   --set weighting.regions.eyes=12 --set "run.steps=$(scaled 920)"
-# Block by block on true clips: the student learns what the new features say before it follows a teacher again.
-stage "student: true clips" train teacher --config mini.teacher --data "$out/latents-again" \
-  --checkpoint "$out/voices-audio/final" --out "$out/forced" --set 'forcing={framesPerBlock: 3}' --set textDropout=0 \
-  --set audioDropout=0 --set run.batch=8 --set optimizer.learningRate=1e-3 --set weighting.regions.eyes=12 \
-  --set "run.steps=$(scaled 300)"
-trajectories again again "$out/teacher-again/final" 300
-student again again "$out/forced/final" "$out/teacher-again/final" 300 1.5e-3 80 2.5e-5
-stage "student: distribution matching, another seed" train dmd --config mini.dmd --data "$out/latents-again" \
-  --checkpoint "$out/ode-again/final" --teacher "$out/teacher-again/final" --out "$out/dmd-seed" --set run.seed=1 \
-  --set optimizer.learningRate=2.5e-5 --set "run.steps=$(scaled 80)"
-average "$out/student" "$out"/dmd-{again,seed}/final
+# Of all people, in batches that want a GPU: with DEVICE=cuda these stages take ten minutes, without one two days.
+wide=(--set "run.device=$device" --set "run.precision=$precision" --set run.report.sampleEvery=0)
+latents wide "$out/speech" "$out/voices-audio/final"
+wide_teacher() {
+  train teacher --config mini.teacher --data "$out/latents-wide" --checkpoint "$out/teacher-again/final" "${wide[@]}" \
+    --set run.batch=64 --set optimizer.learningRate=2e-3 --set average.decay=0.995 --set weighting.regions.eyes=12 \
+    --set "run.steps=$(scaled 2400)" "$@"
+}
+stage "teacher: all people" wide_teacher --out "$out/teacher-wide"
+# Block by block on true clips: the student knows people and sounds before it follows the teacher.
+stage "student: true clips" wide_teacher --out "$out/forced-wide" --set 'forcing={framesPerBlock: 3}' --set textDropout=0 \
+  --set audioDropout=0
+stage "trajectories of the teacher: all people" "$livetalk" trajectories --data "$out/latents-wide" \
+  --teacher "$out/teacher-wide/final" --out "$out/trajectories-wide" --count "$(scaled 900)" --steps 8 --text-guidance 1 \
+  --audio-guidance 2 --batch 32 --device "$device" --precision "$precision"
+stage "student: ODE initialisation, all people" train ode --config mini.ode --data "$out/trajectories-wide" \
+  --checkpoint "$out/forced-wide/final" --out "$out/ode-wide" "${wide[@]}" --set run.batch=32 \
+  --set optimizer.learningRate=2e-3 --set "run.steps=$(scaled 350)"
+stage "student: distribution matching, all people" train dmd --config mini.dmd --data "$out/latents-wide" \
+  --checkpoint "$out/ode-wide/final" --teacher "$out/teacher-wide/final" --out "$out/dmd-wide" "${wide[@]}" \
+  --set run.batch=16 --set optimizer.learningRate=2.5e-5 --set "run.steps=$(scaled 110)"
+# Their mean has the mouth of one and the faces of the other.
+average "$out/student" "$out"/{ode,dmd}-wide/final
 
 stage "the face reader, for evaluation" train reader --config mini.reader --data "$out/pictures-media" \
   --checkpoint "$out/student" --out "$out/reader" --set "run.steps=$(scaled 800)"

@@ -83,7 +83,12 @@ import Torch
     #expect(folder.content == ["half"])
   }
 
-  @Test func `average makes the mean of transformers over the other parts of the first`() async throws {
+  @Test(arguments: [
+    ("transformer", CheckpointFolder.Part.transformer, CheckpointFolder.Part.vae), ("vae", .vae, .transformer),
+  ])
+  func `average makes the mean of one part over the other parts of the first`(
+    name: String, part: CheckpointFolder.Part, other: CheckpointFolder.Part
+  ) async throws {
     let folder = try Folder()
     let first = try await Fixtures.checkpoint.value
     for (name, preset) in [("second", "tiny"), ("other", "laptop"), ("avatar", "liveavatar-tiny")] {
@@ -92,23 +97,23 @@ import Torch
       try #require(made.status == 0, "\(made.error)")
     }
     let result = try await Tool.run(
-      "checkpoint", "average", first, folder["second"].path, "--out", folder["mean"].path)
+      "checkpoint", "average", first, folder["second"].path, "--part", name, "--out", folder["mean"].path)
     #expect(result.status == 0, "\(result.error)")
     let parts = try [URL(fileURLWithPath: first), folder["second"], folder["mean"]].map { try CheckpointFolder($0) }
     try parts[2].requireAll()
-    let weights = try parts.map { try $0.weights(.transformer) }
+    let weights = try parts.map { try $0.weights(part) }
     #expect(Set(weights[2].keys) == Set(weights[0].keys))
     for (name, tensor) in weights[2] {
       let (a, b) = (try #require(weights[0][name]), try #require(weights[1][name]))
       #expect(tensor.dtype == a.dtype && tensor.maxAbsDifference((a + b) / 2) == 0, "\(name)")
     }
-    #expect(try fingerprint(of: parts[2].require(.vae)) == fingerprint(of: parts[0].require(.vae)))
-    #expect(parts[2].settings.provenance?.contains("the mean of the transformers") == true)
+    #expect(try fingerprint(of: parts[2].require(other)) == fingerprint(of: parts[0].require(other)))
+    #expect(parts[2].settings.provenance?.contains("the mean of the \(part.title)s") == true)
     for (second, out, words) in [
       ("other", "none", "another size"), ("avatar", "none", "adapters"), ("second", "mean", "is there already"),
     ] {
       let refused = try await Tool.run(
-        "checkpoint", "average", first, folder[second].path, "--out", folder[out].path)
+        "checkpoint", "average", first, folder[second].path, "--part", name, "--out", folder[out].path)
       #expect(refused.status == 1 && refused.error.contains(words), "\(refused.error)")
     }
     let alone = try await Tool.run("checkpoint", "average", first, "--out", folder["none"].path)

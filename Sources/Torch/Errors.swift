@@ -103,7 +103,9 @@ func check(_ status: ct_status) {
 private func fail() {
   let error = TorchError(ofLibrary: String(cString: ct_last_error()))
   // At once: what fails on the way to the end of the scope would hide it.
-  if getenv("LIVETALK_TRACE") != nil { FileHandle.standardError.write(Data("\(error.description)\n".utf8)) }
+  if let word = getenv("LIVETALK_TRACE"), word.pointee != 0 {
+    FileHandle.standardError.write(Data("\(error.description)\n".utf8))
+  }
   fail(error)
 }
 

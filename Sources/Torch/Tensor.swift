@@ -30,7 +30,7 @@ package struct Tensor: @unchecked Sendable {
   }
 
   @inline(never)
-  private static func emptyPointer() -> ct_tensor {
+  static func emptyPointer() -> ct_tensor {
     var pointer: ct_tensor?
     guard ct_from_data(nil, DType.float32.rawValue, [0], 1, &pointer) == 0, let pointer else {
       fatalError(String(cString: ct_last_error()))

@@ -19,11 +19,7 @@ extension Tensor {
   package func quantizedToFloat8() -> (values: Tensor, factor: Tensor) {
     var values: ct_tensor?
     let factor = Tensor { ct_quantize_float8(c, &values, $0) }
-    return (
-      Tensor {
-        $0.pointee = values; return 0
-      }, factor
-    )
+    return (Tensor(owning: values ?? Tensor.emptyPointer()), factor)
   }
   /// x `[B, in, L]`, weight `[out, in / groups, width]`.
   package func conv1d(_ weight: Tensor, _ bias: Tensor?, stride: Int = 1, padding: Int = 0, groups: Int = 1) -> Tensor {
